@@ -1,0 +1,245 @@
+//! The one door to the outside: the clock, waiting, sockets, entropy, signals, threads for work that blocks.
+//!
+//! Everything the loop cannot decide by itself comes through [`Driver`]. There are two: `MioDriver` asks the operating
+//! system, `sim::SimDriver` a seeded world in memory. Whatever runs on the first runs on the second, byte for byte.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::ops::{BitOr, BitOrAssign};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Names one source of one loop. Holds a slot's index and its generation, so that a token of a source that has gone
+/// names nobody, even when the slot is used again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Token(u64);
+
+impl Token {
+    /// The token of slot `index` in its `generation`.
+    pub const fn new(index: u32, generation: u32) -> Self {
+        Self((generation as u64) << 32 | index as u64)
+    }
+    /// The slot.
+    pub const fn index(self) -> u32 {
+        self.0 as u32
+    }
+    /// How many sources had the slot before.
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// Why a source is visited: what the driver saw, and what the loop itself has to say. A set of bits.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Readiness(u8);
+
+impl Readiness {
+    /// Nothing new: the source asked for another visit (`Next::Again`).
+    pub const NONE: Self = Self(0);
+    /// There may be something to read, or someone to accept.
+    pub const READABLE: Self = Self(1);
+    /// There may be room to write.
+    pub const WRITABLE: Self = Self(2);
+    /// The peer closed its sending half or the whole connection, there is an error, or urgent data: a short read proves
+    /// nothing, read on until `WouldBlock` or the end (epoll(7), question 9 and its exceptions).
+    pub const CLOSING: Self = Self(4);
+    /// A waker or a `Handle` asked for this visit.
+    pub const WOKEN: Self = Self(8);
+    /// The source's deadline entry in the timer wheel has fired.
+    pub const TIMER: Self = Self(16);
+    /// Somebody else gave the source bytes to write (step 7 of the turn).
+    pub const FLUSH: Self = Self(32);
+
+    /// Whether every bit of `other` is set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+    /// Whether any bit of `other` is set.
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl BitOr for Readiness {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Readiness {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// One thing the driver saw while the loop was parked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// The source it is for, as given to [`Driver::register`].
+    pub token: Token,
+    /// What was seen.
+    pub readiness: Readiness,
+}
+
+/// A socket of one driver. A plain name, like a file descriptor: whoever holds it closes it, once, with
+/// [`Driver::close`]; dropping the driver closes the rest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Socket(pub(crate) u32);
+
+/// Which way a foreign descriptor is watched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watch {
+    /// For reading.
+    Read,
+    /// For writing.
+    Write,
+}
+
+/// A request from outside that the process end or reload, delivered as a callback.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Signal {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM: what `kill` and service managers send.
+    Terminate,
+    /// SIGHUP: by custom "read your configuration again".
+    Hangup,
+    /// SIGUSR1: free for the program.
+    User1,
+    /// SIGUSR2: free for the program.
+    User2,
+}
+
+/// Wakes a parked loop from any thread.
+pub trait Notify: Send + Sync {
+    /// Make the loop's current or next [`Driver::poll`] return at once.
+    fn notify(&self);
+}
+
+/// Work for a thread that may block.
+pub type BlockingJob = Box<dyn FnOnce() + Send>;
+
+/// Runs jobs that block, away from the loop's thread.
+pub trait Executor {
+    /// Queue `job`. It runs once, on some other thread; a job is never run on the caller's stack.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the executor is bounded and its queue is full; other errors when no thread can be started.
+    fn submit(&self, job: BlockingJob) -> io::Result<()>;
+    /// How many jobs wait in the queue.
+    fn queued(&self) -> usize;
+}
+
+/// The outside, as one trait object.
+///
+/// Sockets are non-blocking and behave as under Linux's edge-triggered epoll: each is registered once for both
+/// directions; an event says that something *changed*; after it the source goes on until `WouldBlock`, or, for a TCP
+/// socket, until a read that did not fill the buffer in a visit without [`Readiness::CLOSING`]. Events may be spurious,
+/// and may name a token whose source has gone.
+pub trait Driver {
+    /// Monotonic time.
+    fn now(&self) -> Instant;
+    /// The time of day, for `Date` headers and log lines only.
+    fn wall_clock(&self) -> SystemTime;
+    /// 64 bits nobody outside can guess (under the simulator: drawn from the seed).
+    fn entropy(&mut self) -> u64;
+
+    /// Wait until something happened, at most `timeout` (`None`: without limit), and append at most 1,024 events.
+    /// May return early and empty-handed.
+    ///
+    /// # Errors
+    /// When waiting itself fails; never `Interrupted`.
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+    /// What other threads use to end a [`Driver::poll`].
+    fn notifier(&self) -> Arc<dyn Notify>;
+    /// Where jobs that block are run.
+    fn executor(&self) -> std::rc::Rc<dyn Executor>;
+
+    /// Open a listening TCP socket. Port 0 picks a free one.
+    ///
+    /// # Errors
+    /// As bind(2) and listen(2): the address is in use, not ours, or not allowed.
+    fn listen(&mut self, address: SocketAddr) -> io::Result<Socket>;
+    /// Take one connection from a listener; the new socket has `TCP_NODELAY` and is not registered yet.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none waits; otherwise as accept(2).
+    fn accept(&mut self, listener: Socket) -> io::Result<(Socket, SocketAddr)>;
+    /// Out of descriptors: accept and drop at most `limit` waiting connections with the help of a reserved descriptor, so
+    /// that peers learn at once that they are not served. Returns how many.
+    fn turn_away(&mut self, listener: Socket, limit: usize) -> usize;
+    /// Begin a TCP connection. It is made when the first `WRITABLE` event comes and [`Driver::take_error`] has none.
+    ///
+    /// # Errors
+    /// As socket(2) and connect(2).
+    fn connect(&mut self, address: SocketAddr) -> io::Result<Socket>;
+
+    /// Report everything that happens to `socket` as events with `token`, until it is closed.
+    ///
+    /// # Errors
+    /// As epoll_ctl(2), mostly for want of memory.
+    fn register(&mut self, socket: Socket, token: Token) -> io::Result<()>;
+    /// Read into `buffer`; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there; never `Interrupted`; otherwise as recv(2).
+    fn read(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Write some of `bytes`.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is no room; never `Interrupted`; otherwise as send(2).
+    fn write(&mut self, socket: Socket, bytes: &[u8]) -> io::Result<usize>;
+    /// Write some of `slices`, in order, in one call.
+    ///
+    /// # Errors
+    /// As [`Driver::write`].
+    fn write_vectored(&mut self, socket: Socket, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// Say that we will send no more (FIN), and go on reading.
+    ///
+    /// # Errors
+    /// As shutdown(2).
+    fn shutdown_write(&mut self, socket: Socket) -> io::Result<()>;
+    /// The pending error of a socket, as `SO_ERROR`; asking clears it.
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    fn take_error(&mut self, socket: Socket) -> io::Result<Option<io::Error>>;
+    /// Our end of `socket`.
+    ///
+    /// # Errors
+    /// As getsockname(2).
+    fn local_addr(&self, socket: Socket) -> io::Result<SocketAddr>;
+    /// Close. Unread input makes the peer see a reset, as with close(2). Closing twice does nothing.
+    fn close(&mut self, socket: Socket);
+    /// How many sockets are open, listeners included.
+    fn open_sockets(&self) -> usize;
+    /// How many descriptors the process may have open, if there is a limit.
+    fn descriptor_limit(&self) -> Option<usize>;
+
+    /// Report readiness of a descriptor that is not ours. It stays the caller's to close, after
+    /// [`Driver::unwatch_descriptor`].
+    ///
+    /// # Errors
+    /// `Unsupported` on a driver without descriptors; otherwise as epoll_ctl(2).
+    #[cfg(unix)]
+    fn watch_descriptor(&mut self, fd: std::os::fd::RawFd, watch: Watch, token: Token) -> io::Result<()>;
+    /// End [`Driver::watch_descriptor`].
+    ///
+    /// # Errors
+    /// As epoll_ctl(2).
+    #[cfg(unix)]
+    fn unwatch_descriptor(&mut self, fd: std::os::fd::RawFd) -> io::Result<()>;
+    /// Something to poll from another event loop: readable when a turn would find events. `None` when there is no such
+    /// thing.
+    #[cfg(unix)]
+    fn pollable_descriptor(&self) -> Option<std::os::fd::RawFd>;
+
+    /// From now on `signal` no longer has its default effect; it makes a `READABLE` event for `token` instead.
+    ///
+    /// # Errors
+    /// When the handler cannot be installed, or there are no signals here.
+    fn watch_signal(&mut self, signal: Signal, token: Token) -> io::Result<()>;
+    /// Whether `signal` has come since the last call.
+    fn take_signal(&mut self, signal: Signal) -> bool;
+}

@@ -1,0 +1,55 @@
+//! What the loop visits: a listener, a connection, a task, a signal. The loop knows nothing else about them.
+
+use std::time::Instant;
+
+use super::{Ctx, Readiness};
+
+/// What a source wants next, as the answer to a visit. A source never registers or removes itself behind the loop's back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Next {
+    /// Nothing until something happens.
+    Wait,
+    /// Another visit in the next turn: the visit's budget was used up and there is more to do. No edge will come for it.
+    Again,
+    /// The end. [`Source::closed`] follows in step 8 of this turn, and nothing after it.
+    Close,
+}
+
+/// Something the loop visits when there is a reason to.
+///
+/// The loop takes the source out of its slab for the visit, lends it a [`Ctx`], and puts it back by the answer. So a source
+/// cannot be visited while it is being visited, and needs no lock or cell around itself.
+pub trait Source: 'static {
+    /// A visit: do what can be done now, without blocking, within a budget.
+    ///
+    /// A panic closes the source as [`Next::Close`] does, is reported, and leaves the loop turning.
+    fn ready(&mut self, ctx: &mut Ctx<'_>, readiness: Readiness) -> Next;
+
+    /// The last call: close the sockets, give back what is held. Runs once, also after a panic.
+    fn closed(&mut self, ctx: &mut Ctx<'_>) {
+        let _ = ctx;
+    }
+
+    /// What this is, for the people who look at the loop and for the simulator's oracles.
+    fn inspect(&self) -> Inspection {
+        Inspection::default()
+    }
+}
+
+/// A source, described.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// The kind: `listener`, `http`, `websocket`, `task`, …
+    pub kind: &'static str,
+    /// Where it is in its life, in a word or two.
+    pub state: &'static str,
+    /// It believes that nothing is left to read until an event says otherwise.
+    pub read_drained: bool,
+    /// It does not read now although it could: its peer does not take the answers, or a handler has not finished.
+    pub paused: bool,
+    /// Bytes taken in or made and not yet passed on.
+    pub bytes_held: usize,
+    /// Doing nothing for its peer since then; such a connection may be closed when descriptors run out.
+    pub idle_since: Option<Instant>,
+}

@@ -1,0 +1,4 @@
+//! The parts that know nothing of the rest: the timer wheel, the generational slab, the output queue.
+
+pub mod slab;
+pub mod wheel;

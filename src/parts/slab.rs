@@ -1,0 +1,1 @@
+//! The generational slab.

@@ -223,7 +223,12 @@ pub trait Driver {
     /// # Errors
     /// `Unsupported` on a driver without descriptors; otherwise as epoll_ctl(2).
     #[cfg(unix)]
-    fn watch_descriptor(&mut self, fd: std::os::fd::RawFd, watch: Watch, token: Token) -> io::Result<()>;
+    fn watch_descriptor(
+        &mut self,
+        fd: std::os::fd::RawFd,
+        watch: Watch,
+        token: Token,
+    ) -> io::Result<()>;
     /// End [`Driver::watch_descriptor`].
     ///
     /// # Errors

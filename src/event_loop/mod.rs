@@ -2,4 +2,6 @@
 
 mod driver;
 
-pub use driver::{BlockingJob, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch};
+pub use driver::{
+    BlockingJob, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
+};

@@ -1,4 +1,8 @@
 //! The parts that know nothing of the rest: the timer wheel, the generational slab, the output queue.
 
+pub mod output;
 pub mod slab;
 pub mod wheel;
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! What was written and not yet sent.
 //!
-//! A socket takes what it has room for; the rest waits here, in order. Two kinds of bytes come in, and each is best kept
-//! in its own way. Many small pieces (heads, frames, chunk sizes) are *copied* and joined, so that one buffer and one
-//! slice of the next `writev` hold them all. Large bodies, and messages that go to many peers, are *pushed*: queued by
-//! reference, however many connections wait to send them.
+//! A socket takes what it has room for; the rest waits here, in order. Two kinds of bytes come in, and each is best
+//! kept in its own way. Many small pieces (heads, frames, chunk sizes) are *copied* and joined, so that one buffer
+//! and one slice of the next `writev` hold them all. Large bodies, and messages that go to many peers, are *pushed*:
+//! queued by reference, however many connections wait to send them.
 //!
 //! ```text
 //!      copy  copy copy            push                  copy
@@ -14,16 +14,16 @@
 //!          └ front, slices, advance
 //! ```
 //!
-//! Nothing here knows a socket, and nothing is bounded: whoever fills an `Output` looks at [`Output::len`] and stops when
-//! it is over its limit. An `Output` that is empty holds no memory but its own 40 bytes, since most connections have
-//! nothing to send most of the time.
+//! Nothing here knows a socket, and nothing is bounded: whoever fills an `Output` looks at [`Output::len`] and stops
+//! when it is over its limit. An `Output` that is empty holds no memory but its own 40 bytes, since most connections
+//! have nothing to send most of the time.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
 
-/// Copies are joined to buffers of at most this size. Large enough that a full one is worth a `writev` by itself, small
-/// enough that growing one by doubling does not move much.
+/// Copies are joined to buffers of at most this size. Large enough that a full one is worth a `writev` by itself,
+/// small enough that growing one by doubling does not move much.
 pub const JOINED_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes that are sent from where they are.

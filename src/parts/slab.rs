@@ -1,8 +1,9 @@
 //! The generational slab: values in numbered slots, and keys that know when their value has gone.
 //!
-//! The loop names its sources by number, since a number can go where a reference cannot: into the kernel, into a waker
-//! on another thread, into a timer. A bare index would come to mean someone else as soon as its slot is used again. So
-//! every slot counts how many values have left it, its *generation*, and a key holds the count it was made with:
+//! The loop names its sources by number, since a number can go where a reference cannot: into the kernel, into a
+//! waker on another thread, into a timer. A bare index would come to mean someone else as soon as its slot is used
+//! again. So every slot counts how many values have left it, its *generation*, and a key holds the count it was made
+//! with:
 //!
 //! ```text
 //!   slot   0            1            2            3
@@ -15,9 +16,9 @@
 //! ```
 //!
 //! A slot has a third state beside full and vacant. The loop cannot lend a source `&mut` access to the loop while the
-//! source lies in the loop's own slab, so it takes the source out for the visit. Its slot stays reserved meanwhile, the
-//! value is *in hand*: nobody else gets the slot, and whoever asks for the value is told that it is not there, which
-//! is what makes visiting a source from its own visit impossible.
+//! source lies in the loop's own slab, so it takes the source out for the visit. Its slot stays reserved meanwhile,
+//! the value is *in hand*: nobody else gets the slot, and whoever asks for the value is told that it is not there,
+//! which is what makes visiting a source from its own visit impossible.
 //!
 //! ```text
 //!             insert              take
@@ -144,8 +145,8 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Take the value out for good and free its slot. `None` when it has left, or is in hand (whoever holds it ends it
-    /// with [`release`](Self::release)).
+    /// Take the value out for good and free its slot. `None` when it has left, or is in hand (whoever holds it ends
+    /// it with [`release`](Self::release)).
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let value = self.take(key)?;
         self.release(key);

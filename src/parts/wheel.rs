@@ -28,30 +28,31 @@
 //!
 //! So a coarse slot holds timers of many ticks. When the hand comes to the first of those ticks, the digit no longer
 //! differs, and each timer in the slot is filed again by the rule above: it falls into a finer ring. This is the
-//! *cascade*; a timer takes part in it at most five times. In ring 0 a slot holds a single tick, and what the hand meets
-//! there is due.
+//! *cascade*; a timer takes part in it at most five times. In ring 0 a slot holds a single tick, and what the hand
+//! meets there is due.
 //!
 //! Three facts follow, and the code leans on each:
 //!
-//! - *A timer's place need not be written down.* Between its filing and its cascade the hand does not reach its slot, so
-//!   the highest digit that differs stays the same one. Unlinking computes the place again from the deadline.
-//! - *The finest ring that is not empty has the next slot.* Timers of ring `n` agree with the hand in all digits above
-//!   `n`, those of coarser rings are beyond.
-//! - *Timers of one tick stay in the order they were filed.* They always lie in the same slot, filing puts at the tail, and
-//!   a cascade keeps order.
+//! - *A timer's place need not be written down.* Between its filing and its cascade the hand does not reach its slot,
+//!   so the highest digit that differs stays the same one. Unlinking computes the place again from the deadline.
+//! - *The finest ring that is not empty has the next slot.* Timers of ring `n` agree with the hand in all digits
+//!   above `n`, those of coarser rings are beyond.
+//! - *Timers of one tick stay in the order they were filed.* They always lie in the same slot, filing puts at the
+//!   tail, and a cascade keeps order.
 //!
 //! # More than once around
 //!
-//! Deadlines may differ from the hand above the sixth digit: 2^36 ticks and more, over two years. They lie in ring 5 too,
-//! and when the hand finds one there it is filed again, into the same slot, for another round. A ring 5 slot can hold such
-//! timers even **where the hand is now**. For this the search for the next slot starts *one past* the hand, and comes to
-//! the hand's own slot last. If it looked there first, a timer years away would hide all nearer ones of ring 5.
+//! Deadlines may differ from the hand above the sixth digit: 2^36 ticks and more, over two years. They lie in ring 5
+//! too, and when the hand finds one there it is filed again, into the same slot, for another round. A ring 5 slot can
+//! hold such timers even **where the hand is now**. For this the search for the next slot starts *one past* the hand,
+//! and comes to the hand's own slot last. If it looked there first, a timer years away would hide all nearer ones of
+//! ring 5.
 //!
 //! # What it costs
 //!
 //! A ring's occupied slots are the bits of one word, so the next one is found with a rotation and a count of zeros.
-//! The slots' lists run through one vector by index: no allocation for a timer, and freed entries are used again, the last
-//! one first. The vector does not shrink. An entry is 40 bytes with values of up to 16.
+//! The slots' lists run through one vector by index: no allocation for a timer, and freed entries are used again, the
+//! last one first. The vector does not shrink. An entry is 40 bytes with values of up to 16.
 
 use std::mem;
 use std::num::NonZeroU32;
@@ -65,8 +66,8 @@ const NIL: u32 = u32::MAX;
 
 /// Timers, each a value with a deadline in ticks.
 ///
-/// They come out by deadline, and for the same deadline in the order of filing, where [`reset`](Self::reset) counts as
-/// filing again.
+/// They come out by deadline, and for the same deadline in the order of filing, where [`reset`](Self::reset) counts
+/// as filing again.
 ///
 /// ```
 /// use tourbillon::parts::wheel::Wheel;
@@ -95,8 +96,9 @@ pub struct Wheel<T> {
     len: usize,
 }
 
-/// Names one timer of one wheel. When the timer has fired or was cancelled it names nobody, even after its entry is used
-/// again (until the entry has been used 2^32 - 1 times, when the count begins anew). `Option<TimerId>` has the same size.
+/// Names one timer of one wheel. When the timer has fired or was cancelled it names nobody, even after its entry is
+/// used again (until the entry has been used 2^32 - 1 times, when the count begins anew). `Option<TimerId>` has the
+/// same size.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TimerId {
     index: u32,
@@ -121,8 +123,8 @@ impl<T> Wheel<T> {
         self.now
     }
 
-    /// Set a timer. A `tick` that is not after [`now`](Self::now) is taken as `now + 1`: a timer never fires in the turn
-    /// that set it, so one that sets itself again cannot hold up the loop. The tick `u64::MAX` never comes.
+    /// Set a timer. A `tick` that is not after [`now`](Self::now) is taken as `now + 1`: a timer never fires in the
+    /// turn that set it, so one that sets itself again cannot hold up the loop. The tick `u64::MAX` never comes.
     ///
     /// # Panics
     /// With 2^32 - 1 timers already set.
@@ -169,8 +171,8 @@ impl<T> Wheel<T> {
         Some(value)
     }
 
-    /// Move a timer to another tick, earlier or later, behind all that are set for it. As with [`insert`](Self::insert),
-    /// a `tick` that is not after now is taken as `now + 1`. False when `id` names nobody.
+    /// Move a timer to another tick, earlier or later, behind all that are set for it. As with
+    /// [`insert`](Self::insert), a `tick` that is not after now is taken as `now + 1`. False when `id` names nobody.
     pub fn reset(&mut self, id: TimerId, tick: u64) -> bool {
         if self.when(id).is_none() {
             return false;
@@ -194,18 +196,19 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Until when the clock's owner may sleep: a tick that is never after the earliest deadline. `None` when no timer is
-    /// set.
+    /// Until when the clock's owner may sleep: a tick that is never after the earliest deadline. `None` when no timer
+    /// is set.
     ///
-    /// It is the first tick of the next slot that is not empty. For a timer in ring 0 that is its deadline; a coarser slot
-    /// asks to be woken at its cascade, at most five times before a timer fires, and once more each 2^36 ticks. After
-    /// `pop_due` has answered `None` it is always later than now.
+    /// It is the first tick of the next slot that is not empty. For a timer in ring 0 that is its deadline; a coarser
+    /// slot asks to be woken at its cascade, at most five times before a timer fires, and once more each 2^36 ticks.
+    /// After `pop_due` has answered `None` it is always later than now.
     pub fn next_expiry(&self) -> Option<u64> {
         self.next_slot().map(|(_place, first_tick)| first_tick)
     }
 
-    /// Say that time has come to the tick `to`, and take out the first timer that is due by then, with its deadline. Call
-    /// it until it answers `None`; between the calls nothing is borrowed, and timers may be set, moved and cancelled.
+    /// Say that time has come to the tick `to`, and take out the first timer that is due by then, with its deadline.
+    /// Call it until it answers `None`; between the calls nothing is borrowed, and timers may be set, moved and
+    /// cancelled.
     ///
     /// Time does not go back: a `to` before [`now`](Self::now) means now. Nor does it come to `u64::MAX`.
     pub fn pop_due(&mut self, to: u64) -> Option<(u64, T)> {
@@ -239,8 +242,8 @@ impl<T> Wheel<T> {
         self.len == 0
     }
 
-    /// Every timer that is set, deadline and value, in no particular order. Takes as long as there ever were timers at
-    /// once.
+    /// Every timer that is set, deadline and value, in no particular order. Takes as long as there ever were timers
+    /// at once.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Filed {

@@ -172,7 +172,7 @@ fn check_lists<T>(wheel: &Wheel<T>) {
 
 #[test]
 fn the_wheel_agrees_with_a_sorted_map_over_more_than_a_million_operations() {
-    for seed in [0x70_5b11, 0xb2e6_0e7, 1795, 2026] {
+    for seed in [0x5b11, 0xb2e6, 1795, 2026] {
         let mut random = Random::new(seed);
         let mut pair = Pair::default();
         let mut recent = Vec::new();

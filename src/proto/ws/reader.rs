@@ -1,0 +1,389 @@
+//! What the peer says: frames in, whole messages out.
+//!
+//! A message that lies whole in the caller's buffer is unmasked where it lies and handed out as a slice of it: no copy, no
+//! allocation. One that comes in pieces, be it by its fragments or by the network's cuts, is put together in a buffer that
+//! grows with the bytes that came, never with the length that was claimed, and is given up after the message.
+
+use std::ops::Range;
+
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use super::frame::Header;
+use super::mask::mask;
+use super::utf8::Utf8;
+use super::writer::may_be_sent;
+use super::{CloseCode, PeerError, Role, WsLimits};
+
+/// What the peer said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step<'a> {
+    /// A whole text message.
+    Text(&'a str),
+    /// A whole binary message.
+    Binary(&'a [u8]),
+    /// A ping of at most 125 bytes, perhaps in the middle of a message. It wants a pong with the same payload.
+    Ping(&'a [u8]),
+    /// A pong of at most 125 bytes, asked for or not.
+    Pong(&'a [u8]),
+    /// The peer's close frame, with its code and reason if it gave any: its last word. It wants
+    /// [`Writer::close_reply`](super::Writer::close_reply).
+    Close(Option<(CloseCode, &'a str)>),
+    /// Nothing more before more bytes come.
+    NeedMore,
+}
+
+/// The receiving half of an [`Endpoint`](super::Endpoint).
+#[derive(Debug)]
+pub struct Reader {
+    role: Role,
+    incoming: Incoming,
+}
+
+/// The data message that is coming in.
+#[derive(Debug)]
+enum Incoming {
+    /// None.
+    Idle,
+    /// One that is, or was, in pieces.
+    Message(Box<Assembly>),
+    /// None any more: the peer's close frame came.
+    Closed,
+    /// None any more: the peer broke the protocol, or its stream ended.
+    Stopped,
+}
+
+/// A message in pieces.
+#[derive(Debug)]
+struct Assembly {
+    body: Body,
+    continuations: u32,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Body {
+    Text(Utf8),
+    Binary(Vec<u8>),
+}
+
+/// How far into a message we are.
+#[derive(Debug)]
+enum Place {
+    /// In a frame's payload, of which `left` bytes are to come; `key` is turned to the first of them.
+    InFrame {
+        left: u64,
+        key: Option<[u8; 4]>,
+        is_final: bool,
+    },
+    /// Before the header of a continuation, or of a control frame in between.
+    BetweenFrames,
+    /// Behind it. It was handed out, and the caller may have it borrowed until the next call.
+    Whole,
+}
+
+/// A [`Step`] that borrows nothing yet. Where it says where, payload lies unmasked in the input.
+enum Found {
+    Text(Range<usize>),
+    Binary(Range<usize>),
+    Ping(Range<usize>),
+    Pong(Range<usize>),
+    Close(Range<usize>),
+    Assembled,
+    NeedMore,
+}
+
+impl Reader {
+    pub(super) fn new(role: Role) -> Self {
+        Self {
+            role,
+            incoming: Incoming::Idle,
+        }
+    }
+
+    /// The next thing from the front of `input`, and how many bytes of `input` are used up by it. Payload is unmasked where
+    /// it lies; bytes that are not used up are left as they were.
+    ///
+    /// Call it with the rest of the input until it says [`Step::NeedMore`]. That may use up bytes, too: of data frames all
+    /// that has come is taken in, and only an incomplete header or an incomplete control frame, at most 130 bytes, is left,
+    /// to be presented again with the bytes that follow it. The call also gives up the memory of the message that the one
+    /// before handed out.
+    ///
+    /// After a close frame, an error, or [`Endpoint::eof`](super::Endpoint::eof), input is used up and ignored.
+    ///
+    /// # Errors
+    /// What the peer did wrong: known with the last byte of the frame's header, or with the first byte of a text that can
+    /// belong to none.
+    pub fn next<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        limits: &WsLimits,
+    ) -> Result<(usize, Step<'a>), PeerError> {
+        self.give_up_delivered();
+        let (used, found) = self.advance(input, limits).inspect_err(|_| self.stop())?;
+        let step = match found {
+            Found::Text(payload) => match str::from_utf8(&input[payload]) {
+                Ok(text) => Step::Text(text),
+                Err(_) => {
+                    self.stop();
+                    return Err(PeerError::InvalidUtf8);
+                }
+            },
+            Found::Binary(payload) => Step::Binary(&input[payload]),
+            Found::Ping(payload) => Step::Ping(&input[payload]),
+            Found::Pong(payload) => Step::Pong(&input[payload]),
+            Found::Close(payload) => {
+                let close = parse_close(&input[payload]).inspect_err(|_| self.stop())?;
+                self.incoming = Incoming::Closed;
+                Step::Close(close)
+            }
+            Found::Assembled => match &self.incoming {
+                Incoming::Message(assembly) => assembly.message(),
+                _ => unreachable!("found in the message that was put together"),
+            },
+            Found::NeedMore => Step::NeedMore,
+        };
+        Ok((used, step))
+    }
+
+    /// Whether the peer's close frame came.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.incoming, Incoming::Closed)
+    }
+
+    /// Whether nothing more is read: after a close frame, an error, or the end of the stream.
+    pub fn is_done(&self) -> bool {
+        matches!(self.incoming, Incoming::Closed | Incoming::Stopped)
+    }
+
+    /// Bytes of memory held for a message in pieces; 0 when there is none.
+    pub fn bytes_held(&self) -> usize {
+        match &self.incoming {
+            Incoming::Message(assembly) => size_of::<Assembly>() + assembly.body.capacity(),
+            Incoming::Idle | Incoming::Closed | Incoming::Stopped => 0,
+        }
+    }
+
+    /// Read nothing more.
+    pub(super) fn stop(&mut self) {
+        if !self.is_done() {
+            self.incoming = Incoming::Stopped;
+        }
+    }
+
+    fn give_up_delivered(&mut self) {
+        if let Incoming::Message(assembly) = &self.incoming
+            && let Place::Whole = assembly.place
+        {
+            self.incoming = Incoming::Idle;
+        }
+    }
+
+    /// Go through frames, and through pieces of frames, until something can be handed out or nothing more can be seen.
+    fn advance(
+        &mut self,
+        input: &mut [u8],
+        limits: &WsLimits,
+    ) -> Result<(usize, Found), PeerError> {
+        let mut used = 0;
+        loop {
+            let rest = &mut input[used..];
+            match &mut self.incoming {
+                Incoming::Closed | Incoming::Stopped => return Ok((input.len(), Found::NeedMore)),
+                Incoming::Message(assembly) => {
+                    used += assembly.take_payload(rest)?;
+                    match assembly.place {
+                        Place::InFrame { .. } => return Ok((used, Found::NeedMore)),
+                        Place::BetweenFrames => {}
+                        Place::Whole => return Ok((used, Found::Assembled)),
+                    }
+                }
+                Incoming::Idle => {}
+            }
+
+            let rest = &mut input[used..];
+            let Some(header) = Header::parse(rest, self.role)? else {
+                return Ok((used, Found::NeedMore));
+            };
+            match header.opcode {
+                OpCode::Control(control) => {
+                    let Some(payload) = unmask_whole(&header, input, used) else {
+                        return Ok((used, Found::NeedMore));
+                    };
+                    return Ok((payload.end, Found::control(control, payload)));
+                }
+                OpCode::Data(data) => match (data, &mut self.incoming) {
+                    (Data::Continue, Incoming::Message(assembly)) => {
+                        assembly.begin_continuation(&header, limits)?;
+                    }
+                    (Data::Continue, _) => return Err(PeerError::UnexpectedContinuation),
+                    (_, Incoming::Message(_)) => return Err(PeerError::ContinuationExpected),
+                    (data, incoming) => {
+                        if header.payload_len > limits.message_bytes_max as u64 {
+                            return Err(PeerError::MessageTooBig);
+                        }
+                        if header.is_final
+                            && let Some(payload) = unmask_whole(&header, input, used)
+                        {
+                            return Ok((payload.end, Found::message(data, payload)));
+                        }
+                        *incoming = Incoming::Message(Box::new(Assembly::begin(data, &header)));
+                    }
+                },
+            }
+            used += header.header_len;
+        }
+    }
+}
+
+impl Found {
+    /// (Of reserved opcodes `Header::parse` lets none through.)
+    fn control(control: Control, payload: Range<usize>) -> Self {
+        match control {
+            Control::Ping => Self::Ping(payload),
+            Control::Pong => Self::Pong(payload),
+            Control::Close | Control::Reserved(_) => Self::Close(payload),
+        }
+    }
+
+    fn message(data: Data, payload: Range<usize>) -> Self {
+        match data {
+            Data::Text => Self::Text(payload),
+            Data::Binary | Data::Continue | Data::Reserved(_) => Self::Binary(payload),
+        }
+    }
+}
+
+impl Assembly {
+    fn begin(data: Data, header: &Header) -> Self {
+        let body = match data {
+            Data::Text => Body::Text(Utf8::default()),
+            Data::Binary | Data::Continue | Data::Reserved(_) => Body::Binary(Vec::new()),
+        };
+        Self {
+            body,
+            continuations: 0,
+            place: Place::in_frame(header),
+        }
+    }
+
+    fn begin_continuation(&mut self, header: &Header, limits: &WsLimits) -> Result<(), PeerError> {
+        if self.continuations >= limits.fragments_max {
+            return Err(PeerError::TooManyFragments);
+        }
+        // Both are below 2^63.
+        if self.body.len() as u64 + header.payload_len > limits.message_bytes_max as u64 {
+            return Err(PeerError::MessageTooBig);
+        }
+        self.continuations += 1;
+        self.place = Place::in_frame(header);
+        Ok(())
+    }
+
+    /// Take in what is there of the present frame's payload, if we are in one. Returns how much it was.
+    fn take_payload(&mut self, input: &mut [u8]) -> Result<usize, PeerError> {
+        let Place::InFrame {
+            left,
+            key,
+            is_final,
+        } = &mut self.place
+        else {
+            return Ok(0);
+        };
+        let taken = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+        let piece = &mut input[..taken];
+        if let Some(key) = key {
+            *key = mask(piece, *key);
+        }
+        *left -= taken as u64;
+        let is_final = *is_final;
+        if *left == 0 {
+            self.place = if is_final {
+                Place::Whole
+            } else {
+                Place::BetweenFrames
+            };
+        }
+        self.body.push(piece)?;
+        if let Place::Whole = self.place {
+            self.body.end()?;
+        }
+        Ok(taken)
+    }
+
+    fn message(&self) -> Step<'_> {
+        match &self.body {
+            Body::Text(text) => Step::Text(text.as_str()),
+            Body::Binary(bytes) => Step::Binary(bytes),
+        }
+    }
+}
+
+impl Place {
+    fn in_frame(header: &Header) -> Self {
+        Self::InFrame {
+            left: header.payload_len,
+            key: header.key,
+            is_final: header.is_final,
+        }
+    }
+}
+
+impl Body {
+    fn push(&mut self, piece: &[u8]) -> Result<(), PeerError> {
+        match self {
+            Self::Text(text) => text.push(piece),
+            Self::Binary(bytes) => {
+                bytes.extend_from_slice(piece);
+                Ok(())
+            }
+        }
+    }
+
+    fn end(&self) -> Result<(), PeerError> {
+        match self {
+            Self::Text(text) => text.end(),
+            Self::Binary(_) => Ok(()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            Self::Text(text) => text.capacity(),
+            Self::Binary(bytes) => bytes.capacity(),
+        }
+    }
+}
+
+/// Where in `input` the payload of the frame at `start` lies, now unmasked; `None`, and nothing done, if it is not all there.
+fn unmask_whole(header: &Header, input: &mut [u8], start: usize) -> Option<Range<usize>> {
+    let start = start + header.header_len;
+    let end = start.checked_add(usize::try_from(header.payload_len).ok()?)?;
+    let payload = input.get_mut(start..end)?;
+    if let Some(key) = header.key {
+        mask(payload, key);
+    }
+    Some(start..end)
+}
+
+/// A close frame's payload: nothing, or a code and a reason (RFC 6455, 5.5.1).
+fn parse_close(payload: &[u8]) -> Result<Option<(CloseCode, &str)>, PeerError> {
+    match payload {
+        [] => Ok(None),
+        [_] => Err(PeerError::BadClosePayload),
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            if !may_be_sent(code) {
+                return Err(PeerError::BadCloseCode);
+            }
+            let reason = str::from_utf8(reason).map_err(|_| PeerError::InvalidUtf8)?;
+            Ok(Some((CloseCode::from(code), reason)))
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The same streams, heard by tungstenite's own message layer.
+//!
+//! Where the two differ on purpose, the streams avoid it or the comparison says so:
+//! - tungstenite takes lengths that are not minimal: the streams have none (the tests above do).
+//! - To a code that may not be sent it says "close 1002" where we say that it is a fault; and it does not know 1014.
+//! - It judges a control frame's length when all of its payload is there: the streams end with whole frames.
+//! - It has no limit on the number of fragments.
+//! - Of two faults in one frame it may name the other; faults are compared by their close code, and the streams have no
+//!   frame with two of different codes.
+
+use std::io::{self, Read, Write};
+
+use proptest::prelude::*;
+use tungstenite::error::{Error, ProtocolError};
+use tungstenite::protocol::{self, WebSocketConfig, WebSocketContext};
+
+use super::*;
+
+/// A stream that gives its bytes in pieces, and takes any.
+struct Wire<'a> {
+    input: &'a [u8],
+    piece: usize,
+}
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.piece.min(buffer.len()).min(self.input.len());
+        let (piece, rest) = self.input.split_at(len);
+        buffer[..len].copy_from_slice(piece);
+        self.input = rest;
+        Ok(len)
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What tungstenite hears; a fault by its close code.
+fn oracle(role: Role, message_bytes_max: usize, input: &[u8], piece: usize) -> Vec<String> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4096)
+        .max_message_size(Some(message_bytes_max))
+        .max_frame_size(Some(message_bytes_max));
+    let role = match role {
+        Role::Server => protocol::Role::Server,
+        Role::Client => protocol::Role::Client,
+    };
+    let mut context = WebSocketContext::new(role, Some(config));
+    let mut wire = Wire { input, piece };
+    let mut events = Vec::new();
+    loop {
+        use tungstenite::Message::*;
+        match context.read(&mut wire) {
+            Ok(Text(text)) => events.push(describe(Step::Text(&text))),
+            Ok(Binary(bytes)) => events.push(describe(Step::Binary(&bytes))),
+            Ok(Ping(bytes)) => events.push(describe(Step::Ping(&bytes))),
+            Ok(Pong(bytes)) => events.push(describe(Step::Pong(&bytes))),
+            Ok(Close(Some(close))) if &*close.reason == "Protocol violation" => {
+                events.push("fault 1002".to_owned());
+                return events;
+            }
+            Ok(Close(close)) => {
+                let close = close
+                    .as_ref()
+                    .map(|close| (close.code, close.reason.as_str()));
+                events.push(describe(Step::Close(close)));
+                return events;
+            }
+            Ok(Frame(_)) => unreachable!("not from read"),
+            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => return events,
+            Err(error) => {
+                events.push(match error {
+                    Error::Protocol(_) => "fault 1002".to_owned(),
+                    Error::Utf8(_) => "fault 1007".to_owned(),
+                    Error::Capacity(_) => "fault 1009".to_owned(),
+                    other => panic!("{other:?}"),
+                });
+                return events;
+            }
+        }
+    }
+}
+
+/// What we hear, a fault by its close code.
+fn ours(role: Role, limits: &WsLimits, input: &[u8], piece: usize) -> Vec<String> {
+    let mut endpoint = Endpoint::new(role);
+    let mut events = Vec::new();
+    let mut kept = Vec::new();
+    for piece in input.chunks(piece) {
+        kept.extend_from_slice(piece);
+        let mut at = 0;
+        loop {
+            match endpoint.next(&mut kept[at..], limits) {
+                Ok((used, step)) => {
+                    at += used;
+                    if step == Step::NeedMore {
+                        break;
+                    }
+                    events.push(describe(step));
+                }
+                Err(error) => {
+                    events.push(format!("fault {}", error.close_code()));
+                    return events;
+                }
+            }
+        }
+        kept.drain(..at);
+    }
+    events
+}
+
+/// Pieces of text of which most neighbours make text, and some do not.
+fn text_piece() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        6 => "[a-zé€🦀]{0,12}".prop_map(String::into_bytes),
+        1 => Just(b"\xf0\x9f".to_vec()),
+        1 => Just(b"\xa6\x80".to_vec()),
+        1 => Just(b"\xe2".to_vec()),
+        1 => Just(b"\x82\xac".to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..4),
+        1 => (120usize..140).prop_map(|len| vec![b'y'; len]),
+    ]
+}
+
+/// A close frame's payload with one fault at most.
+fn close_frame_payload() -> impl Strategy<Value = Vec<u8>> {
+    let codes = prop_oneof![990u16..1014, 1015u16..1020, 2995u16..3005, 4995u16..5005];
+    prop_oneof![
+        1 => Just(Vec::new()),
+        1 => Just(vec![3]),
+        4 => (codes, "[a-zé€🦀]{0,12}").prop_map(|(code, reason)| close_payload(code, reason)),
+        4 => text_piece().prop_map(|reason| close_payload(1000, reason)),
+    ]
+}
+
+/// One frame: mostly as it should be.
+fn any_frame(role: Role) -> impl Strategy<Value = Vec<u8>> {
+    let first = prop_oneof![
+        8 => Just(0x81u8), 4 => Just(0x82), 6 => Just(0x01), 3 => Just(0x02),
+        8 => Just(0x00), 8 => Just(0x80), 3 => Just(0x89), 3 => Just(0x8a), 2 => Just(0x88),
+        1 => any::<u8>(),
+    ];
+    let should_mask = role == Role::Server;
+    let masks = prop::bool::weighted(if should_mask { 0.98 } else { 0.02 });
+    (
+        first,
+        masks,
+        any::<[u8; 4]>(),
+        text_piece(),
+        close_frame_payload(),
+    )
+        .prop_map(|(first, masks, key, text, close)| {
+            let payload = if first & 0x0f == 8 { close } else { text };
+            frame(first, masks.then_some(key), &payload)
+        })
+}
+
+/// Messages as they should be, in fragments, with pings between: long enough to hit a limit now and then.
+fn good_message() -> impl Strategy<Value = Vec<u8>> {
+    (
+        "[a-zé€🦀]{0,40}",
+        any::<bool>(),
+        prop::collection::vec((0usize..160, any::<[u8; 4]>(), any::<bool>()), 0..5),
+    )
+        .prop_map(|(text, is_text, mut cuts)| {
+            let bytes = text.as_bytes();
+            cuts.sort();
+            let mut input = Vec::new();
+            let mut at = 0;
+            let mut opcode = if is_text { 1 } else { 2 };
+            for (cut, key, ping) in cuts {
+                let cut = cut.min(bytes.len());
+                input.extend(frame(opcode, Some(key), &bytes[at..cut]));
+                if ping {
+                    input.extend(frame(0x89, Some(key), b"between"));
+                }
+                (at, opcode) = (cut, 0);
+            }
+            input.extend(frame(0x80 | opcode, Some(KEY), &bytes[at..]));
+            input
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_server_hears_what_tungstenite_hears(
+        frames in prop::collection::vec(any_frame(Role::Server), 0..10),
+        (our_piece, their_piece) in (1usize..200, 1usize..200),
+    ) {
+        let input = frames.concat();
+        let expected = oracle(Role::Server, usize::MAX, &input, their_piece);
+        let limits = WsLimits { message_bytes_max: usize::MAX, ..WsLimits::default() };
+        prop_assert_eq!(&ours(Role::Server, &limits, &input, our_piece), &expected);
+        prop_assert_eq!(&ours(Role::Server, &limits, &input, usize::MAX), &expected);
+    }
+
+    #[test]
+    fn a_client_hears_what_tungstenite_hears(
+        frames in prop::collection::vec(any_frame(Role::Client), 0..10),
+        (our_piece, their_piece) in (1usize..200, 1usize..200),
+    ) {
+        let input = frames.concat();
+        let expected = oracle(Role::Client, usize::MAX, &input, their_piece);
+        let limits = WsLimits { message_bytes_max: usize::MAX, ..WsLimits::default() };
+        prop_assert_eq!(&ours(Role::Client, &limits, &input, our_piece), &expected);
+    }
+
+    #[test]
+    fn limits_fall_where_tungstenite_has_them(
+        messages in prop::collection::vec(good_message(), 0..6),
+        message_bytes_max in 20usize..200,
+        piece in 1usize..100,
+    ) {
+        let input = messages.concat();
+        let expected = oracle(Role::Server, message_bytes_max, &input, 64);
+        let limits = WsLimits { message_bytes_max, ..WsLimits::default() };
+        prop_assert_eq!(&ours(Role::Server, &limits, &input, piece), &expected);
+    }
+
+    #[test]
+    fn tungstenite_hears_what_we_say(
+        messages in prop::collection::vec(("[a-zé€🦀]{0,200}", 0u8..4, any::<[u8; 4]>()), 0..8),
+        to_server in any::<bool>(),
+    ) {
+        let (we, they) = if to_server { (Role::Client, Role::Server) } else { (Role::Server, Role::Client) };
+        let mut endpoint = Endpoint::new(we);
+        let mut out = Vec::new();
+        let mut expected = Vec::new();
+        for (text, kind, key) in &messages {
+            let bytes = text.as_bytes();
+            let short = &bytes[..bytes.len().min(CONTROL_BYTES_MAX)];
+            endpoint.mask_with(*key);
+            match kind {
+                0 => { endpoint.text(text, &mut out).unwrap(); expected.push(describe(Step::Text(text))); }
+                1 => { endpoint.binary(bytes, &mut out).unwrap(); expected.push(describe(Step::Binary(bytes))); }
+                2 => { endpoint.ping(short, &mut out).unwrap(); expected.push(describe(Step::Ping(short))); }
+                _ => { endpoint.pong(short, &mut out).unwrap(); expected.push(describe(Step::Pong(short))); }
+            }
+        }
+        endpoint.mask_with(KEY).close(CloseCode::Away, "over", &mut out).unwrap();
+        expected.push("close 1001 \"over\"".to_owned());
+        prop_assert_eq!(oracle(they, usize::MAX, &out, 64), expected);
+    }
+
+    #[test]
+    fn noise_is_heard_alike_whatever_the_cuts(
+        input in prop::collection::vec(any::<u8>(), 0..400),
+        role in prop_oneof![Just(Role::Server), Just(Role::Client)],
+        piece in 1usize..40,
+    ) {
+        let limits = WsLimits { message_bytes_max: 200, fragments_max: 4 };
+        let whole = hear(role, &limits, [&input[..]].into_iter());
+        prop_assert_eq!(hear(role, &limits, input.chunks(piece)), whole);
+    }
+}

@@ -45,7 +45,7 @@ pub enum End {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WsLimits {
     /// The longest message, in bytes of payload over all its fragments. It is held against the length that a frame claims,
-    /// before any of it is stored. Default: 1 MiB, as for a request's body.
+    /// before any of it is stored. Default: 1 MiB, as for a request's body. (Autobahn's section 9 wants 16 MiB.)
     pub message_bytes_max: usize,
     /// How many continuation frames a message may have, empty ones included. Each costs us more than the byte it may carry.
     /// Default: 1,024.
@@ -63,7 +63,7 @@ impl Default for WsLimits {
 
 /// The WebSocket protocol for one connection.
 ///
-/// Holds two words while no message is in pieces; then what has come of that message.
+/// 32 bytes, and no other memory but for a message that is in pieces: what has come of it.
 ///
 /// ```
 /// use tourbillon::proto::ws::{Endpoint, Role, Step, WsLimits};

@@ -156,7 +156,7 @@ mod tests {
     use super::{HandshakeError, accept_key, check_request};
 
     /// The handshake of RFC 6455, 1.2.
-    const CHROMIUM_LIKE: [(&str, &str); 5] = [
+    const HANDSHAKE: [(&str, &str); 5] = [
         ("host", "server.example.com"),
         ("upgrade", "websocket"),
         ("connection", "Upgrade"),
@@ -168,7 +168,7 @@ mod tests {
     fn with(name: &str, value: Option<&str>) -> Result<String, HandshakeError> {
         check_request(true, true, |asked| match value {
             value if asked.eq_ignore_ascii_case(name) => value,
-            _ => CHROMIUM_LIKE
+            _ => HANDSHAKE
                 .iter()
                 .find(|field| field.0 == asked)
                 .map(|field| field.1),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn accept_keys_agree_with_tungstenite_free_arithmetic() {
+    fn accept_keys_agree_with_those_of_another_program() {
         // Computed with Python's hashlib and base64.
         assert_eq!(
             &accept_key("x3JJHMbDL1EzLkh9GBhXDw=="),
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn another_method_gets_405_and_an_old_version_400() {
         let field = |asked: &str| {
-            CHROMIUM_LIKE
+            HANDSHAKE
                 .iter()
                 .find(|field| field.0 == asked)
                 .map(|field| field.1)

@@ -1,7 +1,8 @@
 //! One frame: a header read and checked, or a header written and a payload behind it.
 //!
 //! The layout is `tungstenite`'s [`FrameHeader`]; it reads what is there. What may not be there is refused here: each check
-//! of a header that needs no knowledge of the frames before.
+//! of a header that needs no knowledge of the frames before. Reading by hand instead saves 5 ns of the 35 that the echo
+//! of 64 bytes costs (`echo_costs` in the tests): not worth a second codec.
 
 use std::io::Cursor;
 

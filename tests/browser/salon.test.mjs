@@ -15,6 +15,7 @@ import { chromium } from "playwright-core";
 
 const OUT = fileURLToPath(new URL("out/", import.meta.url));
 const SOON_MS = 8_000;
+const CHECK_MS = 60_000;
 const WINDOW = { width: 1280, height: 800 };
 const FLAGS = [
   "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -55,6 +56,8 @@ class Server {
 
 const binary = process.env.SALON_BIN;
 let server = null;
+process.once("exit", () => server?.child.kill("SIGKILL"));
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 let base = process.argv[2]?.replace(/\/$/, "");
 if (!base) {
   if (!binary) {
@@ -111,7 +114,7 @@ let failed = 0;
 
 async function check(name, body) {
   try {
-    await body();
+    await Promise.race([body(), sleep(CHECK_MS, null, { ref: false }).then(() => Promise.reject(new Error(`not done after ${CHECK_MS} ms`)))]);
     passed += 1;
     console.log(`ok ${passed + failed} - ${name}`);
   } catch (error) {
@@ -281,6 +284,7 @@ async function run() {
   });
 
   await check("the page shows the round trip of its pings", async () => {
+    await ada.page.locator("#round-trip[data-ms]").waitFor();
     const ms = Number(await ada.page.locator("#round-trip").getAttribute("data-ms"));
     assert.ok(ms > 0 && ms < 2000, `${ms} ms`);
     assert.match(await ada.page.locator("#round-trip").textContent(), / ms$/);
@@ -375,7 +379,7 @@ async function run() {
       }
       return longestMs;
     });
-    assert.ok(longestMs < 1000, `a batch took ${longestMs} ms`);
+    assert.ok(longestMs < 3000, `a batch took ${longestMs} ms`);
     await until("the room is empty", stats, ({ rooms }) => !("flood" in rooms));
     stalled.socket.destroy();
   });
@@ -424,21 +428,37 @@ async function run() {
       const page = await tab(path, { viewport: { width: 360, height: 740 }, reducedMotion: "reduce" });
       assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 360, path);
       assert.equal(await page.evaluate(() => document.getAnimations().length), 0, path);
+      if (path === "/dashboard") await until("points", () => points(page), (n) => n >= 3);
       await picture(page, path === "/" ? "chat-narrow" : "dashboard-narrow", { fullPage: true });
       await page.context().close();
     }
     assert.ok((await ada.page.evaluate(() => document.getAnimations().length)) > 0, "the cage turns otherwise");
   });
 
-  await check("pictures: the chat, light and dark", async () => {
-    await ada.say("Watch the dashboard while I fill a room with twelve megabytes.");
-    await bruno.say("I did. The one who stopped reading was shown the door, nobody else noticed.");
-    await bruno.say("Lag stayed under a millisecond.");
-    await ada.hears("Lag stayed under");
-    await picture(ada.page, "chat-light");
-    await ada.page.emulateMedia({ colorScheme: "dark" });
-    await picture(ada.page, "chat-dark");
-    await ada.page.emulateMedia({ colorScheme: "light" });
+  await check("pictures: a conversation, light and dark", async () => {
+    const people = {};
+    for (const name of ["Ada", "Bruno", "Clara"]) people[name] = await person("horology", name);
+    const { Ada, Bruno, Clara } = people;
+    const conversation = [
+      [Bruno, "Good evening. Why would one put a whole escapement in a cage and turn it?"],
+      [Ada, "A pocket watch hangs upright all day, so gravity pulls the balance always the same way. Turn it once a minute and the errors cancel out."],
+      [Clara, "So nothing in it is parallel. One thing turns, and everything gets its moment."],
+      [Bruno, "Like an event loop, then."],
+      [Bruno, "And if one of us stops reading?"],
+      [Ada, "Then that one is shown the door, and the others never notice."],
+      [Clara, "Even <b>bold</b> claims arrive as they were typed :)"],
+    ];
+    for (const [speaker, text] of conversation) {
+      await speaker.say(text);
+      for (const listener of Object.values(people)) await listener.page.locator(".said .text", { hasText: text }).waitFor();
+    }
+    await Ada.page.getByLabel("Message", { exact: true }).fill("Mind if I dim the lights?");
+    await Ada.page.mouse.move(0, 0);
+    await picture(Ada.page, "chat-light");
+    await Ada.page.emulateMedia({ colorScheme: "dark" });
+    await picture(Ada.page, "chat-dark");
+    await picture(Clara.page, "chat-other");
+    for (const { page } of Object.values(people)) await page.context().close();
   });
 
   await check("pictures: the dashboard with at least twenty points, light and dark", async () => {

@@ -192,15 +192,15 @@ const DIVISIONS = 20;
 export class Gauge {
   #scaleMax = 0;
   #peak = 0;
-  #root = svg("svg", { role: "img", viewBox: "-100 -100 200 172" });
+  #root = svg("svg", { role: "img", viewBox: "-108 -98 216 166" });
   #dial = svg("g");
-  #arc = svg("path", { class: "reach", d: arc(84), pathLength: 100, "stroke-dasharray": "0 100" });
-  #hand = svg("path", { class: "hand", d: "M-2.5 14-1-70 0-76 1-70 2.5 14Z" });
-  #value = svg("text", { class: "value", y: 46, "text-anchor": "middle" }, "–");
-  #most = svg("text", { class: "most", y: 64, "text-anchor": "middle" });
+  #arc = svg("path", { class: "reach", d: arc(76), pathLength: 100, "stroke-dasharray": "0 100" });
+  #hand = svg("path", { class: "hand", d: "M-2.5 14-1-58 0-64 1-58 2.5 14Z" });
+  #value = svg("text", { class: "value", y: 44, "text-anchor": "middle" }, "–");
+  #most = svg("text", { class: "most", y: 61, "text-anchor": "middle" });
 
   constructor(figure) {
-    this.#root.append(svg("path", { class: "track", d: arc(84) }), this.#arc, this.#dial, this.#hand, svg("circle", { class: "pivot", r: 5 }), this.#value, this.#most);
+    this.#root.append(svg("path", { class: "track", d: arc(76) }), this.#arc, this.#dial, this.#hand, svg("circle", { class: "pivot", r: 5 }), this.#value, this.#most);
     figure.append(this.#root);
     this.show(null);
   }
@@ -223,10 +223,10 @@ export class Gauge {
     for (let i = 0; i <= DIVISIONS; i++) {
       const degrees = (i / DIVISIONS - 0.5) * SWEEP;
       const whole = i % 5 === 0;
-      this.#dial.append(svg("path", { class: "tick", d: `M0-${whole ? 66 : 71}V-76`, transform: `rotate(${degrees})` }));
+      this.#dial.append(svg("path", { class: "tick", d: `M0-${whole ? 60 : 64}V-69`, transform: `rotate(${degrees})` }));
       if (!whole) continue;
       const radians = (degrees * Math.PI) / 180;
-      this.#dial.append(svg("text", { x: 54 * Math.sin(radians), y: 4 - 54 * Math.cos(radians), "text-anchor": "middle" }, brief((scaleMax * i) / DIVISIONS)));
+      this.#dial.append(svg("text", { x: 91 * Math.sin(radians), y: 4 - 91 * Math.cos(radians), "text-anchor": "middle" }, brief((scaleMax * i) / DIVISIONS)));
     }
   }
 }

@@ -2,6 +2,8 @@
 // it is doing. What the messages mean is the pages' business; the protocol is in ../PROTOCOL.md.
 
 const PING_EVERY_MS = 20_000;
+/** A page that still loads would measure itself. */
+const PING_FIRST_MS = 1_000;
 const PONG_WITHIN_MS = 10_000;
 const OPEN_WITHIN_MS = 8_000;
 const RETRY_FIRST_MS = 400;
@@ -64,8 +66,7 @@ export class Link {
     socket.onopen = () => {
       clearTimeout(this.#openTimer);
       this.#on.state("open");
-      this.#ping(socket);
-      this.#pingTimer = setInterval(() => this.#ping(socket), PING_EVERY_MS);
+      this.#pingTimer = setTimeout(() => this.#ping(socket), PING_FIRST_MS);
     };
     socket.onmessage = ({ data }) => this.#received(data);
     socket.onclose = ({ code }) => this.#lost(socket, code);
@@ -89,7 +90,7 @@ export class Link {
   }
 
   #ping(socket) {
-    if (this.#pongTimer) return;
+    this.#pingTimer = setTimeout(() => this.#ping(socket), PING_EVERY_MS);
     this.#pingedAt = performance.now();
     this.send({ type: "ping" });
     this.#pongTimer = setTimeout(() => this.#lost(socket, 1006), PONG_WITHIN_MS);
@@ -107,7 +108,7 @@ export class Link {
   #stop() {
     clearTimeout(this.#openTimer);
     clearTimeout(this.#retryTimer);
-    clearInterval(this.#pingTimer);
+    clearTimeout(this.#pingTimer);
     clearTimeout(this.#pongTimer);
     this.#retryTimer = 0;
     this.#pongTimer = 0;

@@ -149,7 +149,9 @@ async function person(room, name, options) {
   if (name) {
     await page.getByLabel("Your name").fill(name);
     await page.getByRole("button", { name: "Set" }).click();
-    await page.locator("[data-kind=renamed]", { hasText: `You are now ${name}` }).waitFor();
+    await page.locator("[data-kind=renamed]", { hasText: `You are now ${name}` }).waitFor().catch(() => {
+      throw new Error(`${name} came into ${room} and does not hear the room: not a member any more?`);
+    });
   }
   return {
     page,

@@ -1,5 +1,9 @@
 //! Tourbillon: a networking framework whose event loop is on display.
 
+pub mod conn;
 pub mod event_loop;
+pub mod net;
 pub mod parts;
 pub mod proto;
+pub mod task;
+pub mod web;

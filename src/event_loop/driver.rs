@@ -6,6 +6,7 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::ops::{BitOr, BitOrAssign};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -111,6 +112,14 @@ pub enum Signal {
     User2,
 }
 
+/// The two times a program may ask for.
+pub trait Clock {
+    /// Monotonic time.
+    fn now(&self) -> Instant;
+    /// The time of day, for `Date` headers and log lines only.
+    fn wall_clock(&self) -> SystemTime;
+}
+
 /// Wakes a parked loop from any thread.
 pub trait Notify: Send + Sync {
     /// Make the loop's current or next [`Driver::poll`] return at once.
@@ -138,10 +147,8 @@ pub trait Executor {
 /// socket, until a read that did not fill the buffer in a visit without [`Readiness::CLOSING`]. Events may be spurious,
 /// and may name a token whose source has gone.
 pub trait Driver {
-    /// Monotonic time.
-    fn now(&self) -> Instant;
-    /// The time of day, for `Date` headers and log lines only.
-    fn wall_clock(&self) -> SystemTime;
+    /// Where time comes from.
+    fn clock(&self) -> Rc<dyn Clock>;
     /// 64 bits nobody outside can guess (under the simulator: drawn from the seed).
     fn entropy(&mut self) -> u64;
 
@@ -154,7 +161,7 @@ pub trait Driver {
     /// What other threads use to end a [`Driver::poll`].
     fn notifier(&self) -> Arc<dyn Notify>;
     /// Where jobs that block are run.
-    fn executor(&self) -> std::rc::Rc<dyn Executor>;
+    fn executor(&self) -> Rc<dyn Executor>;
 
     /// Open a listening TCP socket. Port 0 picks a free one.
     ///

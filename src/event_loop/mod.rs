@@ -1,7 +1,509 @@
-//! The event loop.
+//! The event loop: park until something happens, visit whom it happened to, run what came due, begin again.
+//!
+//! This is the file to read first. [`EventLoop::turn`] is one turn, step by step; what runs and in which order is decided
+//! there and nowhere else. Code that is not the loop's runs in two places only: a visit to a [`Source`] and a callback,
+//! and each is a function below that does nothing else.
+//!
+//! What a program may rely on (the rules R1 to R11; each is a test):
+//!
+//! - R1 There is one ready queue, and it is first in, first out. Its order inside a turn: what was left over, what I/O
+//!   woke, what other threads sent, what came due.
+//! - R2 What is scheduled before step 6 runs in this turn; what is scheduled in step 6 or after it, in the next one,
+//!   after its poll. So nothing that reschedules itself can keep the sockets from being read.
+//! - R3 Every step is bounded by a count: [`EVENTS_MAX`], [`MESSAGES_MAX`], [`CALLBACKS_MAX`], and each source's own
+//!   budget. What is cut off keeps its place.
+//! - R4 A source that was cut off, or cannot go on, is carried to the next turn when it asks ([`Next::Again`]): no edge
+//!   will come for what it left unread.
+//! - R5 A timer is never early, never runs in the turn that set it, and those of one tick run in the order they were set.
+//! - R6 What was cancelled does not run, even if it stood in the ready queue already.
+//! - R7 After `closed`, nothing for that source: a token that is stale names nobody.
+//! - R8 A woken task stands in the queue once.
+//! - R9 Listeners are visited last.
+//! - R10 A connection writes what it owes before it makes more (see `conn`).
+//! - R11 `stop` completes the turn.
 
+mod ctx;
 mod driver;
+mod executor;
+mod handle;
+mod mio_driver;
+mod panic;
+mod source;
+mod stats;
+mod watch;
 
-pub use driver::{
-    BlockingJob, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
-};
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::time::{Duration, Instant};
+
+pub use ctx::Ctx;
+pub use driver::{BlockingJob, Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch};
+pub use executor::JobHandle;
+pub use handle::{CallHandle, Handle, LoopGone, Remote};
+pub use mio_driver::MioDriver;
+pub use panic::Panicked;
+pub(crate) use panic::guarded;
+pub use source::{Inspection, Next, Source};
+pub use stats::{Longest, Origin, Stats, Turn};
+
+pub use crate::parts::wheel::TimerId;
+
+use crate::parts::slab::{Key, Slab};
+use handle::{CallKey, Inbox, Job, Message};
+
+/// Events taken from the driver in one turn.
+pub const EVENTS_MAX: usize = 1024;
+/// Messages from other threads taken in one turn.
+pub const MESSAGES_MAX: usize = 1024;
+/// Callbacks run in one turn, unless its [`Budget`] says less.
+pub const CALLBACKS_MAX: usize = 1024;
+
+/// How far one turn may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The longest time to be parked; `None`: until something happens.
+    pub wait: Option<Duration>,
+    /// The most callbacks to run in step 6; the rest keep their places.
+    pub callbacks: usize,
+}
+
+impl Default for Budget {
+    /// Parked as long as nothing happens, [`CALLBACKS_MAX`] callbacks.
+    fn default() -> Self {
+        Self { wait: None, callbacks: CALLBACKS_MAX }
+    }
+}
+
+impl Budget {
+    /// Take what is there and do not wait: for a loop that lives inside another one.
+    pub fn no_wait() -> Self {
+        Self { wait: Some(Duration::ZERO), ..Self::default() }
+    }
+
+    /// Wait no longer than `wait`.
+    pub fn wait_at_most(wait: Duration) -> Self {
+        Self { wait: Some(wait), ..Self::default() }
+    }
+}
+
+/// Two buffers that all sources of a loop share, so that an idle connection holds none. See [`Ctx::lend_buffers`].
+#[derive(Debug, Default)]
+pub struct Buffers {
+    /// For reading: all of it may be overwritten; its length is its capacity, 64 KiB.
+    pub receive: Vec<u8>,
+    /// For what a source writes during its visit, so that it leaves in one call. Empty when lent.
+    pub cork: Vec<u8>,
+}
+
+/// The receive buffer stays in a core's second-level cache, and takes a deep pipeline in one read.
+pub const RECEIVE_BYTES: usize = 64 * 1024;
+/// A visit flushes its cork at this size; the buffer is allocated with room for one more answer.
+pub const CORK_BYTES: usize = 64 * 1024;
+
+/// A source and where it was created.
+struct Slot {
+    source: Box<dyn Source>,
+    origin: Origin,
+}
+
+type PanicHook = Box<dyn FnMut(&Panicked)>;
+
+/// A reactor: one thread's sources, timers and callbacks. All methods of [`Handle`] are here too.
+///
+/// ```
+/// use std::time::Duration;
+/// use tourbillon::event_loop::EventLoop;
+///
+/// let mut event_loop = EventLoop::new()?;
+/// event_loop.call_later(Duration::from_millis(2), |ctx| ctx.stop());
+/// event_loop.call_soon(|_| println!("first"));
+/// event_loop.run()?;
+/// # std::io::Result::Ok(())
+/// ```
+pub struct EventLoop {
+    driver: Box<dyn Driver>,
+    sources: Slab<Slot>,
+    handle: Handle,
+    inbox: Inbox,
+    buffers: Buffers,
+    /// Sources that asked for another visit.
+    carry: Vec<Token>,
+    /// Sources that are visited after the others.
+    listeners: Vec<Token>,
+    /// Sources whose end has come; step 8 sees to it.
+    closing: Vec<(Token, Slot)>,
+    /// Sources that were closed by others while they were being visited.
+    doomed: Vec<Token>,
+    on_panic: PanicHook,
+    stats: Stats,
+    /// The turn that is going on.
+    turn: Turn,
+    /// When the last piece of work ended, so that one reading of the clock times each.
+    stamp: Instant,
+    // Kept for their allocations.
+    events: Vec<Event>,
+    late_events: Vec<Event>,
+    carried: Vec<Token>,
+    flushing: Vec<Token>,
+}
+
+impl EventLoop {
+    /// A loop on this machine's sockets and clock.
+    ///
+    /// # Errors
+    /// When the operating system refuses a poller: no descriptors or memory left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self::with_driver(Box::new(MioDriver::new()?)))
+    }
+
+    /// A loop on another driver.
+    pub fn with_driver(driver: Box<dyn Driver>) -> Self {
+        let (inbox, remote) = Inbox::new(driver.notifier());
+        let handle = Handle::new(driver.clock(), driver.executor(), remote);
+        let stamp = handle.now();
+        Self {
+            driver,
+            sources: Slab::new(),
+            handle,
+            inbox,
+            buffers: Buffers::default(),
+            carry: Vec::new(),
+            listeners: Vec::new(),
+            closing: Vec::new(),
+            doomed: Vec::new(),
+            on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
+            stats: Stats::default(),
+            turn: Turn::default(),
+            stamp,
+            events: Vec::with_capacity(EVENTS_MAX),
+            late_events: Vec::new(),
+            carried: Vec::new(),
+            flushing: Vec::new(),
+        }
+    }
+
+    /// Turn until [`Handle::stop`].
+    ///
+    /// # Errors
+    /// When waiting for events fails, which it does not on a healthy machine.
+    pub fn run(&mut self) -> io::Result<()> {
+        while !self.handle.take_stopping() {
+            self.turn(Budget::default())?;
+        }
+        Ok(())
+    }
+
+    /// One turn.
+    ///
+    /// # Errors
+    /// As [`EventLoop::run`].
+    pub fn turn(&mut self, budget: Budget) -> io::Result<Turn> {
+        let turning = self.handle.enter();
+        let was_running = self.handle.set_running(true);
+
+        let parked = self.park(budget.wait); // 1 and 2: sleep until something happens, then read the clock
+        self.visit_sources(); //                3: whom the driver named, who was carried over, listeners last
+        self.take_messages(); //                4: what other threads sent joins the ready queue
+        self.fire_timers(); //                  5: what is due joins it
+        self.run_ready(budget.callbacks); //    6: as many callbacks as stand there now, first in, first out
+        self.flush_dirty(); //                  7: one write for each connection that others gave bytes to
+        self.close_finished(); //               8: what has ended is closed, and its slot is free again
+
+        self.handle.set_running(was_running);
+        drop(turning);
+        self.stats.add(&self.turn);
+        parked.map(|()| self.turn)
+    }
+
+    // ---- the steps --------------------------------------------------------------------------------------------
+
+    fn park(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
+        self.turn = Turn::default();
+        let before = self.handle.time();
+        self.stats.awake += before.saturating_duration_since(self.stamp);
+        let mut nap = self.time_until_work(before);
+        if let Some(wait_max) = wait_max {
+            nap = Some(nap.map_or(wait_max, |nap| nap.min(wait_max)));
+        }
+        if nap != Some(Duration::ZERO) && !self.inbox.park() {
+            nap = Some(Duration::ZERO);
+        }
+        let polled = self.driver.poll(&mut self.events, nap);
+        self.inbox.unpark();
+        // The only reading of the clock that decides anything in this turn.
+        let now = self.handle.time();
+        self.handle.set_now(now);
+        self.stamp = now;
+        self.turn.asleep = now.saturating_duration_since(before);
+        self.turn.events = self.events.len() as u32;
+        polled
+    }
+
+    fn visit_sources(&mut self) {
+        // Sources that were carried over come after the events, so that an event for one of them is part of its visit.
+        std::mem::swap(&mut self.carry, &mut self.carried);
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            if self.listeners.contains(&event.token) {
+                self.late_events.push(event);
+            } else {
+                self.visit(event.token, event.readiness);
+            }
+        }
+        self.events = events;
+
+        let mut carried = std::mem::take(&mut self.carried);
+        for token in carried.drain(..) {
+            if self.listeners.contains(&token) {
+                self.late_events.push(Event { token, readiness: Readiness::NONE });
+            } else {
+                self.visit(token, Readiness::NONE);
+            }
+        }
+        self.carried = carried;
+
+        let mut late = std::mem::take(&mut self.late_events);
+        for event in late.drain(..) {
+            self.visit(event.token, event.readiness);
+        }
+        self.late_events = late;
+    }
+
+    fn take_messages(&mut self) {
+        for _ in 0..MESSAGES_MAX {
+            let Some(message) = self.inbox.take() else { break };
+            self.turn.messages += 1;
+            match message {
+                Message::Call(callback, origin) => self.handle.call_from(callback, origin),
+                Message::Filed(key) => self.handle.call_filed(key),
+                Message::Wake(token) => self.handle.wake(token),
+                Message::Stop => self.handle.stop(),
+            }
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let now = self.handle.now();
+        let (fired, earliest) = self.handle.fire_timers(self.handle.tick_at(now));
+        self.turn.timers = fired;
+        if let Some(tick) = earliest {
+            self.turn.lag = now.saturating_duration_since(self.handle.instant_of(tick));
+        }
+    }
+
+    fn run_ready(&mut self, callbacks_max: usize) {
+        // Counted before the first one runs: a callback added by a callback waits a turn.
+        for _ in 0..self.handle.ready_jobs().min(callbacks_max) {
+            match self.handle.next_ready() {
+                Some(Job::Call(key)) => self.call(key),
+                Some(Job::Visit(token, readiness)) => self.visit(token, readiness),
+                Some(Job::Start(source, origin)) => {
+                    let token = self.insert(|_| source, origin);
+                    self.visit(token, Readiness::WOKEN);
+                }
+                None => break,
+            }
+        }
+    }
+
+    fn flush_dirty(&mut self) {
+        let mut flushing = std::mem::take(&mut self.flushing);
+        self.handle.swap_dirty(&mut flushing);
+        for token in flushing.drain(..) {
+            self.visit(token, Readiness::FLUSH);
+        }
+        self.flushing = flushing;
+    }
+
+    fn close_finished(&mut self) {
+        while let Some((token, mut slot)) = self.closing.pop() {
+            self.listeners.retain(|listener| *listener != token);
+            let mut ctx = Ctx { event_loop: self, token: Some(token) };
+            let closed = guarded(slot.origin, || slot.source.closed(&mut ctx));
+            let dropped = guarded(slot.origin, || drop(slot.source));
+            self.sources.release(token.into());
+            for panicked in [closed, dropped].into_iter().filter_map(Result::err) {
+                self.report(&panicked);
+            }
+        }
+        self.doomed.clear();
+    }
+
+    // ---- the two places where other people's code runs ----------------------------------------------------------
+
+    /// Lend the loop to one source, then act on its answer.
+    fn visit(&mut self, token: Token, readiness: Readiness) {
+        // It may have closed earlier, and events, wakes and timers for it are still about: they find nobody.
+        let Some(mut slot) = self.sources.take(token.into()) else { return };
+        self.turn.visits += 1;
+        let mut ctx = Ctx { event_loop: self, token: Some(token) };
+        let next = guarded(slot.origin, || slot.source.ready(&mut ctx, readiness));
+        self.time(slot.origin);
+        let next = match next {
+            Ok(_) if self.doomed.contains(&token) => Next::Close,
+            Ok(next) => next,
+            Err(panicked) => {
+                self.report(&panicked);
+                Next::Close
+            }
+        };
+        match next {
+            Next::Wait => self.sources.put_back(token.into(), slot),
+            Next::Again => {
+                self.sources.put_back(token.into(), slot);
+                self.carry.push(token);
+            }
+            Next::Close => self.closing.push((token, slot)),
+        }
+    }
+
+    /// Run one callback, unless it was cancelled or moved.
+    fn call(&mut self, key: CallKey) {
+        let Some((callback, origin)) = self.handle.take_call(key) else { return };
+        self.turn.callbacks += 1;
+        let mut ctx = Ctx { event_loop: self, token: None };
+        let called = guarded(origin, || callback(&mut ctx));
+        self.time(origin);
+        if let Err(panicked) = called {
+            self.report(&panicked);
+        }
+    }
+
+    // ---- what they need -----------------------------------------------------------------------------------------
+
+    /// Blame the time since the last stamp on `origin`.
+    fn time(&mut self, origin: Origin) {
+        let now = self.handle.time();
+        let took = now.saturating_duration_since(self.stamp);
+        self.stamp = now;
+        self.stats.awake += took;
+        self.turn.longest = stats::longer(self.turn.longest, Some(Longest { took, origin }));
+    }
+
+    fn report(&mut self, panicked: &Panicked) {
+        self.stats.panics += 1;
+        (self.on_panic)(panicked);
+    }
+
+    /// How long nothing is to be done, as far as the loop itself knows: `None` when only the outside can bring work.
+    fn time_until_work(&self, now: Instant) -> Option<Duration> {
+        if self.has_work() {
+            return Some(Duration::ZERO);
+        }
+        let tick = self.handle.next_timer_tick()?;
+        Some(self.handle.instant_of(tick).saturating_duration_since(now))
+    }
+
+    fn has_work(&self) -> bool {
+        self.handle.ready_jobs() > 0
+            || !self.carry.is_empty()
+            || !self.closing.is_empty()
+            || self.handle.has_dirty()
+            || self.handle.is_stopping()
+    }
+
+    fn insert(&mut self, make: impl FnOnce(Token) -> Box<dyn Source>, origin: Origin) -> Token {
+        self.sources.insert_with(|key| Slot { source: make(key.into()), origin }).into()
+    }
+
+    /// Drop a source that was never visited.
+    fn forget(&mut self, token: Token) {
+        self.sources.remove(token.into());
+    }
+
+    fn close(&mut self, token: Token) {
+        match self.sources.take(token.into()) {
+            Some(slot) => self.closing.push((token, slot)),
+            // It is being visited, or is closing already, or has gone.
+            None => self.doomed.push(token),
+        }
+    }
+
+    fn lend_buffers(&mut self) -> Buffers {
+        let mut buffers = std::mem::take(&mut self.buffers);
+        if buffers.receive.len() != RECEIVE_BYTES {
+            buffers.receive.resize(RECEIVE_BYTES, 0);
+        }
+        buffers.cork.clear();
+        buffers
+    }
+
+    fn census(&self) -> impl Iterator<Item = (Token, Inspection)> {
+        self.sources.iter().map(|(key, slot)| (key.into(), slot.source.inspect()))
+    }
+
+    // ---- around the turn ------------------------------------------------------------------------------------------
+
+    /// What may be done now, outside a turn: listen, add sources.
+    pub fn ctx(&mut self) -> Ctx<'_> {
+        Ctx { event_loop: self, token: None }
+    }
+
+    /// The handle, to keep.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// When the loop next has something to do without anyone's help: now, if a callback is ready; `None`, if only the
+    /// outside can bring work. With [`EventLoop::pollable_descriptor`] and [`Budget::no_wait`] a loop lives inside another.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.has_work() || !self.inbox.is_empty() {
+            return Some(self.handle.time());
+        }
+        self.handle.next_timer_tick().map(|tick| self.handle.instant_of(tick))
+    }
+
+    /// A descriptor that another loop can poll for reading: readable when a turn would find events or messages.
+    #[cfg(unix)]
+    pub fn pollable_descriptor(&self) -> Option<std::os::fd::RawFd> {
+        self.driver.pollable_descriptor()
+    }
+
+    /// Have panics reported to `hook` instead of standard error. The loop goes on in any case.
+    pub fn on_panic(&mut self, hook: impl FnMut(&Panicked) + 'static) {
+        self.on_panic = Box::new(hook);
+    }
+
+    /// What the loop has counted.
+    pub fn stats(&self) -> Stats {
+        Stats { sources: self.sources.len(), timers_set: self.handle.timers_set(), ..self.stats }
+    }
+}
+
+impl Deref for EventLoop {
+    type Target = Handle;
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for EventLoop {
+    /// Closes every source. What they do then can enqueue, but nothing of it runs.
+    fn drop(&mut self) {
+        let tokens: Vec<Token> = self.sources.iter().map(|(key, _)| key.into()).collect();
+        for token in tokens {
+            self.close(token);
+        }
+        self.close_finished();
+        self.handle.clear();
+    }
+}
+
+impl fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl From<Key> for Token {
+    fn from(key: Key) -> Self {
+        Token::new(key.index(), key.generation())
+    }
+}
+
+impl From<Token> for Key {
+    fn from(token: Token) -> Self {
+        Key::new(token.index(), token.generation())
+    }
+}

@@ -1,7 +1,5 @@
 //! What the loop visits: a listener, a connection, a task, a signal. The loop knows nothing else about them.
 
-use std::time::Instant;
-
 use super::{Ctx, Readiness};
 
 /// What a source wants next, as the answer to a visit. A source never registers or removes itself behind the loop's back.
@@ -50,6 +48,7 @@ pub struct Inspection {
     pub paused: bool,
     /// Bytes taken in or made and not yet passed on.
     pub bytes_held: usize,
-    /// Doing nothing for its peer since then; such a connection may be closed when descriptors run out.
-    pub idle_since: Option<Instant>,
+    /// Set for a connection that does nothing for its peer and may be closed when descriptors run out; those with the
+    /// lowest rank go first.
+    pub idle_rank: Option<u64>,
 }

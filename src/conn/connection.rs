@@ -1,0 +1,420 @@
+//! One accepted connection as a source: its life from the first byte to the close, whatever it speaks in between.
+//!
+//! A visit is [`Connection::pump`]: write what is owed, let the protocol take the input and make output, read more, and
+//! again, within a budget. What the bytes mean is the business of [`Http`] and [`WebSocketLink`]; when time is up, of
+//! [`Phase`].
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::deadline::Deadline;
+use super::http::Http;
+use super::limits::Hits;
+use super::request::Request;
+use super::server::Shared;
+use super::websocket_link::WebSocketLink;
+use super::wire::{Fill, Wire};
+use crate::event_loop::{Buffers, CORK_BYTES, Ctx, Inspection, Next, Readiness, Socket, Source};
+
+/// Requests or messages handled in one visit: more than a usual pipeline, and the next connection waits well under a
+/// millisecond.
+const STEPS_MAX: u32 = 64;
+/// Bytes read in one visit.
+const READ_BYTES_MAX: usize = 256 * 1024;
+/// Lingering ends after so many times the time for silence.
+const LINGER_TIMES: u32 = 5;
+
+/// What a protocol made of its input.
+pub(super) enum Progress {
+    /// It needs more input.
+    NeedInput,
+    /// It can do nothing before something else has moved: a handler, a body, the peer's reading.
+    Paused,
+    /// The visit's budget is used up.
+    Again,
+    /// Everything is said. `linger`: the peer may still be sending, and must have time to read our last words.
+    Over { linger: bool },
+    /// HTTP has ended, and this goes on.
+    Upgrade(Box<WebSocketLink>),
+}
+
+/// What a protocol needs during a visit.
+pub(super) struct Visit<'v, 'c> {
+    pub(super) ctx: &'v mut Ctx<'c>,
+    pub(super) shared: &'v Rc<Shared>,
+    pub(super) wire: &'v mut Wire,
+    pub(super) input: Input<'v>,
+    pub(super) cork: &'v mut Vec<u8>,
+    pub(super) peer: SocketAddr,
+    /// Requests or messages that may still be handled.
+    pub(super) steps_left: u32,
+}
+
+impl Visit<'_, '_> {
+    /// Flush when the cork is full. Whether more may be written.
+    pub(super) fn make_room(&mut self) -> io::Result<bool> {
+        if self.cork.len() >= CORK_BYTES {
+            self.wire.flush(self.ctx, self.cork)?;
+        }
+        Ok(!self.wire.is_blocked())
+    }
+}
+
+/// A window on the loop's receive buffer: what was read and not used up yet.
+pub(super) struct Input<'b> {
+    buffer: &'b mut [u8],
+    start: usize,
+    end: usize,
+}
+
+impl<'b> Input<'b> {
+    /// Begin with what the last visit left.
+    fn new(buffer: &'b mut [u8], spill: &[u8]) -> Self {
+        buffer[..spill.len()].copy_from_slice(spill);
+        Self { buffer, start: 0, end: spill.len() }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..self.end]
+    }
+
+    pub(super) fn use_up(&mut self, used: usize) {
+        self.start += used;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    pub(super) fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// Where the next read goes. Empty only when the buffer is full of input that cannot be used yet.
+    fn space(&mut self) -> &mut [u8] {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        &mut self.buffer[self.end..]
+    }
+
+    fn add(&mut self, read: usize) {
+        self.end += read;
+    }
+}
+
+enum Protocol {
+    Http(Http),
+    WebSocket(Box<WebSocketLink>),
+    /// Everything is said; the rest of it is on its way.
+    Flushing { linger: bool },
+    /// Our end is closed; what the peer still sends is thrown away, so that no reset destroys what we said (RFC 9112, 9.6).
+    Lingering { bytes: usize, until: u64 },
+}
+
+/// Which deadline runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Header,
+    Body,
+    Idle,
+    Write,
+    Linger,
+    WebSocketClose,
+    /// None: a handler works, or a WebSocket is open.
+    Untimed,
+}
+
+pub(super) struct Connection {
+    shared: Rc<Shared>,
+    wire: Wire,
+    protocol: Protocol,
+    deadline: Deadline,
+    phase: Phase,
+    place: u32,
+    peer: SocketAddr,
+    /// Input that is incomplete: empty between two requests.
+    spill: Vec<u8>,
+    /// A request whose body is not all there.
+    parked: Option<Box<Request>>,
+}
+
+impl Connection {
+    pub(super) fn new(shared: Rc<Shared>, socket: Socket, peer: SocketAddr, place: u32) -> Self {
+        Self {
+            shared,
+            wire: Wire::new(socket),
+            protocol: Protocol::Http(Http::new()),
+            deadline: Deadline::default(),
+            // Nothing was served yet, so this is not idleness.
+            phase: Phase::Untimed,
+            place,
+            peer,
+            spill: Vec::new(),
+            parked: None,
+        }
+    }
+
+    fn pump(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Next> {
+        let spill = std::mem::take(&mut self.spill);
+        let mut request = self.parked.take().unwrap_or_else(|| self.shared.take_scratch());
+        let mut read_left = READ_BYTES_MAX;
+        let mut written = 0;
+        let mut visit = Visit {
+            ctx,
+            shared: &self.shared,
+            wire: &mut self.wire,
+            input: Input::new(&mut buffers.receive, &spill),
+            cork: &mut buffers.cork,
+            peer: self.peer,
+            steps_left: STEPS_MAX,
+        };
+        let next = loop {
+            // Old bytes leave before new ones are made; while they cannot, nothing is read either (rule R10).
+            written += visit.wire.flush(visit.ctx, visit.cork)?;
+            if visit.wire.is_blocked() {
+                break Next::Wait;
+            }
+            let progress = match &mut self.protocol {
+                Protocol::Http(http) => http.step(&mut visit, &mut request)?,
+                Protocol::WebSocket(link) => link.step(&mut visit)?,
+                Protocol::Flushing { linger: false } => break Next::Close,
+                Protocol::Flushing { linger: true } => {
+                    if visit.wire.has_ended() {
+                        break Next::Close;
+                    }
+                    visit.ctx.driver().shutdown_write(visit.wire.socket())?;
+                    let limit = self.shared.limits.linger_timeout * LINGER_TIMES;
+                    self.protocol = Protocol::Lingering { bytes: 0, until: visit.ctx.tick() + ticks(limit) };
+                    Progress::NeedInput
+                }
+                Protocol::Lingering { bytes, .. } => {
+                    *bytes += visit.input.bytes().len();
+                    visit.input.clear();
+                    if *bytes > self.shared.limits.linger_bytes_max {
+                        Hits::count(&self.shared.hits.linger);
+                        break Next::Close;
+                    }
+                    Progress::NeedInput
+                }
+            };
+            match progress {
+                Progress::Upgrade(link) => {
+                    self.protocol = Protocol::WebSocket(link);
+                    continue;
+                }
+                Progress::Over { linger } => {
+                    self.protocol = Protocol::Flushing { linger: linger || !visit.input.is_empty() };
+                    visit.input.clear();
+                    continue;
+                }
+                Progress::NeedInput | Progress::Paused | Progress::Again => {}
+            }
+            written += visit.wire.flush(visit.ctx, visit.cork)?;
+            let wants_input = match progress {
+                Progress::NeedInput => visit.wire.may_read() && !visit.wire.is_blocked(),
+                // Whoever waits for a handler wants to know whether the peer is still there.
+                Progress::Paused => visit.wire.has_news_of_end(),
+                _ => break Next::Again,
+            };
+            if !wants_input {
+                break Next::Wait;
+            }
+            if read_left == 0 {
+                break Next::Again;
+            }
+            let space = visit.input.space();
+            let space_len = space.len().min(read_left);
+            if space_len == 0 {
+                break Next::Wait;
+            }
+            match visit.wire.fill(visit.ctx, &mut space[..space_len])? {
+                Fill::Bytes(n) => {
+                    read_left -= n;
+                    visit.input.add(n);
+                }
+                Fill::Blocked => break Next::Wait,
+                Fill::End => match &mut self.protocol {
+                    Protocol::Http(http) => http.ended(),
+                    Protocol::WebSocket(link) => link.ended(),
+                    Protocol::Flushing { .. } | Protocol::Lingering { .. } => break Next::Close,
+                },
+            }
+        };
+        let steps = STEPS_MAX - visit.steps_left;
+        self.spill.extend_from_slice(visit.input.bytes());
+        match &self.protocol {
+            Protocol::Http(http) if http.is_collecting() => self.parked = Some(request),
+            _ => self.shared.put_scratch(request),
+        }
+        if let Protocol::WebSocket(link) = &self.protocol {
+            link.set_backlog(self.wire.backlog_bytes());
+        }
+        if next != Next::Close {
+            self.set_deadline(ctx, written + steps as usize > 0);
+        }
+        Ok(next)
+    }
+
+    /// Which deadline runs now; it runs anew when the phase is new, or, where that counts, when there was progress.
+    fn set_deadline(&mut self, ctx: &mut Ctx<'_>, progress: bool) {
+        let limits = &self.shared.limits;
+        let phase = match &self.protocol {
+            _ if self.wire.is_blocked() => Phase::Write,
+            Protocol::Http(http) => {
+                if http.is_between_requests() {
+                    if self.phase == Phase::Untimed && !progress || self.phase == Phase::Header && !progress {
+                        Phase::Header
+                    } else {
+                        Phase::Idle
+                    }
+                } else if http.awaits_body() {
+                    Phase::Body
+                } else if http.awaits_head() {
+                    Phase::Header
+                } else {
+                    Phase::Untimed
+                }
+            }
+            Protocol::WebSocket(link) if link.is_closing() => Phase::WebSocketClose,
+            Protocol::WebSocket(_) => Phase::Untimed,
+            Protocol::Flushing { .. } => Phase::Write,
+            Protocol::Lingering { .. } => Phase::Linger,
+        };
+        let runs_on = match phase {
+            Phase::Header | Phase::WebSocketClose => true,
+            Phase::Write | Phase::Idle => !progress,
+            // A visit in these phases means that bytes came.
+            Phase::Body | Phase::Linger => false,
+            Phase::Untimed => false,
+        };
+        if phase == self.phase && runs_on {
+            return;
+        }
+        self.phase = phase;
+        // The turn's time may be stale by as long as the turn took; one tick more makes up for the part of a tick.
+        let after = |timeout| ctx.tick() + ticks(timeout) + 1;
+        let at = match (phase, &self.protocol) {
+            (Phase::Untimed, _) => None,
+            (Phase::Linger, Protocol::Lingering { until, .. }) => Some(after(limits.linger_timeout).min(*until)),
+            (Phase::Header, _) => Some(after(limits.header_timeout)),
+            (Phase::Body, _) => Some(after(limits.body_timeout)),
+            (Phase::Write, _) => Some(after(limits.write_timeout)),
+            (Phase::Idle | Phase::Linger, _) => Some(after(self.shared.keep_alive_timeout())),
+            (Phase::WebSocketClose, _) => Some(after(limits.close_timeout)),
+        };
+        self.deadline.set(ctx, at);
+    }
+
+    /// The deadline has come. Whether the connection goes on, to say so to its peer.
+    fn time_is_up(&mut self) -> bool {
+        let hits = &self.shared.hits;
+        Hits::count(match self.phase {
+            Phase::Header => &hits.header_timeout,
+            Phase::Body => &hits.body_timeout,
+            Phase::Idle => &hits.keep_alive_timeout,
+            Phase::Write => &hits.write_timeout,
+            Phase::Linger => &hits.linger,
+            Phase::WebSocketClose => &hits.close_timeout,
+            Phase::Untimed => return true,
+        });
+        match (&mut self.protocol, self.phase) {
+            (Protocol::Http(http), Phase::Header | Phase::Body) => http.too_slow(),
+            _ => false,
+        }
+    }
+}
+
+/// A limit in ticks of the loop.
+fn ticks(timeout: std::time::Duration) -> u64 {
+    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX / 2)
+}
+
+impl Source for Connection {
+    fn ready(&mut self, ctx: &mut Ctx<'_>, readiness: Readiness) -> Next {
+        self.wire.note(readiness);
+        if readiness.contains(Readiness::TIMER) && self.deadline.has_come(ctx) && !self.time_is_up() {
+            return Next::Close;
+        }
+        if let Protocol::WebSocket(link) = &mut self.protocol {
+            link.visited(readiness);
+        }
+        let mut buffers = ctx.lend_buffers();
+        let next = self.pump(ctx, &mut buffers);
+        buffers.cork.clear();
+        ctx.give_back(buffers);
+        // An error of the socket is the end of the connection, and there is no one left to tell.
+        let next = next.unwrap_or(Next::Close);
+        if self.shared.is_draining() && next == Next::Wait && self.drain(ctx) {
+            return Next::Close;
+        }
+        next
+    }
+
+    fn closed(&mut self, ctx: &mut Ctx<'_>) {
+        self.deadline.clear(ctx);
+        ctx.driver().close(self.wire.socket());
+        self.shared.remove(ctx, self.place);
+        // Drops a handler that is still at work.
+        let protocol = std::mem::replace(&mut self.protocol, Protocol::Flushing { linger: false });
+        if let Protocol::WebSocket(link) = protocol {
+            let shared = Rc::clone(&self.shared);
+            link.closed(ctx, || shared.count_websocket(-1));
+        }
+    }
+
+    fn inspect(&self) -> Inspection {
+        let idle_rank = match &self.protocol {
+            // The deadline orders the idle as well as the moment they became so, and is there already.
+            Protocol::Http(http) if http.is_between_requests() && self.spill.is_empty() => self.deadline.at(),
+            _ => None,
+        };
+        let (kind, state, busy) = match &self.protocol {
+            Protocol::Http(http) => ("http", http.state(), !http.awaits_input()),
+            Protocol::WebSocket(link) => ("websocket", link.state(), link.is_paused()),
+            Protocol::Flushing { .. } => ("http", "flushing", true),
+            Protocol::Lingering { .. } => ("http", "lingering", false),
+        };
+        Inspection {
+            kind,
+            state,
+            read_drained: !self.wire.may_read(),
+            paused: busy || self.wire.is_blocked(),
+            bytes_held: self.spill.capacity() + self.wire.backlog_bytes() + self.protocol_bytes(),
+            idle_rank,
+        }
+    }
+}
+
+impl Connection {
+    /// The server is shutting down, and nothing is left to do in this visit. Whether the connection can close at once.
+    fn drain(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        match &mut self.protocol {
+            Protocol::Http(http) if http.is_between_requests() && self.spill.is_empty() => {
+                self.shared.count_idle_drained();
+                true
+            }
+            Protocol::Http(_) | Protocol::Flushing { .. } | Protocol::Lingering { .. } => false,
+            Protocol::WebSocket(link) => {
+                link.go_away();
+                if self.phase != Phase::WebSocketClose {
+                    self.set_deadline(ctx, false);
+                }
+                false
+            }
+        }
+    }
+
+    fn protocol_bytes(&self) -> usize {
+        match &self.protocol {
+            Protocol::WebSocket(link) => link.bytes_held(),
+            _ => 0,
+        }
+    }
+}

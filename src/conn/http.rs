@@ -1,0 +1,463 @@
+//! HTTP/1.1 on a connection: the machine's events on one side, the service's replies on the other.
+
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::body::Body;
+use super::connection::{Progress, Visit};
+use super::limits::Hits;
+use super::pipe::{BodyReader, BodySender, Pull, body_channel};
+use super::request::Request;
+use super::response::Response;
+use super::service::{BodyPlan, Reply};
+use super::websocket::WebSocketHandler;
+use super::websocket_link::WebSocketLink;
+use super::wire::BY_REFERENCE_BYTES;
+use crate::event_loop::{Origin, Panicked, guarded};
+use crate::parts::output::Chunk;
+use crate::proto::http1::{self, After, BodyLength, Fields, Method, Misuse, PeerError, ResponseHead, Step, Version};
+use crate::proto::ws;
+use crate::task::SourceWaker;
+
+/// Where the body of the request at hand goes.
+enum Incoming {
+    /// There is none, or it is all there.
+    Done,
+    /// Into the request, up to so many bytes; the handler is called behind it.
+    Whole { bytes_max: usize },
+    /// To a handler that is at work already.
+    Stream(BodySender),
+    /// Nowhere: the answer did not wait for it.
+    Discard,
+}
+
+/// Where the answer comes from.
+enum Outgoing {
+    Nowhere,
+    Handler(Box<Running>),
+    Body(BodyReader),
+}
+
+/// A handler that is at work.
+struct Running {
+    future: Pin<Box<dyn Future<Output = Response>>>,
+    waker: SourceWaker,
+    origin: Origin,
+}
+
+pub(super) struct Http {
+    machine: http1::Server,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    /// When the body began to come, in ticks, and how much of it has.
+    body_since: u64,
+    body_bytes: u64,
+}
+
+/// Our own slip: the machine was asked for what it cannot do. The connection ends, the loop goes on.
+fn misuse(misuse: Misuse) -> io::Error {
+    debug_assert!(false, "{misuse}");
+    io::Error::other(misuse)
+}
+
+impl Http {
+    pub(super) fn new() -> Self {
+        Self {
+            machine: http1::Server::new(),
+            incoming: Incoming::Done,
+            outgoing: Outgoing::Nowhere,
+            body_since: 0,
+            body_bytes: 0,
+        }
+    }
+
+    /// Input through the machine and the service to output, until there is nothing to do.
+    pub(super) fn step(&mut self, visit: &mut Visit<'_, '_>, request: &mut Box<Request>) -> io::Result<Progress> {
+        self.go_on(visit)?;
+        loop {
+            if !visit.make_room()? {
+                return Ok(Progress::Paused);
+            }
+            if let Incoming::Stream(sender) = &self.incoming
+                && sender.is_full(visit.ctx.handle(), visit.ctx.token())
+            {
+                return Ok(Progress::Paused);
+            }
+            let limits = &visit.shared.limits.head;
+            let (used, step) = match self.machine.next(visit.input.bytes(), &mut request.head, limits) {
+                Ok(step) => step,
+                Err(error) => return self.refused(visit, error),
+            };
+            match step {
+                Step::Head => {
+                    visit.input.use_up(used);
+                    request.begin(visit.peer, visit.ctx.handle());
+                    if let Some(progress) = self.head(visit, request)? {
+                        return Ok(progress);
+                    }
+                }
+                Step::Data(chunk) => {
+                    self.body_bytes += chunk.len() as u64;
+                    match &mut self.incoming {
+                        Incoming::Whole { bytes_max } => {
+                            let bytes = owned(&mut request.body);
+                            if bytes.len() + chunk.len() > *bytes_max {
+                                Hits::count(&visit.shared.hits.body_bytes);
+                                self.machine.refuse(PeerError::BodyTooLarge);
+                            } else {
+                                bytes.extend_from_slice(chunk);
+                            }
+                        }
+                        Incoming::Stream(sender) => sender.push(chunk.to_vec()),
+                        Incoming::Discard | Incoming::Done => {}
+                    }
+                    visit.input.use_up(used);
+                    if self.is_too_slow(visit) {
+                        Hits::count(&visit.shared.hits.body_timeout);
+                        self.machine.refuse(PeerError::TooSlow);
+                    }
+                }
+                Step::End => {
+                    visit.input.use_up(used);
+                    match std::mem::replace(&mut self.incoming, Incoming::Done) {
+                        Incoming::Whole { .. } => {
+                            if let Some(progress) = self.call(visit, request)? {
+                                return Ok(progress);
+                            }
+                        }
+                        Incoming::Stream(sender) => sender.finish(),
+                        Incoming::Discard | Incoming::Done => {}
+                    }
+                }
+                Step::NeedMore => {
+                    visit.input.use_up(used);
+                    return Ok(Progress::NeedInput);
+                }
+                Step::Paused => match self.machine.after() {
+                    After::NextExchange => {
+                        visit.shared.count_exchange();
+                        visit.steps_left = visit.steps_left.saturating_sub(1);
+                        if visit.steps_left == 0 && !visit.input.is_empty() {
+                            return Ok(Progress::Again);
+                        }
+                    }
+                    After::Close => {
+                        visit.shared.count_exchange();
+                        return Ok(Progress::Over { linger: false });
+                    }
+                    After::NotYet => return Ok(Progress::Paused),
+                    After::Upgraded => return Err(misuse(Misuse::NotOwed)),
+                },
+            }
+        }
+    }
+
+    /// A head is complete: decide about its body, and call the handler if it does not wait for it.
+    fn head(&mut self, visit: &mut Visit<'_, '_>, request: &mut Box<Request>) -> io::Result<Option<Progress>> {
+        let plan = match guarded(visit.shared.origin(), || visit.shared.service.plan(request)) {
+            Ok(plan) => plan,
+            Err(panicked) => BodyPlan::Refuse(self.panicked(visit, &panicked)),
+        };
+        let announced = request.head.content_length();
+        self.body_since = visit.ctx.tick();
+        self.body_bytes = 0;
+        match plan {
+            BodyPlan::Whole { bytes_max } => {
+                if announced.is_some_and(|length| length > bytes_max as u64) {
+                    Hits::count(&visit.shared.hits.body_bytes);
+                    self.machine.refuse(PeerError::BodyTooLarge);
+                    return Ok(None);
+                }
+                self.incoming = Incoming::Whole { bytes_max };
+                if request.head.has_body() {
+                    self.machine.continue_100(visit.cork);
+                }
+                Ok(None)
+            }
+            // What is all here already need not be streamed.
+            BodyPlan::Stream if !request.head.has_body() => {
+                self.incoming = Incoming::Whole { bytes_max: 0 };
+                Ok(None)
+            }
+            BodyPlan::Stream if announced.is_some_and(|length| length <= visit.input.bytes().len() as u64) => {
+                self.incoming = Incoming::Whole { bytes_max: visit.input.bytes().len() };
+                Ok(None)
+            }
+            BodyPlan::Stream => {
+                let (sender, reader) = body_channel(visit.shared.limits.pipe_bytes_max);
+                request.body = Body::Stream { reader, length: announced };
+                self.incoming = Incoming::Stream(sender);
+                self.machine.continue_100(visit.cork);
+                self.call(visit, request)
+            }
+            BodyPlan::Refuse(response) => {
+                self.incoming = Incoming::Discard;
+                self.respond(visit, response)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn call(&mut self, visit: &mut Visit<'_, '_>, request: &mut Box<Request>) -> io::Result<Option<Progress>> {
+        let origin = visit.shared.service.origin(request);
+        match guarded(origin, || visit.shared.service.call(visit.ctx, request)) {
+            Ok(Reply::Now(response)) => self.respond(visit, response)?,
+            Ok(Reply::Later(future)) => {
+                let waker = SourceWaker::new(visit.ctx.remote(), visit.ctx.token());
+                self.poll_handler(visit, Box::new(Running { future, waker, origin }))?;
+            }
+            Ok(Reply::WebSocket { socket, subprotocol }) => {
+                return self.upgrade(visit, request, socket, subprotocol);
+            }
+            Err(panicked) => {
+                let response = self.panicked(visit, &panicked);
+                self.respond(visit, response)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Go on with an answer that was begun, or is being made.
+    fn go_on(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<()> {
+        match std::mem::replace(&mut self.outgoing, Outgoing::Nowhere) {
+            Outgoing::Nowhere => Ok(()),
+            Outgoing::Handler(running) if running.waker.take_woken() => self.poll_handler(visit, running),
+            Outgoing::Body(reader) => self.send_body(visit, reader),
+            waiting => {
+                self.outgoing = waiting;
+                Ok(())
+            }
+        }
+    }
+
+    fn poll_handler(&mut self, visit: &mut Visit<'_, '_>, mut running: Box<Running>) -> io::Result<()> {
+        let Running { future, waker, origin } = &mut *running;
+        let mut context = Context::from_waker(waker.waker());
+        match guarded(origin, || future.as_mut().poll(&mut context)) {
+            Ok(Poll::Pending) => {
+                self.outgoing = Outgoing::Handler(running);
+                Ok(())
+            }
+            Ok(Poll::Ready(response)) => self.respond(visit, response),
+            Err(panicked) => {
+                let response = self.panicked(visit, &panicked);
+                self.respond(visit, response)
+            }
+        }
+    }
+
+    /// The answer to a request whose handler panicked. The connection closes behind it: who knows what was left undone.
+    fn panicked(&mut self, visit: &mut Visit<'_, '_>, panicked: &Panicked) -> Response {
+        visit.ctx.report(panicked);
+        self.machine.close_after_this();
+        Response::of_status(500)
+    }
+
+    fn respond(&mut self, visit: &mut Visit<'_, '_>, response: Response) -> io::Result<()> {
+        let (status, content_type, fields, body) = response.into_parts();
+        let is_stream = matches!(body, Body::Stream { .. });
+        if visit.shared.is_draining() || (self.machine.is_reading_body() && !is_stream) {
+            // What is left of the body would have to be read only to be thrown away.
+            self.machine.close_after_this();
+        }
+        let length = body.length().map_or(BodyLength::Unknown, BodyLength::Known);
+        let date = visit.shared.date(visit.ctx);
+        let content_type = content_type.as_deref();
+        let head = ResponseHead { status, fields: &fields, content_type, length, date: &date };
+        match self.machine.respond(&head, visit.cork) {
+            // The handler's slip, not ours: it named a type that is no field value.
+            Err(Misuse::BadContentType) => {
+                let head = ResponseHead { content_type: None, ..head };
+                self.machine.respond(&head, visit.cork).map_err(misuse)?;
+            }
+            responded => responded.map_err(misuse)?,
+        }
+        match body {
+            Body::Stream { reader, .. } if self.machine.wants_body() => return self.send_body(visit, reader),
+            Body::Stream { .. } => {}
+            Body::Empty => {}
+            body => {
+                let bytes = body.as_bytes().unwrap_or_default();
+                if self.machine.body_frame_start(bytes.len(), visit.cork).map_err(misuse)? {
+                    if bytes.len() < BY_REFERENCE_BYTES {
+                        visit.cork.extend_from_slice(bytes);
+                    } else if let Some(chunk) = by_reference(body) {
+                        visit.wire.flush_with(visit.ctx, visit.cork, chunk)?;
+                    }
+                    self.machine.body_frame_end(visit.cork);
+                }
+            }
+        }
+        self.machine.end(visit.cork).map_err(misuse)
+    }
+
+    /// Send what has come of a body that is streamed.
+    fn send_body(&mut self, visit: &mut Visit<'_, '_>, reader: BodyReader) -> io::Result<()> {
+        while visit.make_room()? {
+            match reader.pull_for(visit.ctx.handle(), visit.ctx.token()) {
+                Pull::Chunk(bytes) => {
+                    let started = self.machine.body_frame_start(bytes.len(), visit.cork);
+                    // More than the handler announced: there is no right way to go on.
+                    if started.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))? {
+                        if bytes.len() < BY_REFERENCE_BYTES {
+                            visit.cork.extend_from_slice(&bytes);
+                        } else {
+                            visit.wire.flush_with(visit.ctx, visit.cork, Chunk::Owned(bytes))?;
+                        }
+                        self.machine.body_frame_end(visit.cork);
+                    }
+                }
+                Pull::End => {
+                    return self
+                        .machine
+                        .end(visit.cork)
+                        .map_err(|error| io::Error::new(ErrorKind::InvalidData, error));
+                }
+                // Half an answer must not look like a whole one.
+                Pull::Truncated => return Err(ErrorKind::ConnectionAborted.into()),
+                Pull::Wait => break,
+            }
+        }
+        self.outgoing = Outgoing::Body(reader);
+        Ok(())
+    }
+
+    /// The peer broke a rule or a limit: say so, if nothing was said yet, and end it.
+    fn refused(&mut self, visit: &mut Visit<'_, '_>, error: PeerError) -> io::Result<Progress> {
+        Hits::count(&visit.shared.hits.refused_requests);
+        // A handler that waits for the rest of this request waits in vain.
+        self.outgoing = Outgoing::Nowhere;
+        self.incoming = Incoming::Done;
+        visit.input.clear();
+        if self.machine.owes_response() {
+            let text = format!("{} {}: {error}\n", error.status(), http1::reason(error.status()));
+            self.respond(visit, Response::text(text).with_status(error.status()))?;
+        }
+        Ok(Progress::Over { linger: true })
+    }
+
+    /// Answer the handshake. From here on the connection speaks WebSocket, or the request is answered as any other.
+    fn upgrade(
+        &mut self,
+        visit: &mut Visit<'_, '_>,
+        request: &Request,
+        socket: Box<dyn WebSocketHandler>,
+        subprotocol: Option<String>,
+    ) -> io::Result<Option<Progress>> {
+        let head = &request.head;
+        let is_get = head.method() == Method::Get;
+        let is_http11 = head.version() == Version::Http11;
+        let accepted = match ws::check_request(is_get, is_http11, |name| head.header(name)) {
+            Ok(accepted) if !visit.shared.is_draining() => accepted,
+            Ok(_) => {
+                self.respond(visit, Response::of_status(503))?;
+                return Ok(None);
+            }
+            Err(error) => {
+                let mut response = Response::text(format!("{error}\n")).with_status(error.status());
+                for (name, value) in error.fields() {
+                    // The machine writes `Connection` itself.
+                    let _ = response.try_header(name, value);
+                }
+                self.respond(visit, response)?;
+                return Ok(None);
+            }
+        };
+        let mut fields = Fields::new();
+        let pushed = fields
+            .push("Upgrade", "websocket")
+            .and_then(|()| fields.push("Sec-WebSocket-Accept", accepted.accept_str()))
+            .and_then(|()| subprotocol.as_deref().map_or(Ok(()), |name| fields.push("Sec-WebSocket-Protocol", name)));
+        if let Err(error) = pushed {
+            return Err(io::Error::new(ErrorKind::InvalidData, error));
+        }
+        let date = visit.shared.date(visit.ctx);
+        let head =
+            ResponseHead { status: 101, fields: &fields, content_type: None, length: BodyLength::Known(0), date: &date };
+        self.machine.respond(&head, visit.cork).map_err(misuse)?;
+        visit.shared.count_exchange();
+        let origin = visit.shared.service.origin(request);
+        Ok(Some(Progress::Upgrade(Box::new(WebSocketLink::open(visit, socket, origin)))))
+    }
+
+    /// The peer will send no more.
+    pub(super) fn ended(&mut self) {
+        // A request that was cut off is refused at the next step.
+        let _ = self.machine.eof();
+        if self.machine.is_reading_body() {
+            self.incoming = Incoming::Discard;
+        }
+    }
+
+    /// The header or body deadline has come. Whether there is something to say: a peer that never began gets no answer.
+    pub(super) fn too_slow(&mut self) -> bool {
+        let says_so = !self.machine.is_idle();
+        self.machine.refuse(PeerError::TooSlow);
+        says_so
+    }
+
+    /// Whether the body has been coming for long enough to be judged, and comes too slowly.
+    fn is_too_slow(&self, visit: &Visit<'_, '_>) -> bool {
+        let limits = &visit.shared.limits;
+        let elapsed_ms = visit.ctx.tick().saturating_sub(self.body_since);
+        u128::from(elapsed_ms) > limits.body_timeout.as_millis()
+            && matches!(self.incoming, Incoming::Whole { .. } | Incoming::Discard)
+            && self.body_bytes * 1000 < limits.body_rate_min * elapsed_ms
+    }
+
+    /// Nothing of a request is here, and nothing of an answer is left.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.machine.is_idle()
+    }
+
+    pub(super) fn awaits_head(&self) -> bool {
+        self.machine.has_begun()
+    }
+
+    /// The peer is to send more of the body, and it is not us who are behind.
+    pub(super) fn awaits_body(&self) -> bool {
+        self.machine.is_reading_body()
+            && !matches!(&self.incoming, Incoming::Stream(sender) if sender.is_over_full())
+    }
+
+    pub(super) fn awaits_input(&self) -> bool {
+        self.is_between_requests() || self.awaits_head() || self.awaits_body()
+    }
+
+    /// A request waits for the rest of its body.
+    pub(super) fn is_collecting(&self) -> bool {
+        matches!(self.incoming, Incoming::Whole { .. })
+    }
+
+    pub(super) fn state(&self) -> &'static str {
+        match (&self.outgoing, &self.incoming) {
+            (Outgoing::Handler(_), _) => "in its handler",
+            (Outgoing::Body(_), _) => "sending a body",
+            (Outgoing::Nowhere, Incoming::Done) if self.machine.has_begun() => "reading a head",
+            (Outgoing::Nowhere, Incoming::Done) => "idle",
+            (Outgoing::Nowhere, _) => "reading a body",
+        }
+    }
+}
+
+/// The bytes of a body that is being put together.
+fn owned(body: &mut Body) -> &mut Vec<u8> {
+    if !matches!(body, Body::Owned(_)) {
+        *body = Body::Owned(Vec::new());
+    }
+    match body {
+        Body::Owned(bytes) => bytes,
+        _ => unreachable!("made one just above"),
+    }
+}
+
+fn by_reference(body: Body) -> Option<Chunk> {
+    match body {
+        Body::Static(bytes) => Some(Chunk::Static(bytes)),
+        Body::Owned(bytes) => Some(Chunk::Owned(bytes)),
+        Body::Shared(bytes) => Some(Chunk::Shared(bytes)),
+        Body::Empty | Body::Stream { .. } => None,
+    }
+}

@@ -1,0 +1,135 @@
+//! Everything that is bounded, in one place, with its default and a counter of how often it was hit.
+
+use std::cell::Cell;
+use std::fmt;
+use std::time::Duration;
+
+use crate::proto::http1::HeadLimits;
+use crate::proto::ws::WsLimits;
+
+/// What happens to a message for a WebSocket peer whose outbox is full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Overflow {
+    /// The connection is closed with 1013 (try again later): the peer learns that it missed something.
+    #[default]
+    Close,
+    /// The new message is dropped, for this peer only, and counted.
+    DropNewest,
+}
+
+/// The bounds of one server. The defaults are safe on the open internet; `Limits::default()` documents each.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// From the first byte of a head (for a new connection: from its acceptance) to the last. Default 10 s. Then 408.
+    pub header_timeout: Duration,
+    /// A body that stands still for so long ends the connection. Default 10 s. Then 408.
+    pub body_timeout: Duration,
+    /// After [`Limits::body_timeout`], a body must have come at this rate on average, in bytes a second. Default 1,024.
+    pub body_rate_min: u64,
+    /// Answers of which the peer takes nothing for so long. Default 30 s.
+    pub write_timeout: Duration,
+    /// Between two requests. Default 75 s; 10 s when more than 80 % of [`Limits::connections_max`] are in use.
+    pub keep_alive_timeout: Duration,
+    /// After an error answer, or a close with input left: how long to wait for the peer's end, so that it can read the
+    /// answer. Default 2 s of silence, and five times that in all.
+    pub linger_timeout: Duration,
+    /// Input thrown away while lingering. Default 256 KiB.
+    pub linger_bytes_max: usize,
+    /// Heads, chunks and trailers.
+    pub head: HeadLimits,
+    /// The body of a request whose route takes it whole, in bytes. Default 1 MiB. Above it: 413.
+    pub body_bytes_max: usize,
+    /// Bytes of a streamed body, in either direction, that wait for their reader before their source is paused. Default
+    /// 64 KiB.
+    pub pipe_bytes_max: usize,
+    /// Messages and fragments of a WebSocket. Above them: 1009.
+    pub websocket: WsLimits,
+    /// What waits for a WebSocket peer that does not take it, in bytes. A message is accepted while no more than this waits
+    /// before it. Default 64 KiB. Above it, see [`Limits::outbox_overflow`].
+    pub outbox_bytes_max: usize,
+    /// What happens then. Default [`Overflow::Close`].
+    pub outbox_overflow: Overflow,
+    /// Open connections. Above it a connection is answered with 503 and closed. Default: the descriptors that the process
+    /// may have, less 64 for the rest of the program.
+    pub connections_max: Option<usize>,
+    /// How long a WebSocket whose closing handshake has begun may take to finish it. Default 5 s.
+    pub close_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            body_rate_min: 1024,
+            write_timeout: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(75),
+            linger_timeout: Duration::from_secs(2),
+            linger_bytes_max: 256 * 1024,
+            head: HeadLimits::default(),
+            body_bytes_max: 1024 * 1024,
+            pipe_bytes_max: 64 * 1024,
+            websocket: WsLimits::default(),
+            outbox_bytes_max: 64 * 1024,
+            outbox_overflow: Overflow::default(),
+            connections_max: None,
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How often each limit was hit since the server began.
+#[derive(Default)]
+pub struct Hits {
+    /// [`Limits::header_timeout`].
+    pub header_timeout: Cell<u64>,
+    /// [`Limits::body_timeout`] and [`Limits::body_rate_min`].
+    pub body_timeout: Cell<u64>,
+    /// [`Limits::write_timeout`].
+    pub write_timeout: Cell<u64>,
+    /// [`Limits::keep_alive_timeout`]: the ordinary end of a connection that is not used.
+    pub keep_alive_timeout: Cell<u64>,
+    /// [`Limits::linger_timeout`] and [`Limits::linger_bytes_max`].
+    pub linger: Cell<u64>,
+    /// Requests that broke a rule or a limit of [`Limits::head`].
+    pub refused_requests: Cell<u64>,
+    /// [`Limits::body_bytes_max`].
+    pub body_bytes: Cell<u64>,
+    /// WebSocket peers that broke a rule or a limit of [`Limits::websocket`].
+    pub refused_messages: Cell<u64>,
+    /// [`Limits::outbox_bytes_max`].
+    pub outbox_bytes: Cell<u64>,
+    /// [`Limits::connections_max`].
+    pub connections: Cell<u64>,
+    /// [`Limits::close_timeout`].
+    pub close_timeout: Cell<u64>,
+}
+
+impl Hits {
+    pub(super) fn count(counter: &Cell<u64>) {
+        counter.set(counter.get() + 1);
+    }
+
+    /// Each counter with its name.
+    pub fn all(&self) -> [(&'static str, u64); 11] {
+        [
+            ("header_timeout", self.header_timeout.get()),
+            ("body_timeout", self.body_timeout.get()),
+            ("write_timeout", self.write_timeout.get()),
+            ("keep_alive_timeout", self.keep_alive_timeout.get()),
+            ("linger", self.linger.get()),
+            ("refused_requests", self.refused_requests.get()),
+            ("body_bytes", self.body_bytes.get()),
+            ("refused_messages", self.refused_messages.get()),
+            ("outbox_bytes", self.outbox_bytes.get()),
+            ("connections", self.connections.get()),
+            ("close_timeout", self.close_timeout.get()),
+        ]
+    }
+}
+
+impl fmt::Debug for Hits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.all()).finish()
+    }
+}

@@ -1,0 +1,30 @@
+//! A connection: the socket below, the protocol's machine inside, the handler above, and the limits around them.
+//!
+//! `connection.rs` holds the source; its three verbs are `fill` (socket to input), `step` (input through the machine and the
+//! handler to output), `flush` (output to socket). What a connection asks of the layer above is the trait [`Service`]; it
+//! knows no routes.
+
+mod body;
+mod connection;
+mod deadline;
+mod http;
+mod limits;
+mod pipe;
+mod request;
+mod response;
+mod rooms;
+mod server;
+mod service;
+mod websocket;
+mod websocket_link;
+mod wire;
+
+pub use body::Body;
+pub use limits::{Hits, Limits, Overflow};
+pub use pipe::{BodyError, BodyReader, BodySender, Disconnected, body_channel};
+pub use request::{PARAMETERS_MAX, Request};
+pub use response::{IntoResponse, Response};
+pub use rooms::{Published, Rooms};
+pub use server::{Counts, Server, ShutdownReport};
+pub use service::{BodyPlan, Reply, Service};
+pub use websocket::{CloseReason, Message, Peer, RemoteSender, SendOutcome, Sender, WeakSender, WebSocketHandler};

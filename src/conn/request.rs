@@ -1,0 +1,178 @@
+//! A request, as a handler gets it: head, body, and where it came from.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use super::body::Body;
+use crate::event_loop::Handle;
+use crate::proto::http1::{PeerError, RequestHead, percent_decode, query_pairs};
+
+/// Path parameters that a route may have.
+pub const PARAMETERS_MAX: usize = 8;
+
+/// A request. A called handler borrows it; a task owns it.
+#[derive(Debug)]
+pub struct Request {
+    pub(super) head: RequestHead,
+    pub(super) body: Body,
+    pub(super) peer: SocketAddr,
+    handle: Option<Handle>,
+    route: u32,
+    parameters: [(&'static str, Range<u32>); PARAMETERS_MAX],
+    parameters_len: usize,
+}
+
+/// Nowhere: the peer of a request that no socket brought.
+const NO_PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+
+impl Request {
+    /// A request that no socket brought, for tests.
+    ///
+    /// # Errors
+    /// What the server's own machine would say to these bytes from a peer.
+    ///
+    /// ```
+    /// use tourbillon::web::Request;
+    /// let request = Request::build("GET", "/search?q=tick", &[("host", "localhost")], "")?;
+    /// assert_eq!(request.query("q").as_deref(), Some("tick"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn build(
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Result<Self, PeerError> {
+        Ok(Self { head: RequestHead::build(method, target, fields)?, body: body.into(), ..Self::empty() })
+    }
+
+    pub(super) fn empty() -> Self {
+        Self {
+            head: RequestHead::default(),
+            body: Body::Empty,
+            peer: NO_PEER,
+            handle: None,
+            route: 0,
+            parameters: std::array::from_fn(|_| ("", 0..0)),
+            parameters_len: 0,
+        }
+    }
+
+    /// The request, with an empty one left in its place.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::empty())
+    }
+
+    /// The same without its body.
+    pub(crate) fn clone_head(&self) -> Self {
+        Self {
+            head: self.head.clone(),
+            body: Body::Empty,
+            handle: self.handle.clone(),
+            parameters: self.parameters.clone(),
+            ..*self
+        }
+    }
+
+    /// Make it ready for the next request, keeping its allocations.
+    pub(super) fn begin(&mut self, peer: SocketAddr, handle: &Handle) {
+        self.body = Body::Empty;
+        self.peer = peer;
+        self.parameters_len = 0;
+        if self.handle.is_none() {
+            self.handle = Some(handle.clone());
+        }
+    }
+
+    /// The method as sent: `GET`, `POST`, …
+    pub fn method(&self) -> &str {
+        self.head.method_str()
+    }
+
+    /// The path as sent, percent-encoded, without the query.
+    pub fn path(&self) -> &str {
+        self.head.path()
+    }
+
+    /// The first field of this name; `None` also when its value is not text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.header(name)
+    }
+
+    /// The head, with all that was sent.
+    pub fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
+    /// The part of the path that the route calls `{name}`, decoded; `None` when the route has no such part, or its bytes
+    /// are no UTF-8.
+    pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
+        let parameters = &self.parameters[..self.parameters_len];
+        let (_, span) = parameters.iter().find(|(known, _)| *known == name)?;
+        percent_decode(&self.path()[span.start as usize..span.end as usize])
+    }
+
+    /// The first value of `name` in the query string, decoded as form data.
+    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.queries().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// All names and values of the query string, decoded, in order.
+    pub fn queries(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        query_pairs(self.head.query().unwrap_or_default())
+    }
+
+    /// The body's bytes. Empty for a route that streams its body: see [`Request::take_body`].
+    pub fn body(&self) -> &[u8] {
+        self.body.as_bytes().unwrap_or_default()
+    }
+
+    /// The body as text, if it is UTF-8.
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(self.body()).ok()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// A 400 with what is wrong, to be returned as it is.
+    #[cfg(feature = "json")]
+    pub fn json<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, super::Response> {
+        serde_json::from_slice(self.body())
+            .map_err(|error| super::Response::text(format!("the body is not the JSON expected: {error}\n")).with_status(400))
+    }
+
+    /// The body, taken out: for a streaming route, where the bytes come from.
+    pub fn take_body(&mut self) -> Body {
+        std::mem::take(&mut self.body)
+    }
+
+    /// Who sent it. The address of the nearest hop: behind a proxy, the proxy.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The loop that serves it.
+    ///
+    /// # Panics
+    /// For a request of [`Request::build`] outside a turn.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone().unwrap_or_else(Handle::current)
+    }
+
+    /// Note which of its service's routes the request is for, and how that route names which part of the path.
+    pub fn set_route(&mut self, route: u32, parameters: impl IntoIterator<Item = (&'static str, Range<u32>)>) {
+        self.route = route;
+        self.parameters_len = 0;
+        for (slot, parameter) in self.parameters.iter_mut().zip(parameters) {
+            *slot = parameter;
+            self.parameters_len += 1;
+        }
+    }
+
+    /// See [`Request::set_route`].
+    pub fn route(&self) -> u32 {
+        self.route
+    }
+}

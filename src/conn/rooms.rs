@@ -1,0 +1,170 @@
+//! Rooms: one message for everyone in them, encoded once.
+//!
+//! A connection is in a room until it leaves or closes, and for no other reason; publishing changes nothing about who is in.
+//! Each member gets at most one write a turn, and one that does not read has a bounded outbox of its own, so it delays
+//! nobody.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::{Rc, Weak};
+
+use slab::Slab;
+
+use super::websocket::{Message, SendOutcome, Sender};
+
+/// A set of rooms by name. Cheap to clone; the clones share the rooms.
+///
+/// ```
+/// use tourbillon::web::{CloseReason, Message, Peer, Rooms, Socket};
+/// use tourbillon::event_loop::Ctx;
+///
+/// struct Chatter { rooms: Rooms }
+///
+/// impl Socket for Chatter {
+///     fn opened(&mut self, peer: &mut Peer<'_>) {
+///         self.rooms.join("lobby", peer.sender());
+///         self.rooms.publish_except("lobby", peer.sender(), "someone joined");
+///     }
+///     fn message(&mut self, _: &mut Peer<'_>, message: Message<'_>) {
+///         self.rooms.publish("lobby", message);
+///     }
+///     fn closed(&mut self, _: &mut Ctx<'_>, _: &CloseReason) {
+///         self.rooms.publish("lobby", "someone left");
+///     }
+/// }
+/// ```
+#[derive(Clone, Default)]
+pub struct Rooms(Rc<RefCell<BTreeMap<Rc<str>, Room>>>);
+
+#[derive(Default)]
+struct Room {
+    members: Slab<Sender>,
+}
+
+/// One connection's place in one room.
+pub(super) struct Membership {
+    rooms: Weak<RefCell<BTreeMap<Rc<str>, Room>>>,
+    room: Rc<str>,
+    place: usize,
+}
+
+/// What became of a message to a room, in members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Published {
+    /// It will be written in this turn.
+    pub delivered: usize,
+    /// It waits for members that are slow.
+    pub queued: usize,
+    /// Their outbox was full, and the policy is to drop.
+    pub dropped: usize,
+    /// They are closing, or are now closed because their outbox was full.
+    pub closed: usize,
+}
+
+impl Rooms {
+    /// No rooms yet; a room is there as long as somebody is in it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Let a connection into a room. `false` when it is in already, or closed.
+    pub fn join(&self, room: &str, member: &Sender) -> bool {
+        if !member.is_open() || self.is_member(room, member) {
+            return false;
+        }
+        let mut rooms = self.0.borrow_mut();
+        let name = rooms.get_key_value(room).map_or_else(|| Rc::from(room), |(name, _)| Rc::clone(name));
+        let place = rooms.entry(Rc::clone(&name)).or_default().members.insert(member.clone());
+        member.rooms().borrow_mut().push(Membership { rooms: Rc::downgrade(&self.0), room: name, place });
+        true
+    }
+
+    /// Take a connection out of a room. `false` when it is not in it.
+    pub fn leave(&self, room: &str, member: &Sender) -> bool {
+        let membership = {
+            let mut memberships = member.rooms().borrow_mut();
+            let found = memberships.iter().position(|membership| membership.is_in(self, room));
+            found.map(|place| memberships.swap_remove(place))
+        };
+        membership.map(Membership::end).is_some()
+    }
+
+    /// Whether a connection is in a room.
+    pub fn is_member(&self, room: &str, member: &Sender) -> bool {
+        member.rooms().borrow().iter().any(|membership| membership.is_in(self, room))
+    }
+
+    /// Send to everyone in a room.
+    pub fn publish<'m>(&self, room: &str, message: impl Into<Message<'m>>) -> Published {
+        self.publish_to(room, message.into(), |_| true)
+    }
+
+    /// Send to everyone in a room but one.
+    pub fn publish_except<'m>(&self, room: &str, except: &Sender, message: impl Into<Message<'m>>) -> Published {
+        self.publish_to(room, message.into(), |member| member != except)
+    }
+
+    fn publish_to(&self, room: &str, message: Message<'_>, to: impl Fn(&Sender) -> bool) -> Published {
+        let mut published = Published::default();
+        let rooms = self.0.borrow();
+        let Some(room) = rooms.get(room) else { return published };
+        let frame = message.encode();
+        for (_, member) in room.members.iter().filter(|(_, member)| to(member)) {
+            match member.send_frame(Rc::clone(&frame)) {
+                SendOutcome::Sent => published.delivered += 1,
+                SendOutcome::Queued => published.queued += 1,
+                SendOutcome::Dropped => published.dropped += 1,
+                SendOutcome::Closed => published.closed += 1,
+            }
+        }
+        published
+    }
+
+    /// How many are in a room.
+    pub fn count(&self, room: &str) -> usize {
+        self.0.borrow().get(room).map_or(0, |room| room.members.len())
+    }
+
+    /// Every room with how many are in it, by name.
+    pub fn counts(&self) -> Vec<(String, usize)> {
+        self.0.borrow().iter().map(|(name, room)| (name.to_string(), room.members.len())).collect()
+    }
+
+    /// Everyone in a room.
+    pub fn members(&self, room: &str) -> Vec<Sender> {
+        let rooms = self.0.borrow();
+        rooms.get(room).map_or_else(Vec::new, |room| room.members.iter().map(|(_, member)| member.clone()).collect())
+    }
+}
+
+impl Membership {
+    fn is_in(&self, rooms: &Rooms, room: &str) -> bool {
+        *self.room == *room && self.rooms.as_ptr() == Rc::as_ptr(&rooms.0)
+    }
+
+    fn end(self) {
+        let Some(rooms) = self.rooms.upgrade() else { return };
+        let mut rooms = rooms.borrow_mut();
+        if let Some(room) = rooms.get_mut(&self.room) {
+            let member = room.members.try_remove(self.place);
+            if room.members.is_empty() {
+                rooms.remove(&self.room);
+            }
+            drop(rooms);
+            drop(member);
+        }
+    }
+}
+
+/// A connection has closed: it is in no room any more.
+pub(super) fn leave_all(member: &Sender) {
+    let memberships = member.rooms().take();
+    memberships.into_iter().for_each(Membership::end);
+}
+
+impl fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.counts()).finish()
+    }
+}

@@ -1,0 +1,294 @@
+//! A server: listeners, the connections they took in, and what these share.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use slab::Slab;
+
+use super::connection::Connection;
+use super::limits::{Hits, Limits};
+use super::request::Request;
+use super::service::Service;
+use crate::event_loop::{CallHandle, Ctx, Origin, Readiness, Socket, Token};
+use crate::net::Acceptor;
+use crate::proto::http1::date;
+
+/// Descriptors that are left to the rest of the program.
+const DESCRIPTORS_LEFT: usize = 64;
+/// Keep-alive is cut to this when connections run short.
+const SHORT_KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// What all connections of a server share.
+pub(super) struct Shared {
+    pub(super) service: Rc<dyn Service>,
+    pub(super) limits: Limits,
+    pub(super) hits: Hits,
+    connections_max: usize,
+    origin: Origin,
+    /// A request that the connections hand around, so that none is made for each.
+    scratch: Cell<Option<Box<Request>>>,
+    connections: RefCell<Slab<Token>>,
+    listeners: RefCell<Vec<Token>>,
+    date: Cell<[u8; 29]>,
+    date_until: Cell<Option<Instant>>,
+    counts: Cell<Counts>,
+    drain: RefCell<Option<Drain>>,
+    draining: Cell<bool>,
+}
+
+/// What a server has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections taken in.
+    pub accepted: u64,
+    /// Connections open now.
+    pub open: usize,
+    /// Requests answered.
+    pub requests: u64,
+    /// WebSockets open now.
+    pub websockets: usize,
+}
+
+/// What a graceful shutdown did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Connections that were idle and closed at once.
+    pub idle: usize,
+    /// Connections and WebSockets that came to their own end in time.
+    pub finished: usize,
+    /// Those that were cut at the deadline.
+    pub cut: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { idle, finished, cut, took } = self;
+        write!(f, "{idle} idle closed, {finished} finished, {cut} cut, in {} ms", took.as_millis())
+    }
+}
+
+struct Drain {
+    since: Instant,
+    report: ShutdownReport,
+    deadline: CallHandle,
+    done: Vec<Box<dyn FnOnce(&mut Ctx<'_>, ShutdownReport)>>,
+}
+
+/// A server on one loop. Cheap to clone; the clones are the same server.
+#[derive(Clone)]
+pub struct Server(Rc<Shared>);
+
+impl Server {
+    /// A server that answers with `service` within `limits`. It listens when [`Server::listen`] is called.
+    #[track_caller]
+    pub fn new(ctx: &mut Ctx<'_>, service: Rc<dyn Service>, limits: Limits) -> Self {
+        let connections_max = limits.connections_max.unwrap_or_else(|| {
+            let descriptors = ctx.driver().descriptor_limit();
+            descriptors.map_or(usize::MAX, |descriptors| descriptors.saturating_sub(DESCRIPTORS_LEFT).max(1))
+        });
+        Self(Rc::new(Shared {
+            service,
+            limits,
+            hits: Hits::default(),
+            connections_max,
+            origin: Location::caller(),
+            scratch: Cell::new(None),
+            connections: RefCell::default(),
+            listeners: RefCell::default(),
+            date: Cell::new([b' '; 29]),
+            date_until: Cell::new(None),
+            counts: Cell::default(),
+            drain: RefCell::new(None),
+            draining: Cell::new(false),
+        }))
+    }
+
+    /// Take connections on `address` as well; port 0 picks one. Returns the address.
+    ///
+    /// # Errors
+    /// As bind(2): the address is in use, is not this machine's, or needs privileges.
+    #[track_caller]
+    pub fn listen(&self, ctx: &mut Ctx<'_>, address: SocketAddr) -> io::Result<SocketAddr> {
+        let shared = Rc::clone(&self.0);
+        let accept = move |ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr| Shared::accept(&shared, ctx, socket, peer);
+        let (token, local) = Acceptor::listen(ctx, address, accept)?;
+        self.0.listeners.borrow_mut().push(token);
+        Ok(local)
+    }
+
+    /// Stop taking connections; close those that are idle at once, let those that are busy finish (with `Connection:
+    /// close`), send 1001 to WebSockets; what is left after `deadline` is cut. Then `done` is called with what happened. A
+    /// second call while the first is under way moves the deadline.
+    pub fn shutdown(
+        &self,
+        ctx: &mut Ctx<'_>,
+        deadline: Duration,
+        done: impl FnOnce(&mut Ctx<'_>, ShutdownReport) + 'static,
+    ) {
+        let shared = &self.0;
+        if let Some(drain) = &mut *shared.drain.borrow_mut() {
+            drain.deadline.reset(deadline);
+            drain.done.push(Box::new(done));
+            return;
+        }
+        shared.draining.set(true);
+        for listener in shared.listeners.take() {
+            ctx.close(listener);
+        }
+        let cutter = Rc::clone(shared);
+        let deadline = ctx.call_later(deadline, move |ctx| cutter.cut(ctx));
+        let report = ShutdownReport::default();
+        let drain = Drain { since: ctx.now(), report, deadline, done: vec![Box::new(done)] };
+        *shared.drain.borrow_mut() = Some(drain);
+        for token in shared.tokens() {
+            ctx.wake(token);
+        }
+        shared.finish_drain(ctx);
+    }
+
+    /// What the server has done so far.
+    pub fn counts(&self) -> Counts {
+        Counts { open: self.0.connections.borrow().len(), ..self.0.counts.get() }
+    }
+
+    /// The limits that are in force.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// How often each was hit.
+    pub fn hits(&self) -> &Hits {
+        &self.0.hits
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("counts", &self.counts()).field("hits", &self.0.hits).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn accept(shared: &Rc<Self>, ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr) {
+        let open = shared.connections.borrow().len();
+        if open >= shared.connections_max {
+            Hits::count(&shared.hits.connections);
+            // Best effort, in one write: whoever does not get it sees the close.
+            let busy = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n";
+            let _ = ctx.driver().write(socket, busy);
+            ctx.driver().close(socket);
+            return;
+        }
+        let place = shared.connections.borrow().vacant_key();
+        let connection = Connection::new(Rc::clone(shared), socket, peer, place as u32);
+        // An error here is want of kernel memory: this connection is closed, others may fare better.
+        if let Ok(token) = ctx.add_socket(socket, |_| Box::new(connection)) {
+            shared.connections.borrow_mut().insert(token);
+            shared.count(|counts| counts.accepted += 1);
+            // The request is often there already.
+            ctx.visit(token, Readiness::READABLE);
+        }
+    }
+
+    /// A connection has closed.
+    pub(super) fn remove(&self, ctx: &mut Ctx<'_>, place: u32) {
+        self.connections.borrow_mut().try_remove(place as usize);
+        if self.draining.get() {
+            if let Some(drain) = &mut *self.drain.borrow_mut() {
+                drain.report.finished += 1;
+            }
+            self.finish_drain(ctx);
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// A connection that was idle closes because of the shutdown; [`Shared::remove`] will count it as finished.
+    pub(super) fn count_idle_drained(&self) {
+        if let Some(drain) = &mut *self.drain.borrow_mut() {
+            drain.report.idle += 1;
+            drain.report.finished = drain.report.finished.wrapping_sub(1);
+        }
+    }
+
+    fn cut(&self, ctx: &mut Ctx<'_>) {
+        let tokens = self.tokens();
+        if let Some(drain) = &mut *self.drain.borrow_mut() {
+            drain.report.cut += tokens.len();
+            drain.report.finished = drain.report.finished.wrapping_sub(tokens.len());
+        }
+        for token in tokens {
+            ctx.close(token);
+        }
+        self.finish_drain(ctx);
+    }
+
+    fn finish_drain(&self, ctx: &mut Ctx<'_>) {
+        if !self.connections.borrow().is_empty() {
+            return;
+        }
+        let Some(drain) = self.drain.take() else { return };
+        drain.deadline.cancel();
+        let report = ShutdownReport { took: ctx.time().saturating_duration_since(drain.since), ..drain.report };
+        for done in drain.done {
+            ctx.call_soon(move |ctx| done(ctx, report));
+        }
+    }
+
+    fn tokens(&self) -> Vec<Token> {
+        self.connections.borrow().iter().map(|(_, token)| *token).collect()
+    }
+
+    pub(super) fn take_scratch(&self) -> Box<Request> {
+        self.scratch.take().unwrap_or_else(|| Box::new(Request::empty()))
+    }
+
+    pub(super) fn put_scratch(&self, request: Box<Request>) {
+        self.scratch.set(Some(request));
+    }
+
+    /// The `Date` of now: formatted once a second.
+    pub(super) fn date(&self, ctx: &Ctx<'_>) -> [u8; 29] {
+        let now = ctx.now();
+        if self.date_until.get().is_none_or(|until| until <= now) {
+            let since = ctx.wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.date.set(date::format(since.as_secs()));
+            let left = Duration::from_secs(1) - Duration::from_nanos(u64::from(since.subsec_nanos()));
+            self.date_until.set(Some(now + left));
+        }
+        self.date.get()
+    }
+
+    pub(super) fn keep_alive_timeout(&self) -> Duration {
+        let timeout = self.limits.keep_alive_timeout;
+        let crowded = self.connections.borrow().len() > self.connections_max / 5 * 4;
+        if crowded { timeout.min(SHORT_KEEP_ALIVE) } else { timeout }
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(super) fn count_exchange(&self) {
+        self.count(|counts| counts.requests += 1);
+    }
+
+    pub(super) fn count_websocket(&self, change: isize) {
+        self.count(|counts| counts.websockets = counts.websockets.wrapping_add_signed(change));
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Counts)) {
+        let mut counts = self.counts.get();
+        change(&mut counts);
+        self.counts.set(counts);
+    }
+}

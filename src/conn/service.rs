@@ -1,0 +1,50 @@
+//! What a connection asks of the layer above it.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use super::request::Request;
+use super::response::Response;
+use super::websocket::WebSocketHandler;
+use crate::event_loop::{Ctx, Origin};
+
+/// How the body of a request is to be taken.
+#[derive(Debug)]
+pub enum BodyPlan {
+    /// Whole, up to so many bytes, before the handler is called. More is answered with 413.
+    Whole {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// In pieces, with the handler called before them.
+    Stream,
+    /// Not at all: answer at once.
+    Refuse(Response),
+}
+
+/// An answer, or how it will come.
+pub enum Reply {
+    /// Here it is.
+    Now(Response),
+    /// A task will give it. It is polled at once, and dropped if the connection ends before it.
+    Later(Pin<Box<dyn Future<Output = Response>>>),
+    /// Go on as a WebSocket, if the request's handshake is in order (RFC 6455, 4.2); else it is answered with what is wrong.
+    WebSocket {
+        /// Gets the messages.
+        socket: Box<dyn WebSocketHandler>,
+        /// The subprotocol chosen among those offered.
+        subprotocol: Option<String>,
+    },
+}
+
+/// What answers requests. Calls are caught when they panic: 500, and the connection closes.
+pub trait Service {
+    /// The head is here: what is to become of the body? May note a route in the request.
+    fn plan(&self, request: &mut Request) -> BodyPlan;
+
+    /// Answer. A task may take the request out and leave another, empty one.
+    fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply;
+
+    /// Where the code that answers `request` was given to the service.
+    fn origin(&self, request: &Request) -> Origin;
+}

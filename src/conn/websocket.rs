@@ -1,0 +1,467 @@
+//! A WebSocket, as its handler sees it: messages come to a [`WebSocketHandler`], and go through a [`Peer`] during a visit or a
+//! [`Sender`] at any other time.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::{Rc, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::limits::{Hits, Overflow};
+use super::rooms::Membership;
+use super::server::Shared;
+use crate::event_loop::{Ctx, Handle, LoopGone, Remote, Token};
+use crate::parts::output::Chunk;
+use crate::proto::ws::{self, CloseCode, Writer};
+
+/// A whole message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Message<'a> {
+    /// Text, which is UTF-8.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
+impl Message<'_> {
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// As a server's frame, to be shared by many receivers.
+    pub(super) fn encode(&self) -> Rc<[u8]> {
+        match self {
+            Self::Text(text) => ws::encode_text(text).into(),
+            Self::Binary(bytes) => ws::encode_binary(bytes).into(),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Message<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a String> for Message<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Message<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Message<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+/// How a WebSocket ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CloseReason {
+    /// The peer closed, with this code and reason; without a code: 1005.
+    Peer(CloseCode, String),
+    /// We closed, with this code.
+    Us(CloseCode),
+    /// The connection broke: no close frame came (what the RFC calls 1006).
+    Lost,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SendOutcome {
+    /// It will be written in this turn.
+    Sent,
+    /// It waits behind others, for a peer that is slow.
+    Queued,
+    /// The outbox was full, and the policy is to drop.
+    Dropped,
+    /// The connection is closed or closing; or the outbox was full, and the policy is to close it.
+    Closed,
+}
+
+/// What gets a WebSocket's messages. One value for each connection, so its fields are the connection's data.
+pub trait WebSocketHandler {
+    /// The handshake is done.
+    fn opened(&mut self, peer: &mut Peer<'_>) {
+        let _ = peer;
+    }
+
+    /// A message is here.
+    fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>);
+
+    /// A pong is here: the answer to a ping, or unasked for.
+    fn pong(&mut self, peer: &mut Peer<'_>, payload: &[u8]) {
+        let _ = (peer, payload);
+    }
+
+    /// A waker of the source was woken: time to poll what is polled.
+    fn woken(&mut self, peer: &mut Peer<'_>) {
+        let _ = peer;
+    }
+
+    /// Take no more messages now; the socket wakes its source when it can.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// The end, whatever it came from. The connection is in no room any more.
+    fn closed(&mut self, ctx: &mut Ctx<'_>, reason: &CloseReason);
+}
+
+/// The peer of the message that is being handled: what is sent here leaves with the answer to everything else that came
+/// with it, in one write.
+pub struct Peer<'a> {
+    pub(super) ctx: Ctx<'a>,
+    pub(super) sender: &'a Sender,
+    pub(super) writer: &'a mut Writer,
+    pub(super) cork: &'a mut Vec<u8>,
+}
+
+impl Peer<'_> {
+    /// Send text (`&str`) or bytes (`&[u8]`).
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> SendOutcome {
+        // What others sent before this goes before it.
+        if self.sender.0.has_mail() || self.sender.0.is_slow() || !self.sender.is_open() {
+            return self.sender.send(message);
+        }
+        let written = match message.into() {
+            Message::Text(text) => self.writer.text(text, self.cork),
+            Message::Binary(bytes) => self.writer.binary(bytes, self.cork),
+        };
+        self.sender.0.pending.set(self.sender.0.backlog.get() + self.cork.len());
+        if written.is_ok() { SendOutcome::Sent } else { SendOutcome::Closed }
+    }
+
+    /// Send a ping of at most 125 bytes. `false` when it is longer, or the connection is closing.
+    pub fn ping(&mut self, payload: &[u8]) -> bool {
+        self.writer.ping(payload, self.cork).is_ok()
+    }
+
+    /// Begin the closing handshake, behind all that was sent. See [`Sender::close`].
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        self.sender.close(code, reason);
+    }
+
+    /// The sender, to keep and to clone.
+    pub fn sender(&self) -> &Sender {
+        self.sender
+    }
+
+    /// The loop.
+    pub fn ctx(&mut self) -> Ctx<'_> {
+        self.ctx.reborrow()
+    }
+}
+
+/// What a sender put aside for its connection.
+enum Mail {
+    Frame(Rc<[u8]>),
+    Close(CloseCode, String),
+}
+
+pub(super) struct PeerShared {
+    token: Token,
+    handle: Handle,
+    server: Rc<Shared>,
+    mail: RefCell<VecDeque<Mail>>,
+    mail_bytes: Cell<usize>,
+    /// What the connection could not write yet, as of its last visit.
+    backlog: Cell<usize>,
+    /// The same with what this visit has written so far.
+    pending: Cell<usize>,
+    /// The connection is in the loop's list of those to flush, or blocked, and will look at its mail by itself.
+    marked: Cell<bool>,
+    open: Cell<bool>,
+    rooms: RefCell<Vec<Membership>>,
+    posted: OnceCell<Arc<Mutex<Vec<Posted>>>>,
+}
+
+impl PeerShared {
+    fn has_mail(&self) -> bool {
+        !self.mail.borrow().is_empty()
+    }
+
+    fn is_slow(&self) -> bool {
+        self.pending.get() > self.server.limits.outbox_bytes_max
+    }
+
+    fn put(&self, mail: Mail) {
+        if let Mail::Frame(frame) = &mail {
+            self.mail_bytes.set(self.mail_bytes.get() + frame.len());
+        }
+        self.mail.borrow_mut().push_back(mail);
+        if !self.marked.replace(true) {
+            self.handle.mark_dirty(self.token);
+        }
+    }
+}
+
+/// Sends to one WebSocket from anywhere on its loop's thread: callbacks, tasks, other connections' handlers. Cheap to clone.
+/// What is sent is written in step 7 of the turn, everything of a turn in one write.
+#[derive(Clone)]
+pub struct Sender(pub(super) Rc<PeerShared>);
+
+impl Sender {
+    pub(super) fn new(token: Token, handle: Handle, server: Rc<Shared>) -> Self {
+        Self(Rc::new(PeerShared {
+            token,
+            handle,
+            server,
+            mail: RefCell::default(),
+            mail_bytes: Cell::new(0),
+            backlog: Cell::new(0),
+            pending: Cell::new(0),
+            marked: Cell::new(false),
+            open: Cell::new(true),
+            rooms: RefCell::default(),
+            posted: OnceCell::new(),
+        }))
+    }
+
+    /// Send text (`&str`) or bytes (`&[u8]`), see [`SendOutcome`] and [`super::Limits::outbox_bytes_max`].
+    pub fn send<'m>(&self, message: impl Into<Message<'m>>) -> SendOutcome {
+        if !self.is_open() {
+            return SendOutcome::Closed;
+        }
+        self.send_frame(message.into().encode())
+    }
+
+    /// Send a frame that others get too.
+    pub(super) fn send_frame(&self, frame: Rc<[u8]>) -> SendOutcome {
+        let peer = &*self.0;
+        if !peer.open.get() {
+            return SendOutcome::Closed;
+        }
+        let limits = &peer.server.limits;
+        if peer.pending.get() + peer.mail_bytes.get() > limits.outbox_bytes_max {
+            Hits::count(&peer.server.hits.outbox_bytes);
+            return match limits.outbox_overflow {
+                Overflow::DropNewest => SendOutcome::Dropped,
+                Overflow::Close => {
+                    self.close(CloseCode::Again, "the outbox is full");
+                    SendOutcome::Closed
+                }
+            };
+        }
+        let waits = peer.backlog.get() > 0;
+        peer.put(Mail::Frame(frame));
+        if waits { SendOutcome::Queued } else { SendOutcome::Sent }
+    }
+
+    /// Begin the closing handshake, behind all that was sent; nothing more is sent after this. The reason is cut at 123
+    /// bytes. A code that may not be sent (RFC 6455, 7.4) becomes 1000.
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        if !self.0.open.replace(false) {
+            return;
+        }
+        let code = if code.is_allowed() { code } else { CloseCode::Normal };
+        let mut end = reason.len().min(ws::REASON_BYTES_MAX);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.0.put(Mail::Close(code, reason[..end].to_owned()));
+    }
+
+    /// Whether messages can still be sent.
+    pub fn is_open(&self) -> bool {
+        self.0.open.get()
+    }
+
+    /// Bytes that were sent and that the peer has not taken yet.
+    pub fn outbox_bytes(&self) -> usize {
+        self.0.backlog.get() + self.0.mail_bytes.get()
+    }
+
+    /// A name for the connection: no other connection of this loop ever has the same.
+    pub fn id(&self) -> Token {
+        self.0.token
+    }
+
+    /// A sender for other threads.
+    pub fn remote(&self) -> RemoteSender {
+        RemoteSender {
+            posted: Arc::clone(self.0.posted.get_or_init(Arc::default)),
+            remote: self.0.handle.remote(),
+            token: self.0.token,
+        }
+    }
+
+    /// A sender that does not keep what belongs to the connection in memory after its end.
+    pub fn downgrade(&self) -> WeakSender {
+        WeakSender(Rc::downgrade(&self.0))
+    }
+
+    pub(super) fn rooms(&self) -> &RefCell<Vec<Membership>> {
+        &self.0.rooms
+    }
+
+    /// Nothing more is sent: the connection has ended, or is about to.
+    pub(super) fn shut(&self) {
+        self.0.open.set(false);
+        let mail = self.0.mail.take();
+        self.0.mail_bytes.set(0);
+        // Nobody will come for it.
+        self.0.marked.set(true);
+        drop(mail);
+    }
+
+    /// Note what the connection could not write.
+    pub(super) fn set_backlog(&self, bytes: usize) {
+        self.0.backlog.set(bytes);
+        self.0.pending.set(bytes);
+    }
+
+    /// Take what other threads posted into the mail.
+    pub(super) fn take_posted(&self) {
+        let Some(posted) = self.0.posted.get() else { return };
+        let posted = std::mem::take(&mut *posted.lock().unwrap_or_else(PoisonError::into_inner));
+        for message in posted {
+            match message {
+                Posted::Text(text) => {
+                    self.send(&text);
+                }
+                Posted::Binary(bytes) => {
+                    self.send(&bytes);
+                }
+                Posted::Close(code, reason) => self.close(code, &reason),
+            }
+        }
+    }
+
+    /// Move the mail into `cork`; a large frame is returned instead, to be sent from where it lies, and the call repeated.
+    pub(super) fn collect_mail(&self, writer: &mut Writer, cork: &mut Vec<u8>) -> Option<Chunk> {
+        let peer = &*self.0;
+        loop {
+            let Some(mail) = peer.mail.borrow_mut().pop_front() else {
+                peer.marked.set(false);
+                return None;
+            };
+            match mail {
+                Mail::Frame(frame) => {
+                    peer.mail_bytes.set(peer.mail_bytes.get() - frame.len());
+                    if writer.is_closed() {
+                        continue;
+                    }
+                    if frame.len() >= super::wire::BY_REFERENCE_BYTES {
+                        return Some(Chunk::Shared(frame));
+                    }
+                    cork.extend_from_slice(&frame);
+                }
+                Mail::Close(code, reason) => {
+                    // A peer that has closed already was answered already.
+                    let _ = writer.close(code, &reason, cork);
+                }
+            }
+        }
+    }
+}
+
+impl PartialEq for Sender {
+    /// Whether both send to the same connection.
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Sender {}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("token", &self.0.token).field("open", &self.is_open()).finish_non_exhaustive()
+    }
+}
+
+/// See [`Sender::downgrade`].
+#[derive(Clone, Debug)]
+pub struct WeakSender(Weak<PeerShared>);
+
+impl WeakSender {
+    /// The sender, if the connection is still there.
+    pub fn upgrade(&self) -> Option<Sender> {
+        self.0.upgrade().map(Sender)
+    }
+}
+
+impl fmt::Debug for PeerShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerShared").field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
+enum Posted {
+    Text(String),
+    Binary(Vec<u8>),
+    Close(CloseCode, String),
+}
+
+/// Sends to one WebSocket from any thread. What it sends is queued without limit until the loop's next turn; from there on
+/// the limits of [`Sender::send`] hold.
+#[derive(Clone)]
+pub struct RemoteSender {
+    posted: Arc<Mutex<Vec<Posted>>>,
+    remote: Remote,
+    token: Token,
+}
+
+impl RemoteSender {
+    /// Send text.
+    ///
+    /// # Errors
+    /// [`LoopGone`] when the loop was dropped. That the connection has gone is not noticed here.
+    pub fn send_text(&self, text: impl Into<String>) -> Result<(), LoopGone> {
+        self.post(Posted::Text(text.into()))
+    }
+
+    /// Send bytes.
+    ///
+    /// # Errors
+    /// As [`RemoteSender::send_text`].
+    pub fn send_binary(&self, bytes: impl Into<Vec<u8>>) -> Result<(), LoopGone> {
+        self.post(Posted::Binary(bytes.into()))
+    }
+
+    /// As [`Sender::close`].
+    ///
+    /// # Errors
+    /// As [`RemoteSender::send_text`].
+    pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), LoopGone> {
+        self.post(Posted::Close(code, reason.to_owned()))
+    }
+
+    fn post(&self, message: Posted) -> Result<(), LoopGone> {
+        if self.remote.is_gone() {
+            return Err(LoopGone);
+        }
+        let first = {
+            let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+            posted.push(message);
+            posted.len() == 1
+        };
+        // Those behind the first are found with it.
+        if first {
+            self.remote.wake(self.token);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RemoteSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteSender").field("token", &self.token).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,209 @@
+//! WebSocket on a connection: the machine's events on one side, the socket's messages on the other, and the mail that
+//! others sent in between.
+
+use std::io;
+
+use super::connection::{Progress, Visit};
+use super::limits::Hits;
+use super::rooms;
+use super::websocket::{CloseReason, Message, Peer, Sender, WebSocketHandler};
+use crate::event_loop::{Ctx, Origin, Readiness, guarded};
+use crate::proto::ws::{CloseCode, Endpoint, PeerError, Role, Step};
+
+pub(super) struct WebSocketLink {
+    endpoint: Endpoint,
+    socket: Box<dyn WebSocketHandler>,
+    sender: Sender,
+    origin: Origin,
+    woken: bool,
+    /// Set when the end is known.
+    reason: Option<CloseReason>,
+    /// The peer did not follow the rules; once our close frame is out, nothing more is said or heard.
+    refused: bool,
+}
+
+impl WebSocketLink {
+    /// The handshake is done. The socket hears of it in this very visit.
+    pub(super) fn open(visit: &mut Visit<'_, '_>, socket: Box<dyn WebSocketHandler>, origin: Origin) -> Self {
+        let sender = Sender::new(visit.ctx.token(), visit.ctx.handle().clone(), visit.shared.clone());
+        visit.shared.count_websocket(1);
+        let mut link = Self {
+            endpoint: Endpoint::new(Role::Server),
+            socket,
+            sender,
+            origin,
+            woken: false,
+            reason: None,
+            refused: false,
+        };
+        link.tell(visit, |socket, peer| socket.opened(peer));
+        link
+    }
+
+    /// The source was visited, and why.
+    pub(super) fn visited(&mut self, readiness: Readiness) {
+        if readiness.contains(Readiness::WOKEN) {
+            self.woken = true;
+        }
+    }
+
+    /// Input through the machine to the socket, what it and others sent to output, until there is nothing to do.
+    pub(super) fn step(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
+        self.sender.set_backlog(0);
+        if std::mem::take(&mut self.woken) {
+            self.sender.take_posted();
+            self.tell(visit, |socket, peer| socket.woken(peer));
+        }
+        loop {
+            if !self.collect_mail(visit)? || !visit.make_room()? {
+                return Ok(Progress::Paused);
+            }
+            if self.refused || self.endpoint.is_over() {
+                // RFC 6455, 7.1.1: the server is the one to close first. Lingering lets the peer read our close frame.
+                return Ok(Progress::Over { linger: self.refused });
+            }
+            if visit.steps_left == 0 {
+                return Ok(Progress::Again);
+            }
+            if self.socket.is_full() {
+                return Ok(Progress::Paused);
+            }
+            if !self.next(visit) {
+                // What the last message made others' handlers, or a full outbox, put aside for this peer.
+                return match self.collect_mail(visit)? {
+                    true if self.endpoint.is_over() => Ok(Progress::Over { linger: false }),
+                    true => Ok(Progress::NeedInput),
+                    false => Ok(Progress::Paused),
+                };
+            }
+            visit.steps_left -= 1;
+        }
+    }
+
+    /// The next thing that the peer has said. Whether there was one.
+    fn next(&mut self, visit: &mut Visit<'_, '_>) -> bool {
+        let (reader, writer) = self.endpoint.split();
+        let limits = &visit.shared.limits.websocket;
+        let (used, step) = match reader.next(visit.input.bytes_mut(), limits) {
+            Ok(step) => step,
+            Err(error) => {
+                self.refuse(visit, error);
+                return true;
+            }
+        };
+        let mut said = true;
+        let mut peer = Peer { ctx: visit.ctx.reborrow(), sender: &self.sender, writer, cork: visit.cork };
+        let socket = &mut self.socket;
+        // A close that was asked for is on its way: what the peer sent before it heard of it is not delivered.
+        let is_open = self.sender.is_open();
+        let told = match step {
+            Step::Text(text) if is_open => guarded(self.origin, || socket.message(&mut peer, Message::Text(text))),
+            Step::Binary(bytes) if is_open => guarded(self.origin, || socket.message(&mut peer, Message::Binary(bytes))),
+            Step::Pong(payload) if is_open => guarded(self.origin, || socket.pong(&mut peer, payload)),
+            Step::Text(_) | Step::Binary(_) | Step::Pong(_) => Ok(()),
+            Step::Ping(payload) => {
+                // After our close frame nothing is owed (RFC 6455, 5.5.1).
+                let _ = peer.writer.pong(payload, peer.cork);
+                Ok(())
+            }
+            Step::Close(close) => {
+                let code = close.map(|(code, _)| code);
+                let _ = peer.writer.close_reply(code, peer.cork);
+                if self.reason.is_none() {
+                    let text = close.map_or_else(String::new, |(_, reason)| reason.to_owned());
+                    self.reason = Some(CloseReason::Peer(code.unwrap_or(CloseCode::Status), text));
+                }
+                self.sender.shut();
+                Ok(())
+            }
+            Step::NeedMore => {
+                said = false;
+                Ok(())
+            }
+        };
+        visit.input.use_up(used);
+        if let Err(panicked) = told {
+            visit.ctx.report(&panicked);
+            self.sender.close(CloseCode::Error, "the handler panicked");
+        }
+        said
+    }
+
+    /// Have the socket told something, with a panic answered by 1011.
+    fn tell(&mut self, visit: &mut Visit<'_, '_>, tell: impl FnOnce(&mut dyn WebSocketHandler, &mut Peer<'_>)) {
+        let (_, writer) = self.endpoint.split();
+        let mut peer = Peer { ctx: visit.ctx.reborrow(), sender: &self.sender, writer, cork: visit.cork };
+        let socket = &mut *self.socket;
+        if let Err(panicked) = guarded(self.origin, || tell(socket, &mut peer)) {
+            visit.ctx.report(&panicked);
+            self.sender.close(CloseCode::Error, "the handler panicked");
+        }
+    }
+
+    /// Write what others sent. Whether all of it could be.
+    fn collect_mail(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<bool> {
+        let (_, writer) = self.endpoint.split();
+        while let Some(frame) = self.sender.collect_mail(writer, visit.cork) {
+            visit.wire.flush_with(visit.ctx, visit.cork, frame)?;
+            if visit.wire.is_blocked() {
+                return Ok(false);
+            }
+        }
+        if self.endpoint.split().1.is_closed() && self.reason.is_none() {
+            self.reason = Some(CloseReason::Us(CloseCode::Normal));
+        }
+        Ok(true)
+    }
+
+    fn refuse(&mut self, visit: &mut Visit<'_, '_>, error: PeerError) {
+        Hits::count(&visit.shared.hits.refused_messages);
+        visit.input.clear();
+        let (_, writer) = self.endpoint.split();
+        let _ = writer.close(error.close_code(), error.reason(), visit.cork);
+        self.reason = Some(CloseReason::Us(error.close_code()));
+        self.refused = true;
+        self.sender.shut();
+    }
+
+    /// The peer will send no more.
+    pub(super) fn ended(&mut self) {
+        self.endpoint.eof();
+        self.refused = true;
+    }
+
+    /// Note what could not be written, at the end of a visit.
+    pub(super) fn set_backlog(&self, bytes: usize) {
+        self.sender.set_backlog(bytes);
+    }
+
+    /// The server is shutting down (RFC 6455, 7.4.1: 1001).
+    pub(super) fn go_away(&self) {
+        self.sender.close(CloseCode::Away, "the server is going away");
+    }
+
+    /// Our close frame is out, or about to be, and the peer's is not here.
+    pub(super) fn is_closing(&self) -> bool {
+        !self.sender.is_open()
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.socket.is_full()
+    }
+
+    pub(super) fn bytes_held(&self) -> usize {
+        self.endpoint.bytes_held() + self.sender.outbox_bytes()
+    }
+
+    pub(super) fn state(&self) -> &'static str {
+        if self.is_closing() { "closing" } else { "open" }
+    }
+
+    /// The connection has gone.
+    pub(super) fn closed(mut self, ctx: &mut Ctx<'_>, websockets: impl FnOnce()) {
+        self.sender.shut();
+        rooms::leave_all(&self.sender);
+        websockets();
+        let reason = self.reason.take().unwrap_or(CloseReason::Lost);
+        self.socket.closed(ctx, &reason);
+    }
+}

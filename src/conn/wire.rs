@@ -1,0 +1,179 @@
+//! The socket of a connection, with what is known of its readiness, and the bytes it would not take yet.
+//!
+//! The rule of edge-triggered readiness, "go on until `WouldBlock`", is kept in [`Wire::fill`] and [`Wire::flush`] and
+//! nowhere else.
+
+use std::io::{self, ErrorKind, IoSlice};
+
+use crate::event_loop::{Ctx, Readiness, Socket};
+use crate::parts::output::{Chunk, Output};
+
+/// A chunk from this size on is sent from where it lies; below, a copy into the cork is cheaper than a second slice.
+pub(super) const BY_REFERENCE_BYTES: usize = 16 * 1024;
+/// Slices for one call of writev(2): a turn's worth of messages, far from its limit of 1,024.
+const SLICES_MAX: usize = 32;
+
+/// What reading came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fill {
+    /// So many bytes were added.
+    Bytes(usize),
+    /// Nothing is there; an event will say when there is.
+    Blocked,
+    /// The peer will send no more.
+    End,
+}
+
+pub(super) struct Wire {
+    socket: Socket,
+    /// There may be something to read.
+    read_ready: bool,
+    /// A short read proves nothing, see [`Readiness::CLOSING`].
+    read_on: bool,
+    /// The peer will send no more.
+    ended: bool,
+    write_ready: bool,
+    /// What the socket would not take. `None` in the life of nearly every connection.
+    backlog: Option<Box<Output>>,
+}
+
+impl Wire {
+    /// A socket that was just accepted: nothing is known, so both directions are tried first.
+    pub(super) fn new(socket: Socket) -> Self {
+        Self { socket, read_ready: true, read_on: false, ended: false, write_ready: true, backlog: None }
+    }
+
+    pub(super) fn socket(&self) -> Socket {
+        self.socket
+    }
+
+    /// Keep what the driver saw.
+    pub(super) fn note(&mut self, readiness: Readiness) {
+        if readiness.intersects(Readiness::READABLE | Readiness::CLOSING) {
+            self.read_ready = true;
+        }
+        if readiness.contains(Readiness::CLOSING) {
+            self.read_on = true;
+        }
+        if readiness.contains(Readiness::WRITABLE) {
+            self.write_ready = true;
+        }
+    }
+
+    pub(super) fn may_read(&self) -> bool {
+        self.read_ready && !self.ended
+    }
+
+    /// The driver said that something has ended or gone wrong, and it was not read up to that point yet.
+    pub(super) fn has_news_of_end(&self) -> bool {
+        self.read_on && self.may_read()
+    }
+
+    /// Whether the peer has ended its half.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether bytes wait for the peer to take others first.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.backlog.is_some()
+    }
+
+    pub(super) fn backlog_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.len())
+    }
+
+    /// Read once into `space`, which is not empty.
+    ///
+    /// On a TCP socket a read that leaves space in the buffer has emptied it, and what comes later raises a new event
+    /// (epoll(7), question 9): that saves a call for each request. It proves nothing when the event said that the peer has
+    /// ended, or of urgent data: then it is read on.
+    pub(super) fn fill(&mut self, ctx: &mut Ctx<'_>, space: &mut [u8]) -> io::Result<Fill> {
+        match ctx.driver().read(self.socket, space) {
+            Ok(0) => {
+                self.ended = true;
+                self.read_ready = false;
+                Ok(Fill::End)
+            }
+            Ok(n) => {
+                if n < space.len() && !self.read_on {
+                    self.read_ready = false;
+                }
+                Ok(Fill::Bytes(n))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.read_ready = false;
+                self.read_on = false;
+                Ok(Fill::Blocked)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Write what waits, then `cork`, until all is gone or the socket takes no more. Leaves `cork` empty: what did not go
+    /// joins the backlog. Returns how many bytes went.
+    pub(super) fn flush(&mut self, ctx: &mut Ctx<'_>, cork: &mut Vec<u8>) -> io::Result<usize> {
+        if self.backlog.is_none() {
+            if cork.is_empty() {
+                return Ok(0);
+            }
+            // Nearly always the only call: everything at once.
+            let written = self.write(ctx, cork)?;
+            if written < cork.len() {
+                self.backlog.get_or_insert_default().copy(&cork[written..]);
+            }
+            cork.clear();
+            return Ok(written + self.flush_backlog(ctx)?);
+        }
+        if !cork.is_empty() {
+            self.backlog.get_or_insert_default().copy(cork);
+            cork.clear();
+        }
+        self.flush_backlog(ctx)
+    }
+
+    /// As [`Wire::flush`], with `chunk` behind what is in `cork`.
+    pub(super) fn flush_with(&mut self, ctx: &mut Ctx<'_>, cork: &mut Vec<u8>, chunk: Chunk) -> io::Result<usize> {
+        let backlog = self.backlog.get_or_insert_default();
+        backlog.copy(cork);
+        backlog.push(chunk, 0);
+        cork.clear();
+        self.flush_backlog(ctx)
+    }
+
+    fn flush_backlog(&mut self, ctx: &mut Ctx<'_>) -> io::Result<usize> {
+        let mut written = 0;
+        while let Some(backlog) = &mut self.backlog
+            && self.write_ready
+        {
+            if backlog.is_empty() {
+                self.backlog = None;
+                break;
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let filled = backlog.slices(&mut slices);
+            match ctx.driver().write_vectored(self.socket, &slices[..filled]) {
+                Ok(n) => {
+                    backlog.advance(n);
+                    written += n;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.write_ready = false,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
+    }
+
+    fn write(&mut self, ctx: &mut Ctx<'_>, bytes: &[u8]) -> io::Result<usize> {
+        if !self.write_ready {
+            return Ok(0);
+        }
+        match ctx.driver().write(self.socket, bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.write_ready = false;
+                Ok(0)
+            }
+            written => written,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What code that the loop has called may do, now: [`Ctx`] is the loop without its `turn`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::panic::Location;
+use std::time::Instant;
+
+use super::driver::{Driver, Signal, Socket, Token};
+use super::handle::Handle;
+use super::source::{Inspection, Source};
+use super::watch::SignalWatch;
+use super::{Buffers, EventLoop, Stats};
+use crate::parts::wheel::TimerId;
+
+/// The loop, lent to a source or a callback for the time of one visit. Where a [`Handle`] enqueues, a `Ctx` does. All of
+/// `Handle`'s methods are here too.
+pub struct Ctx<'a> {
+    pub(super) event_loop: &'a mut EventLoop,
+    pub(super) token: Option<Token>,
+}
+
+impl Deref for Ctx<'_> {
+    type Target = Handle;
+    fn deref(&self) -> &Handle {
+        &self.event_loop.handle
+    }
+}
+
+impl Ctx<'_> {
+    /// The source that is being visited.
+    ///
+    /// # Panics
+    /// In a callback, which is no source.
+    pub fn token(&self) -> Token {
+        self.token.expect("a callback has no token")
+    }
+
+    /// The same for a shorter time, to lend it on.
+    pub fn reborrow(&mut self) -> Ctx<'_> {
+        Ctx { event_loop: self.event_loop, token: self.token }
+    }
+
+    /// The handle, to keep.
+    pub fn handle(&self) -> &Handle {
+        &self.event_loop.handle
+    }
+
+    /// The door to the outside: sockets.
+    pub fn driver(&mut self) -> &mut dyn Driver {
+        &mut *self.event_loop.driver
+    }
+
+    /// Take a source in. `make` gets the token it will have. It is visited when something happens to it.
+    #[track_caller]
+    pub fn add_source(&mut self, make: impl FnOnce(Token) -> Box<dyn Source>) -> Token {
+        self.event_loop.insert(make, Location::caller())
+    }
+
+    /// Take a source in that stands behind `socket`, and register the socket for it.
+    ///
+    /// # Errors
+    /// When the socket cannot be registered. It is closed then, and the source dropped without a visit.
+    #[track_caller]
+    pub fn add_socket(
+        &mut self,
+        socket: Socket,
+        make: impl FnOnce(Token) -> Box<dyn Source>,
+    ) -> io::Result<Token> {
+        let token = self.event_loop.insert(make, Location::caller());
+        if let Err(error) = self.event_loop.driver.register(socket, token) {
+            self.event_loop.driver.close(socket);
+            self.event_loop.forget(token);
+            return Err(error);
+        }
+        Ok(token)
+    }
+
+    /// Open a listening socket for a source that takes connections. Listeners are visited after all other sources of a
+    /// turn (rule R9), so that those who are served come before those who want to be. Returns the source's token and the
+    /// address, with the port that was picked.
+    ///
+    /// # Errors
+    /// As [`Driver::listen`].
+    #[track_caller]
+    pub fn listen(
+        &mut self,
+        address: SocketAddr,
+        make: impl FnOnce(Socket) -> Box<dyn Source>,
+    ) -> io::Result<(Token, SocketAddr)> {
+        let origin = Location::caller();
+        let socket = self.event_loop.driver.listen(address)?;
+        let local = self.event_loop.driver.local_addr(socket)?;
+        let token = self.event_loop.insert(|_| make(socket), origin);
+        if let Err(error) = self.event_loop.driver.register(socket, token) {
+            self.event_loop.driver.close(socket);
+            self.event_loop.forget(token);
+            return Err(error);
+        }
+        self.event_loop.listeners.push(token);
+        Ok((token, local))
+    }
+
+    /// Visit `token`'s source at once, on this stack, as if an event had come: for a source that was just added and may
+    /// have something to do already.
+    pub(crate) fn visit(&mut self, token: Token, readiness: super::Readiness) {
+        self.event_loop.visit(token, readiness);
+    }
+
+    /// End `token`'s source, as if it had answered [`super::Next::Close`]. What it has not written yet is lost.
+    pub fn close(&mut self, token: Token) {
+        self.event_loop.close(token);
+    }
+
+    /// Whether `token` still names a source.
+    pub fn is_open(&self, token: Token) -> bool {
+        self.event_loop.sources.contains(token.into())
+    }
+
+    /// Set a timer for `token`'s source: it is visited with `TIMER` when `when` has passed.
+    pub fn set_timer(&mut self, token: Token, when: Instant) -> TimerId {
+        let tick = self.tick_after(when);
+        self.set_source_timer(token, tick)
+    }
+
+    /// Move a timer that has not fired. `false` when it has.
+    pub fn move_timer(&mut self, timer: TimerId, when: Instant) -> bool {
+        let tick = self.tick_after(when);
+        self.reset_timer(timer, tick)
+    }
+
+    /// As [`Ctx::set_timer`], in ticks, see [`Handle::tick`].
+    pub(crate) fn set_timer_tick(&mut self, token: Token, tick: u64) -> TimerId {
+        self.set_source_timer(token, tick)
+    }
+
+    /// As [`Ctx::move_timer`], in ticks.
+    pub(crate) fn move_timer_tick(&mut self, timer: TimerId, tick: u64) -> bool {
+        self.reset_timer(timer, tick)
+    }
+
+    /// Take back a timer that has not fired. `false` when it has.
+    pub fn unset_timer(&mut self, timer: TimerId) -> bool {
+        self.cancel_timer(timer)
+    }
+
+    /// Call `callback` each time `signal` comes, instead of what the signal does by default.
+    ///
+    /// # Errors
+    /// When the signal cannot be caught here.
+    #[track_caller]
+    pub fn on_signal(&mut self, signal: Signal, callback: impl FnMut(&mut Ctx<'_>) + 'static) -> io::Result<Token> {
+        let token = self.add_source(|_| Box::new(SignalWatch::new(signal, callback)));
+        self.event_loop.driver.watch_signal(signal, token).inspect_err(|_| self.event_loop.forget(token))?;
+        Ok(token)
+    }
+
+    /// Call `callback` each time the foreign descriptor `fd` has become readable. Edge-triggered: read until `WouldBlock`.
+    /// Ends with [`Ctx::close`] of the token, before `fd` is closed. A descriptor is watched in one direction only.
+    ///
+    /// # Errors
+    /// As epoll_ctl(2): `fd` is closed, watched already, or of a kind that cannot be waited for.
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn add_reader(
+        &mut self,
+        fd: std::os::fd::RawFd,
+        callback: impl FnMut(&mut Ctx<'_>) + 'static,
+    ) -> io::Result<Token> {
+        self.watch(fd, super::Watch::Read, Box::new(callback))
+    }
+
+    /// As [`Ctx::add_reader`], for writing.
+    ///
+    /// # Errors
+    /// As [`Ctx::add_reader`].
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn add_writer(
+        &mut self,
+        fd: std::os::fd::RawFd,
+        callback: impl FnMut(&mut Ctx<'_>) + 'static,
+    ) -> io::Result<Token> {
+        self.watch(fd, super::Watch::Write, Box::new(callback))
+    }
+
+    #[cfg(unix)]
+    #[track_caller]
+    fn watch(
+        &mut self,
+        fd: std::os::fd::RawFd,
+        watch: super::Watch,
+        callback: Box<dyn FnMut(&mut Ctx<'_>)>,
+    ) -> io::Result<Token> {
+        let token = self.add_source(|_| Box::new(super::watch::DescriptorWatch::new(fd, callback)));
+        let watched = self.event_loop.driver.watch_descriptor(fd, watch, token);
+        watched.inspect_err(|_| self.event_loop.forget(token))?;
+        Ok(token)
+    }
+
+    /// The loop's shared buffers, for the time of this visit; give them back with [`Ctx::give_back`]. A second loan at the
+    /// same time is served with fresh ones.
+    pub fn lend_buffers(&mut self) -> Buffers {
+        self.event_loop.lend_buffers()
+    }
+
+    /// See [`Ctx::lend_buffers`].
+    pub fn give_back(&mut self, buffers: Buffers) {
+        self.event_loop.buffers = buffers;
+    }
+
+    /// Every source, described. Costs a pass over all of them.
+    pub fn census(&self) -> impl Iterator<Item = (Token, Inspection)> {
+        self.event_loop.census()
+    }
+
+    /// Report a panic that was caught on the way and is answered there.
+    pub(crate) fn report(&mut self, panicked: &super::Panicked) {
+        self.event_loop.report(panicked);
+    }
+
+    /// What the loop has counted.
+    pub fn stats(&self) -> Stats {
+        self.event_loop.stats()
+    }
+}

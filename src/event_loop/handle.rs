@@ -1,0 +1,593 @@
+//! What is shared, all in one file: the loop's queues behind a same-thread [`Handle`] that can only enqueue, and the
+//! inbox behind a [`Remote`] that any thread may hold.
+//!
+//! The cells below are borrowed and released inside one method each; no code that we did not write runs under a borrow.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::Ctx;
+use super::driver::{Clock, Executor, Notify, Readiness, Token};
+use super::executor::{self, JobHandle};
+use super::source::Source;
+use super::stats::Origin;
+use crate::parts::slab::{Key, Slab};
+use crate::parts::wheel::{TimerId, Wheel};
+
+/// A callback as the loop keeps it.
+pub(crate) type Callback = Box<dyn FnOnce(&mut Ctx<'_>)>;
+
+/// Names a filed callback, on any thread. Stale once the callback has run or was cancelled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CallKey(Key);
+
+/// A place in the ready queue.
+pub(super) enum Job {
+    /// Run a filed callback, if it is still there and was not moved to a later time.
+    Call(CallKey),
+    /// Visit a source.
+    Visit(Token, Readiness),
+    /// Take a new source in and visit it.
+    Start(Box<dyn Source>, Origin),
+}
+
+/// Whom a timer in the wheel is for.
+#[derive(Clone, Copy)]
+pub(super) enum Due {
+    Call(CallKey),
+    Source(Token),
+}
+
+struct FiledCall {
+    run: Callback,
+    origin: Origin,
+    /// Set while the call waits in the wheel, not in the ready queue.
+    timer: Option<TimerId>,
+}
+
+pub(super) struct Core {
+    clock: Rc<dyn Clock>,
+    executor: Rc<dyn Executor>,
+    remote: Remote,
+    /// The moment tick 0 of the wheel began.
+    origin: Instant,
+    /// Constant within a turn.
+    now: Cell<Instant>,
+    running: Cell<bool>,
+    stopping: Cell<bool>,
+    ready: RefCell<VecDeque<Job>>,
+    calls: RefCell<Slab<FiledCall>>,
+    wheel: RefCell<Wheel<Due>>,
+    dirty: RefCell<Vec<Token>>,
+}
+
+thread_local! {
+    /// The loop that is turning on this thread, so that a waker can tell a local wake from one that must cross threads.
+    static TURNING: RefCell<Option<Handle>> = const { RefCell::new(None) };
+}
+
+/// A loop's queues, for code on its thread: callbacks, tasks, connections. Cheap to clone; can enqueue, and nothing else.
+///
+/// A handle does not keep the loop alive; what is enqueued after the loop was dropped never runs.
+#[derive(Clone)]
+pub struct Handle(Rc<Core>);
+
+impl Handle {
+    pub(super) fn new(clock: Rc<dyn Clock>, executor: Rc<dyn Executor>, remote: Remote) -> Self {
+        let now = clock.now();
+        Self(Rc::new(Core {
+            clock,
+            executor,
+            remote,
+            origin: now,
+            now: Cell::new(now),
+            running: Cell::new(false),
+            stopping: Cell::new(false),
+            ready: RefCell::default(),
+            calls: RefCell::new(Slab::new()),
+            wheel: RefCell::new(Wheel::new()),
+            dirty: RefCell::default(),
+        }))
+    }
+
+    /// The handle of the loop that is turning on this thread.
+    ///
+    /// # Panics
+    /// When none is.
+    #[track_caller]
+    pub fn current() -> Self {
+        Self::try_current().expect("no event loop is turning on this thread")
+    }
+
+    /// The handle of the loop that is turning on this thread, if one is.
+    pub fn try_current() -> Option<Self> {
+        TURNING.with(|turning| turning.borrow().clone())
+    }
+
+    /// Run `callback` once, in this turn's ready step if that has not begun, else in the next turn's. Callbacks run in the
+    /// order in which they were given (rules R1 and R2), and never on the caller's stack.
+    #[track_caller]
+    pub fn call_soon(&self, callback: impl FnOnce(&mut Ctx<'_>) + 'static) -> CallHandle {
+        let key = self.file_call(Box::new(callback));
+        self.call_filed(key);
+        self.call_handle(key, self.now())
+    }
+
+    /// Run `callback` once, `delay` from the moment of this call: never earlier, later by less than a tick of 1 ms plus
+    /// the driver's own millisecond, and behind whatever keeps the loop busy then. Timers of one tick run in the order in
+    /// which they were set. A timer never runs in the turn that set it (rule R5).
+    ///
+    /// The delay counts from a fresh reading of the clock, since the turn's own time may be stale by as long as the turn
+    /// has taken.
+    #[track_caller]
+    pub fn call_later(&self, delay: Duration, callback: impl FnOnce(&mut Ctx<'_>) + 'static) -> CallHandle {
+        self.call_at(self.time() + delay, callback)
+    }
+
+    /// Run `callback` once when [`Handle::time`] has reached `when`. A time in the past means the next turn. Otherwise as
+    /// [`Handle::call_later`].
+    #[track_caller]
+    pub fn call_at(&self, when: Instant, callback: impl FnOnce(&mut Ctx<'_>) + 'static) -> CallHandle {
+        let key = self.file_call(Box::new(callback));
+        self.set_call_timer(key, when);
+        self.call_handle(key, when)
+    }
+
+    /// Run `job` on a thread that may block, see [`JobHandle`]. Threads start when needed, at most `cpus + 4` or 32.
+    ///
+    /// # Errors
+    /// When no thread can be started, or the driver's executor is bounded and full.
+    ///
+    /// ```
+    /// use tourbillon::event_loop::EventLoop;
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.run_in_executor(|| 6 * 7)?.on_done(|ctx, answer| {
+    ///     assert_eq!(answer.unwrap(), 42);
+    ///     ctx.stop();
+    /// });
+    /// event_loop.run()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn run_in_executor<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<JobHandle<T>> {
+        executor::submit(self, Location::caller(), job)
+    }
+
+    /// End [`super::EventLoop::run`] when the current turn is complete, steps 7 and 8 included (rule R11).
+    pub fn stop(&self) {
+        self.0.stopping.set(true);
+    }
+
+    /// Monotonic time, read now.
+    pub fn time(&self) -> Instant {
+        self.0.clock.now()
+    }
+
+    /// The turn's own time: read once, after parking, and constant until the next turn.
+    pub fn now(&self) -> Instant {
+        self.0.now.get()
+    }
+
+    /// The turn's own time in ticks of the timer wheel: whole milliseconds since the loop was made.
+    pub(crate) fn tick(&self) -> u64 {
+        self.tick_at(self.now())
+    }
+
+    /// The time of day, read now.
+    pub fn wall_clock(&self) -> SystemTime {
+        self.0.clock.wall_clock()
+    }
+
+    /// Whether the loop is inside [`super::EventLoop::run`] or a turn.
+    pub fn is_running(&self) -> bool {
+        self.0.running.get()
+    }
+
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        self.0.remote.clone()
+    }
+
+    /// Visit `token`'s source with [`Readiness::WOKEN`] in the ready step.
+    pub fn wake(&self, token: Token) {
+        self.0.ready.borrow_mut().push_back(Job::Visit(token, Readiness::WOKEN));
+    }
+
+    /// Visit `token`'s source with [`Readiness::FLUSH`] in step 7 of this turn. The caller sees to it that a source that is
+    /// marked already is not marked again.
+    pub fn mark_dirty(&self, token: Token) {
+        self.0.dirty.borrow_mut().push(token);
+    }
+
+    /// Take `source` in and give it its first visit, in the ready step, in the order of [`Handle::call_soon`].
+    #[track_caller]
+    pub fn start_source(&self, source: Box<dyn Source>) {
+        self.0.ready.borrow_mut().push_back(Job::Start(source, Location::caller()));
+    }
+
+    // What follows is for the loop and its executor.
+
+    #[track_caller]
+    pub(super) fn file_call(&self, run: Callback) -> CallKey {
+        let origin = Location::caller();
+        CallKey(self.0.calls.borrow_mut().insert(FiledCall { run, origin, timer: None }))
+    }
+
+    /// A callback that another thread sent, with where it was sent from.
+    pub(super) fn call_from(&self, run: Callback, origin: Origin) {
+        let key = CallKey(self.0.calls.borrow_mut().insert(FiledCall { run, origin, timer: None }));
+        self.call_filed(key);
+    }
+
+    pub(super) fn call_filed(&self, key: CallKey) {
+        self.0.ready.borrow_mut().push_back(Job::Call(key));
+    }
+
+    fn call_handle(&self, key: CallKey, when: Instant) -> CallHandle {
+        CallHandle { handle: self.clone(), key, when: Cell::new(when), cancelled: Cell::new(false) }
+    }
+
+    fn set_call_timer(&self, key: CallKey, when: Instant) {
+        let tick = self.tick_after(when);
+        if let Some(call) = self.0.calls.borrow_mut().get_mut(key.0) {
+            let mut wheel = self.0.wheel.borrow_mut();
+            match call.timer {
+                Some(timer) => {
+                    wheel.reset(timer, tick);
+                }
+                None => call.timer = Some(wheel.insert(tick, Due::Call(key))),
+            }
+        }
+    }
+
+    /// The first tick that is not before `when`: a timer filed there is never early.
+    pub(super) fn tick_after(&self, when: Instant) -> u64 {
+        let since = when.saturating_duration_since(self.0.origin);
+        // 2^64 ms are half a billion years.
+        u64::try_from(since.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+
+    /// The tick that has passed at `now`.
+    pub(super) fn tick_at(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.0.origin).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn instant_of(&self, tick: u64) -> Instant {
+        self.0.origin + Duration::from_millis(tick)
+    }
+
+    pub(super) fn set_now(&self, now: Instant) {
+        self.0.now.set(now);
+    }
+
+    pub(super) fn set_running(&self, running: bool) -> bool {
+        self.0.running.replace(running)
+    }
+
+    pub(super) fn take_stopping(&self) -> bool {
+        self.0.stopping.take()
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.stopping.get()
+    }
+
+    pub(super) fn executor(&self) -> &dyn Executor {
+        &*self.0.executor
+    }
+
+    pub(super) fn ready_jobs(&self) -> usize {
+        self.0.ready.borrow().len()
+    }
+
+    pub(super) fn next_ready(&self) -> Option<Job> {
+        self.0.ready.borrow_mut().pop_front()
+    }
+
+    /// The callback of a job that has come to the front; `None` when it was cancelled, or moved to a later time.
+    pub(super) fn take_call(&self, key: CallKey) -> Option<(Callback, Origin)> {
+        let mut calls = self.0.calls.borrow_mut();
+        if calls.get(key.0)?.timer.is_some() {
+            return None;
+        }
+        calls.remove(key.0).map(|call| (call.run, call.origin))
+    }
+
+    /// Move what is due at `tick` to the ready queue, in the order (tick, sequence). Returns how many, and the first one's
+    /// tick.
+    pub(super) fn fire_timers(&self, tick: u64) -> (u32, Option<u64>) {
+        let (mut fired, mut earliest) = (0, None);
+        let mut wheel = self.0.wheel.borrow_mut();
+        let mut ready = self.0.ready.borrow_mut();
+        while let Some((due_tick, due)) = wheel.pop_due(tick) {
+            fired += 1;
+            earliest.get_or_insert(due_tick);
+            ready.push_back(match due {
+                Due::Source(token) => Job::Visit(token, Readiness::TIMER),
+                Due::Call(key) => {
+                    if let Some(call) = self.0.calls.borrow_mut().get_mut(key.0) {
+                        call.timer = None;
+                    }
+                    Job::Call(key)
+                }
+            });
+        }
+        (fired, earliest)
+    }
+
+    pub(super) fn next_timer_tick(&self) -> Option<u64> {
+        self.0.wheel.borrow().next_expiry()
+    }
+
+    pub(super) fn timers_set(&self) -> usize {
+        self.0.wheel.borrow().len()
+    }
+
+    pub(super) fn set_source_timer(&self, token: Token, tick: u64) -> TimerId {
+        self.0.wheel.borrow_mut().insert(tick, Due::Source(token))
+    }
+
+    pub(super) fn reset_timer(&self, timer: TimerId, tick: u64) -> bool {
+        self.0.wheel.borrow_mut().reset(timer, tick)
+    }
+
+    pub(super) fn cancel_timer(&self, timer: TimerId) -> bool {
+        self.0.wheel.borrow_mut().cancel(timer).is_some()
+    }
+
+    /// The loop is being dropped: so is everything that waits. What it captured may hold this handle.
+    pub(super) fn clear(&self) {
+        let core = &self.0;
+        let ready = std::mem::take(&mut *core.ready.borrow_mut());
+        let calls = core.calls.replace(Slab::new());
+        let wheel = core.wheel.replace(Wheel::new());
+        drop((ready, calls, wheel));
+    }
+
+    pub(super) fn has_dirty(&self) -> bool {
+        !self.0.dirty.borrow().is_empty()
+    }
+
+    /// Swap the list of dirty sources for the empty `list`.
+    pub(super) fn swap_dirty(&self, list: &mut Vec<Token>) {
+        std::mem::swap(&mut *self.0.dirty.borrow_mut(), list);
+    }
+
+    /// Say that this loop turns on this thread, until the guard is dropped.
+    pub(super) fn enter(&self) -> Turning {
+        let outer = TURNING.with(|turning| turning.borrow_mut().replace(self.clone()));
+        Turning { outer }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("ready", &self.ready_jobs())
+            .field("timers", &self.timers_set())
+            .finish_non_exhaustive()
+    }
+}
+
+/// See [`Handle::enter`].
+pub(super) struct Turning {
+    outer: Option<Handle>,
+}
+
+impl Drop for Turning {
+    fn drop(&mut self) {
+        TURNING.with(|turning| *turning.borrow_mut() = self.outer.take());
+    }
+}
+
+/// One scheduled callback, to cancel it or to move it. Dropping it changes nothing.
+#[derive(Debug)]
+pub struct CallHandle {
+    handle: Handle,
+    key: CallKey,
+    when: Cell<Instant>,
+    cancelled: Cell<bool>,
+}
+
+impl CallHandle {
+    /// The callback will not run, not even if it is due in this very turn; what it captured is dropped now (rule R6).
+    /// `false` when it has run already or was cancelled before. Costs the same however many timers there are.
+    pub fn cancel(&self) -> bool {
+        let core = &self.handle.0;
+        let call = core.calls.borrow_mut().remove(self.key.0);
+        let Some(call) = call else { return false };
+        if let Some(timer) = call.timer {
+            self.handle.cancel_timer(timer);
+        }
+        self.cancelled.set(true);
+        true
+    }
+
+    /// Whether [`CallHandle::cancel`] came in time.
+    pub fn cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
+    /// Whether the callback is still to come.
+    pub fn is_pending(&self) -> bool {
+        self.handle.0.calls.borrow().contains(self.key.0)
+    }
+
+    /// When it was asked to run: for `call_soon`, the time of the turn that asked.
+    pub fn when(&self) -> Instant {
+        self.when.get()
+    }
+
+    /// Run `delay` from now instead, in place and without allocating. `false` when it has run already or was cancelled.
+    pub fn reset(&self, delay: Duration) -> bool {
+        let when = self.handle.time() + delay;
+        if !self.is_pending() {
+            return false;
+        }
+        self.handle.set_call_timer(self.key, when);
+        self.when.set(when);
+        true
+    }
+}
+
+// ---- other threads ----------------------------------------------------------------------------------------------
+
+/// What another thread can send.
+pub(super) enum Message {
+    Call(Box<dyn FnOnce(&mut Ctx<'_>) + Send>, Origin),
+    Filed(CallKey),
+    Wake(Token),
+    Stop,
+}
+
+const AWAKE: u8 = 0;
+const PARKED: u8 = 1;
+const NOTIFIED: u8 = 2;
+
+struct Doorbell {
+    state: AtomicU8,
+    closed: AtomicBool,
+    notifier: Arc<dyn Notify>,
+}
+
+/// A loop, for other threads. Cheap to clone.
+///
+/// Messages of one thread arrive in the order in which they were sent. A loop that is awake is never signalled, and one
+/// that is parked once, however many messages come: a wake-up costs a system call, a message some nanoseconds.
+#[derive(Clone)]
+pub struct Remote {
+    sender: Sender<Message>,
+    bell: Arc<Doorbell>,
+}
+
+/// The loop has gone; what was to be sent is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoopGone;
+
+impl fmt::Display for LoopGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the event loop has gone")
+    }
+}
+
+impl std::error::Error for LoopGone {}
+
+impl Remote {
+    /// Run `callback` on the loop's thread, after the I/O of the turn that finds it. The queue is not bounded.
+    ///
+    /// # Errors
+    /// [`LoopGone`] when the loop was dropped. A message can still be lost after an `Ok`, if the loop is dropped before it
+    /// gets to it.
+    #[track_caller]
+    pub fn call_soon_threadsafe(&self, callback: impl FnOnce(&mut Ctx<'_>) + Send + 'static) -> Result<(), LoopGone> {
+        self.post(Message::Call(Box::new(callback), Location::caller()))
+    }
+
+    /// As [`Handle::stop`].
+    ///
+    /// # Errors
+    /// [`LoopGone`] when the loop was dropped.
+    pub fn stop(&self) -> Result<(), LoopGone> {
+        self.post(Message::Stop)
+    }
+
+    /// Visit `token`'s source with [`Readiness::WOKEN`]. On the loop's own thread, during a turn, this takes the short way
+    /// straight to the ready queue.
+    pub fn wake(&self, token: Token) {
+        let local = TURNING.with(|turning| match &*turning.borrow() {
+            Some(handle) if Arc::ptr_eq(&handle.0.remote.bell, &self.bell) => {
+                handle.wake(token);
+                true
+            }
+            _ => false,
+        });
+        if !local {
+            // A loop that has gone has no source to wake.
+            let _ = self.post(Message::Wake(token));
+        }
+    }
+
+    /// Whether the loop was dropped.
+    pub fn is_gone(&self) -> bool {
+        self.bell.closed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn call_filed(&self, key: CallKey) {
+        let _ = self.post(Message::Filed(key));
+    }
+
+    fn post(&self, message: Message) -> Result<(), LoopGone> {
+        if self.is_gone() || self.sender.send(message).is_err() {
+            return Err(LoopGone);
+        }
+        // The push above comes before the look at the mark below; the loop sets the mark before its last look at the
+        // queue. One of the two sees the other.
+        fence(Ordering::SeqCst);
+        let state = &self.bell.state;
+        if state.load(Ordering::Relaxed) == PARKED
+            && state.compare_exchange(PARKED, NOTIFIED, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        {
+            self.bell.notifier.notify();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("waiting", &self.sender.len()).finish_non_exhaustive()
+    }
+}
+
+/// The loop's end of the queue.
+pub(super) struct Inbox {
+    receiver: Receiver<Message>,
+    bell: Arc<Doorbell>,
+}
+
+impl Inbox {
+    pub(super) fn new(notifier: Arc<dyn Notify>) -> (Self, Remote) {
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let bell = Arc::new(Doorbell { state: AtomicU8::new(AWAKE), closed: AtomicBool::new(false), notifier });
+        (Self { receiver, bell: Arc::clone(&bell) }, Remote { sender, bell })
+    }
+
+    /// From here on a message rings. `false` when there are messages already, so that the loop must not sleep.
+    pub(super) fn park(&self) -> bool {
+        self.bell.state.store(PARKED, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.receiver.is_empty()
+    }
+
+    pub(super) fn unpark(&self) {
+        self.bell.state.store(AWAKE, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    pub(super) fn take(&self) -> Option<Message> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.bell.closed.store(true, Ordering::Release);
+        // What was sent and not taken is dropped here, on the loop's thread.
+        while self.take().is_some() {}
+    }
+}

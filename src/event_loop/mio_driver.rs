@@ -1,0 +1,341 @@
+//! The real driver, and the only file that names mio.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Waker};
+use slab::Slab;
+
+use super::driver::{Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch};
+use super::executor::ThreadPool;
+use super::EVENTS_MAX;
+
+/// mio's own token for the waker. No source gets it: its generation would have to wrap around first.
+const WAKER: mio::Token = mio::Token(usize::MAX);
+
+/// Sockets, clock and threads of this machine.
+pub struct MioDriver {
+    poll: Poll,
+    events: Events,
+    waker: Arc<Waker>,
+    executor: Rc<ThreadPool>,
+    sockets: Slab<Entry>,
+    /// Held so that it can be given up when descriptors run out, see [`Driver::turn_away`].
+    reserve: Option<File>,
+    signals: BTreeMap<Signal, SignalPipe>,
+}
+
+enum Entry {
+    Stream(TcpStream),
+    Listener(TcpListener),
+}
+
+impl MioDriver {
+    /// A driver with a poller and a thread pool of its own. No thread is started yet.
+    ///
+    /// # Errors
+    /// When there are no descriptors or memory left.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            waker,
+            executor: Rc::new(ThreadPool::new()),
+            sockets: Slab::new(),
+            reserve: reserve(),
+            signals: BTreeMap::new(),
+        })
+    }
+
+    fn insert(&mut self, entry: Entry) -> Socket {
+        Socket(self.sockets.insert(entry) as u32)
+    }
+
+    fn stream(&mut self, socket: Socket) -> io::Result<&mut TcpStream> {
+        match self.sockets.get_mut(socket.0 as usize) {
+            Some(Entry::Stream(stream)) => Ok(stream),
+            _ => Err(not_ours()),
+        }
+    }
+}
+
+/// A descriptor that costs nothing and says nothing.
+fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+fn not_ours() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "no such socket is open in this driver")
+}
+
+fn everything() -> Interest {
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    // Urgent data makes a read stop short with more behind it, see `Readiness::CLOSING`.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let interest = interest | Interest::PRIORITY;
+    interest
+}
+
+fn mio_token(token: Token) -> mio::Token {
+    mio::Token((token.generation() as usize) << 32 | token.index() as usize)
+}
+
+fn readiness_of(event: &mio::event::Event) -> Readiness {
+    let mut readiness = Readiness::NONE;
+    if event.is_readable() {
+        readiness |= Readiness::READABLE;
+    }
+    if event.is_writable() {
+        readiness |= Readiness::WRITABLE;
+    }
+    if event.is_read_closed() || event.is_write_closed() || event.is_error() || event.is_priority() {
+        readiness |= Readiness::CLOSING;
+    }
+    readiness
+}
+
+/// Do `call` again as long as a signal interrupts it.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+struct MioClock;
+
+impl Clock for MioClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+    fn wall_clock(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+struct WakerNotify(Arc<Waker>);
+
+impl Notify for WakerNotify {
+    fn notify(&self) {
+        // Can fail only for want of kernel memory; the loop would then find the message at its next turn.
+        let _ = self.0.wake();
+    }
+}
+
+impl Driver for MioDriver {
+    fn clock(&self) -> Rc<dyn Clock> {
+        Rc::new(MioClock)
+    }
+
+    fn entropy(&mut self) -> u64 {
+        // std seeds its hash keys from the operating system.
+        RandomState::new().build_hasher().finish()
+    }
+
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            // A signal: that is something that happened.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            polled => polled?,
+        }
+        events.extend(self.events.iter().filter(|event| event.token() != WAKER).map(|event| Event {
+            token: Token::new(event.token().0 as u32, (event.token().0 >> 32) as u32),
+            readiness: readiness_of(event),
+        }));
+        Ok(())
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::new(WakerNotify(Arc::clone(&self.waker)))
+    }
+
+    fn executor(&self) -> Rc<dyn Executor> {
+        Rc::clone(&self.executor) as Rc<dyn Executor>
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> io::Result<Socket> {
+        let listener = TcpListener::bind(address)?;
+        Ok(self.insert(Entry::Listener(listener)))
+    }
+
+    fn accept(&mut self, listener: Socket) -> io::Result<(Socket, SocketAddr)> {
+        let Some(Entry::Listener(listener)) = self.sockets.get(listener.0 as usize) else {
+            return Err(not_ours());
+        };
+        let (stream, peer) = uninterrupted(|| listener.accept())?;
+        // Answers leave when they are written, in one piece; Nagle's algorithm would only hold them back. It fails for a
+        // peer that has gone already, which the first read will say too.
+        let _ = stream.set_nodelay(true);
+        Ok((self.insert(Entry::Stream(stream)), peer))
+    }
+
+    fn turn_away(&mut self, listener: Socket, limit: usize) -> usize {
+        self.reserve = None;
+        let mut turned_away = 0;
+        if let Some(Entry::Listener(listener)) = self.sockets.get(listener.0 as usize) {
+            while turned_away < limit && uninterrupted(|| listener.accept()).is_ok() {
+                turned_away += 1;
+            }
+        }
+        self.reserve = reserve();
+        turned_away
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> io::Result<Socket> {
+        let stream = TcpStream::connect(address)?;
+        let _ = stream.set_nodelay(true);
+        Ok(self.insert(Entry::Stream(stream)))
+    }
+
+    fn register(&mut self, socket: Socket, token: Token) -> io::Result<()> {
+        let registry = self.poll.registry();
+        match self.sockets.get_mut(socket.0 as usize) {
+            Some(Entry::Stream(stream)) => registry.register(stream, mio_token(token), everything()),
+            Some(Entry::Listener(listener)) => registry.register(listener, mio_token(token), Interest::READABLE),
+            None => Err(not_ours()),
+        }
+    }
+
+    fn read(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        let stream = self.stream(socket)?;
+        uninterrupted(|| stream.read(buffer))
+    }
+
+    fn write(&mut self, socket: Socket, bytes: &[u8]) -> io::Result<usize> {
+        let stream = self.stream(socket)?;
+        uninterrupted(|| stream.write(bytes))
+    }
+
+    fn write_vectored(&mut self, socket: Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let stream = self.stream(socket)?;
+        uninterrupted(|| stream.write_vectored(slices))
+    }
+
+    fn shutdown_write(&mut self, socket: Socket) -> io::Result<()> {
+        self.stream(socket)?.shutdown(Shutdown::Write)
+    }
+
+    fn take_error(&mut self, socket: Socket) -> io::Result<Option<io::Error>> {
+        self.stream(socket)?.take_error()
+    }
+
+    fn local_addr(&self, socket: Socket) -> io::Result<SocketAddr> {
+        match self.sockets.get(socket.0 as usize) {
+            Some(Entry::Stream(stream)) => stream.local_addr(),
+            Some(Entry::Listener(listener)) => listener.local_addr(),
+            None => Err(not_ours()),
+        }
+    }
+
+    fn close(&mut self, socket: Socket) {
+        // Closing the descriptor takes it out of epoll too, since no duplicate of it exists.
+        self.sockets.try_remove(socket.0 as usize);
+    }
+
+    fn open_sockets(&self) -> usize {
+        self.sockets.len()
+    }
+
+    fn descriptor_limit(&self) -> Option<usize> {
+        let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+        line.split_whitespace().next()?.parse().ok()
+    }
+
+    #[cfg(unix)]
+    fn watch_descriptor(&mut self, fd: std::os::fd::RawFd, watch: Watch, token: Token) -> io::Result<()> {
+        let interest = match watch {
+            Watch::Read => Interest::READABLE,
+            Watch::Write => Interest::WRITABLE,
+        };
+        self.poll.registry().register(&mut mio::unix::SourceFd(&fd), mio_token(token), interest)
+    }
+
+    #[cfg(unix)]
+    fn unwatch_descriptor(&mut self, fd: std::os::fd::RawFd) -> io::Result<()> {
+        self.poll.registry().deregister(&mut mio::unix::SourceFd(&fd))
+    }
+
+    #[cfg(unix)]
+    fn pollable_descriptor(&self) -> Option<std::os::fd::RawFd> {
+        use std::os::fd::AsRawFd;
+        Some(self.poll.as_raw_fd())
+    }
+
+    fn watch_signal(&mut self, signal: Signal, token: Token) -> io::Result<()> {
+        let pipe = SignalPipe::new(signal, self.poll.registry(), mio_token(token))?;
+        self.signals.insert(signal, pipe);
+        Ok(())
+    }
+
+    fn take_signal(&mut self, signal: Signal) -> bool {
+        self.signals.get_mut(&signal).is_some_and(SignalPipe::take)
+    }
+}
+
+/// The write end is the signal handler's, which may do little more than write a byte; the read end is the poller's.
+#[cfg(unix)]
+struct SignalPipe {
+    read_end: mio::net::UnixStream,
+    id: signal_hook::SigId,
+}
+
+#[cfg(unix)]
+impl SignalPipe {
+    fn new(signal: Signal, registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+        let number = match signal {
+            Signal::Interrupt => SIGINT,
+            Signal::Terminate => SIGTERM,
+            Signal::Hangup => SIGHUP,
+            Signal::User1 => SIGUSR1,
+            Signal::User2 => SIGUSR2,
+        };
+        let (read_end, write_end) = std::os::unix::net::UnixStream::pair()?;
+        read_end.set_nonblocking(true)?;
+        let mut read_end = mio::net::UnixStream::from_std(read_end);
+        registry.register(&mut read_end, token, Interest::READABLE)?;
+        let id = signal_hook::low_level::pipe::register(number, write_end)?;
+        Ok(Self { read_end, id })
+    }
+
+    fn take(&mut self) -> bool {
+        let mut came = false;
+        let mut bytes = [0; 64];
+        while uninterrupted(|| self.read_end.read(&mut bytes)).is_ok_and(|n| n > 0) {
+            came = true;
+        }
+        came
+    }
+}
+
+#[cfg(unix)]
+impl Drop for SignalPipe {
+    fn drop(&mut self) {
+        signal_hook::low_level::unregister(self.id);
+    }
+}
+
+#[cfg(not(unix))]
+struct SignalPipe;
+
+#[cfg(not(unix))]
+impl SignalPipe {
+    fn new(_: Signal, _: &mio::Registry, _: mio::Token) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn take(&mut self) -> bool {
+        false
+    }
+}

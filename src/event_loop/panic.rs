@@ -1,0 +1,50 @@
+//! The one place where a panic of code we did not write is caught.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::stats::Origin;
+
+/// A panic that was caught: what it said, and where the code that panicked had been given to the loop.
+#[derive(Clone, Debug)]
+pub struct Panicked {
+    /// The panic's message, when it was text.
+    pub message: String,
+    /// Where the callback, task, handler or source was created.
+    pub origin: Origin,
+}
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "what was created at {} panicked: {}", self.origin, self.message)
+    }
+}
+
+impl std::error::Error for Panicked {}
+
+/// The text of a panic's payload.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "(a panic whose payload is not text)".to_owned()
+    }
+}
+
+/// Run `code`; a panic becomes a value.
+///
+/// What `code` borrowed may be left half changed. That is safe here because the loop drops what panicked: a callback is
+/// gone, a source is closed, a handler's connection ends.
+pub(crate) fn guarded<R>(origin: Origin, code: impl FnOnce() -> R) -> Result<R, Panicked> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
+        let message = panic_message(&*payload);
+        // A payload may panic when it is dropped; then there is nothing left to trust.
+        if catch_unwind(AssertUnwindSafe(|| drop(payload))).is_err() {
+            std::process::abort();
+        }
+        Panicked { message, origin }
+    })
+}

@@ -1,0 +1,109 @@
+//! What a turn counted about itself, and what all turns so far add up to.
+
+use std::panic::Location;
+use std::time::Duration;
+
+/// Where in the program a callback, source or task was created.
+pub type Origin = &'static Location<'static>;
+
+/// The longest single piece of work, and who asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Longest {
+    /// How long it held the loop.
+    pub took: Duration,
+    /// Where it was created.
+    pub origin: Origin,
+}
+
+/// One turn, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Events the driver returned.
+    pub events: u32,
+    /// Visits to sources, in all steps.
+    pub visits: u32,
+    /// Callbacks run in step 6.
+    pub callbacks: u32,
+    /// Timers that came due.
+    pub timers: u32,
+    /// Messages taken from other threads.
+    pub messages: u32,
+    /// Time parked in the driver.
+    pub asleep: Duration,
+    /// How much later than asked the latest of this turn's timers was moved to the ready queue.
+    pub lag: Duration,
+    /// The longest visit or callback. `None` when nothing ran.
+    pub longest: Option<Longest>,
+}
+
+impl Turn {
+    /// Whether anything ran.
+    pub fn did_something(&self) -> bool {
+        self.visits + self.callbacks + self.messages + self.timers > 0
+    }
+}
+
+/// All turns so far. See [`Turn`] for the meaning of what both count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Turns completed.
+    pub turns: u64,
+    /// Events the driver returned.
+    pub events: u64,
+    /// Visits to sources.
+    pub visits: u64,
+    /// Callbacks run.
+    pub callbacks: u64,
+    /// Timers that came due.
+    pub timers: u64,
+    /// Messages taken from other threads.
+    pub messages: u64,
+    /// Panics caught.
+    pub panics: u64,
+    /// Time parked in the driver.
+    pub asleep: Duration,
+    /// Time not parked.
+    pub awake: Duration,
+    /// The lag of the last turn in which a timer came due.
+    pub lag: Duration,
+    /// The largest lag.
+    pub lag_max: Duration,
+    /// The longest visit or callback.
+    pub longest: Option<Longest>,
+    /// Sources that the loop holds now.
+    pub sources: usize,
+    /// Timers that are set now.
+    pub timers_set: usize,
+}
+
+impl Stats {
+    /// The part of its time that the loop was not asleep, 0 to 1.
+    pub fn utilisation(&self) -> f64 {
+        let whole = (self.asleep + self.awake).as_secs_f64();
+        if whole == 0.0 { 0.0 } else { self.awake.as_secs_f64() / whole }
+    }
+
+    pub(super) fn add(&mut self, turn: &Turn) {
+        self.turns += 1;
+        self.events += u64::from(turn.events);
+        self.visits += u64::from(turn.visits);
+        self.callbacks += u64::from(turn.callbacks);
+        self.timers += u64::from(turn.timers);
+        self.messages += u64::from(turn.messages);
+        self.asleep += turn.asleep;
+        if turn.timers > 0 {
+            self.lag = turn.lag;
+            self.lag_max = self.lag_max.max(turn.lag);
+        }
+        self.longest = longer(self.longest, turn.longest);
+    }
+}
+
+/// The longer of two, the earlier when they are equal.
+pub(super) fn longer(a: Option<Longest>, b: Option<Longest>) -> Option<Longest> {
+    match (a, b) {
+        (Some(a), Some(b)) if b.took > a.took => Some(b),
+        (Some(a), _) => Some(a),
+        (None, b) => b,
+    }
+}

@@ -1,0 +1,110 @@
+//! Taking connections in, also when there is no room for them.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::event_loop::{Ctx, Inspection, Next, Readiness, Socket, Source, TimerId, Token};
+
+/// Connections taken in one visit; those behind them wait a turn, so that a storm of them does not delay the served.
+const ACCEPTS_MAX: usize = 64;
+/// When descriptors run out, so many idle connections give way at once.
+const SHED_MAX: usize = 32;
+/// When none is idle, so many of those who wait are turned away at once: better a clear no than a silent wait.
+const TURNED_AWAY_MAX: usize = 64;
+/// How long to rest when the machine has no descriptors or memory left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// EMFILE and ENFILE, the same on every Unix: this process, or the machine, has no descriptor left.
+const OUT_OF_DESCRIPTORS: [i32; 2] = [24, 23];
+
+/// A listening socket as a source. Each connection is handed to `on_accept`, unregistered.
+pub struct Acceptor<F> {
+    listener: Socket,
+    on_accept: F,
+    pause: Option<TimerId>,
+}
+
+impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Acceptor<F> {
+    /// Listen on `address` (port 0 picks one) and give every connection to `on_accept`, which owns it from then on.
+    /// Returns the source's token, to close it by, and the address.
+    ///
+    /// # Errors
+    /// As bind(2): the address is in use, is not this machine's, or needs privileges.
+    #[track_caller]
+    pub fn listen(ctx: &mut Ctx<'_>, address: SocketAddr, on_accept: F) -> io::Result<(Token, SocketAddr)> {
+        ctx.listen(address, |listener| Box::new(Self { listener, on_accept, pause: None }))
+    }
+
+    /// No descriptors: make room if anyone can be spared, else say no to those who wait. In both cases try again later,
+    /// since a descriptor that becomes free raises no event.
+    fn out_of_descriptors(&mut self, ctx: &mut Ctx<'_>) -> Next {
+        if shed_idle(ctx) > 0 {
+            return Next::Again;
+        }
+        ctx.driver().turn_away(self.listener, TURNED_AWAY_MAX);
+        self.rest(ctx)
+    }
+
+    fn rest(&mut self, ctx: &mut Ctx<'_>) -> Next {
+        let (token, when) = (ctx.token(), ctx.now() + PAUSE);
+        self.pause = Some(ctx.set_timer(token, when));
+        Next::Wait
+    }
+}
+
+/// Close the connections that have been idle longest. Returns how many.
+fn shed_idle(ctx: &mut Ctx<'_>) -> usize {
+    let mut idle: Vec<_> =
+        ctx.census().filter_map(|(token, source)| source.idle_rank.map(|rank| (rank, token))).collect();
+    idle.sort_unstable();
+    idle.truncate(SHED_MAX);
+    for (_, token) in &idle {
+        ctx.close(*token);
+    }
+    idle.len()
+}
+
+impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Source for Acceptor<F> {
+    fn ready(&mut self, ctx: &mut Ctx<'_>, readiness: Readiness) -> Next {
+        if readiness.contains(Readiness::TIMER) {
+            self.pause = None;
+        }
+        if self.pause.is_some() {
+            return Next::Wait;
+        }
+        for _ in 0..ACCEPTS_MAX {
+            match ctx.driver().accept(self.listener) {
+                Ok((socket, peer)) => (self.on_accept)(ctx, socket, peer),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return Next::Wait,
+                    // accept(2): the error is that one connection's, and has gone with it.
+                    ErrorKind::ConnectionAborted
+                    | ErrorKind::ConnectionReset
+                    | ErrorKind::PermissionDenied
+                    | ErrorKind::TimedOut
+                    | ErrorKind::HostUnreachable
+                    | ErrorKind::NetworkUnreachable
+                    | ErrorKind::NetworkDown => {}
+                    _ if error.raw_os_error().is_some_and(|code| OUT_OF_DESCRIPTORS.contains(&code)) => {
+                        return self.out_of_descriptors(ctx);
+                    }
+                    _ => return self.rest(ctx),
+                },
+            }
+        }
+        Next::Again
+    }
+
+    fn closed(&mut self, ctx: &mut Ctx<'_>) {
+        if let Some(pause) = self.pause {
+            ctx.unset_timer(pause);
+        }
+        ctx.driver().close(self.listener);
+    }
+
+    fn inspect(&self) -> Inspection {
+        let state = if self.pause.is_some() { "resting" } else { "listening" };
+        Inspection { kind: "listener", state, paused: self.pause.is_some(), read_drained: true, ..Inspection::default() }
+    }
+}

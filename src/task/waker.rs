@@ -1,0 +1,48 @@
+//! How a future that waits says so to the loop: a waker that puts its source into the ready queue, once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+
+use crate::event_loop::{Remote, Token};
+
+struct Target {
+    remote: Remote,
+    token: Token,
+    woken: AtomicBool,
+}
+
+impl Wake for Target {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.remote.wake(self.token);
+        }
+    }
+}
+
+/// The waker of one source, for the futures inside it.
+pub(crate) struct SourceWaker {
+    target: Arc<Target>,
+    waker: Waker,
+}
+
+impl SourceWaker {
+    pub(crate) fn new(remote: Remote, token: Token) -> Self {
+        let target = Arc::new(Target { remote, token, woken: AtomicBool::new(false) });
+        let waker = Waker::from(Arc::clone(&target));
+        Self { target, waker }
+    }
+
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Whether it was woken since the last call.
+    pub(crate) fn take_woken(&self) -> bool {
+        self.target.woken.swap(false, Ordering::AcqRel)
+    }
+}

@@ -1,0 +1,224 @@
+//! An app: routes, state, limits, and how it is served.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::handler::Handler;
+use super::router::{ANY, Match, Router};
+use super::socket::Upgrade;
+use super::state::Shared;
+use super::test_app::TestApp;
+use crate::conn::{BodyPlan, Limits, Reply, Request, Response, Server, Service, ShutdownReport};
+use crate::event_loop::{Ctx, EventLoop, Origin, Signal};
+
+/// How long a graceful shutdown by signal may take.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// Routes and the state their handlers share.
+///
+/// ```no_run
+/// use tourbillon::web::{App, Request};
+///
+/// fn hello(request: &Request, visits: &mut u64) -> String {
+///     *visits += 1;
+///     format!("Hello, {}! You are visitor {visits}.\n", request.param("name").unwrap_or_default())
+/// }
+///
+/// let report = App::new(0).get("/hello/{name}", hello).serve("127.0.0.1:8080")?;
+/// println!("stopped: {report}");
+/// # std::io::Result::Ok(())
+/// ```
+pub struct App<S> {
+    router: Router,
+    routes: Vec<Route<S>>,
+    state: Shared<S>,
+    limits: Limits,
+}
+
+struct Route<S> {
+    answer: Answer<S>,
+    origin: Origin,
+}
+
+enum Answer<S> {
+    Handler(Box<dyn Handler<S>>),
+    WebSocket(Box<dyn Upgrade<S>>),
+}
+
+impl<S: 'static> App<S> {
+    /// An app without routes.
+    pub fn new(state: S) -> Self {
+        Self { router: Router::default(), routes: Vec::new(), state: Shared::new(state), limits: Limits::default() }
+    }
+
+    /// Serve within `limits` instead of the defaults.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The state, for callbacks and tasks that are not handlers.
+    pub fn state(&self) -> Shared<S> {
+        self.state.clone()
+    }
+
+    /// Answer GET, and HEAD without the body. In a path, `{name}` stands for one segment and `{*name}` for the rest.
+    ///
+    /// # Panics
+    /// When the path is not well formed, or the route is there already. So do the methods below.
+    #[track_caller]
+    pub fn get(self, path: &'static str, handler: impl Handler<S>) -> Self {
+        self.route("GET", path, handler)
+    }
+
+    /// Answer POST.
+    #[track_caller]
+    pub fn post(self, path: &'static str, handler: impl Handler<S>) -> Self {
+        self.route("POST", path, handler)
+    }
+
+    /// Answer PUT.
+    #[track_caller]
+    pub fn put(self, path: &'static str, handler: impl Handler<S>) -> Self {
+        self.route("PUT", path, handler)
+    }
+
+    /// Answer PATCH.
+    #[track_caller]
+    pub fn patch(self, path: &'static str, handler: impl Handler<S>) -> Self {
+        self.route("PATCH", path, handler)
+    }
+
+    /// Answer DELETE.
+    #[track_caller]
+    pub fn delete(self, path: &'static str, handler: impl Handler<S>) -> Self {
+        self.route("DELETE", path, handler)
+    }
+
+    /// Answer every method.
+    #[track_caller]
+    pub fn any(self, path: &'static str, handler: impl Handler<S>) -> Self {
+        self.route(ANY, path, handler)
+    }
+
+    /// Answer `method`, in capital letters as it is sent.
+    #[track_caller]
+    pub fn route(self, method: &'static str, path: &'static str, handler: impl Handler<S>) -> Self {
+        self.add(method, path, Answer::Handler(Box::new(handler)), Location::caller())
+    }
+
+    /// Open WebSockets.
+    #[track_caller]
+    pub fn ws(self, path: &'static str, upgrade: impl Upgrade<S>) -> Self {
+        self.add("GET", path, Answer::WebSocket(Box::new(upgrade)), Location::caller())
+    }
+
+    #[track_caller]
+    fn add(mut self, method: &'static str, path: &'static str, answer: Answer<S>, origin: Origin) -> Self {
+        self.router.add(method, path, self.routes.len() as u32);
+        self.routes.push(Route { answer, origin });
+        self
+    }
+
+    /// Serve on `address` until SIGINT or SIGTERM, on a loop of its own. The first signal begins a graceful shutdown of at
+    /// most 10 s, a second one ends it.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on: in use, not this machine's, not allowed, or not an address.
+    #[track_caller]
+    pub fn serve(self, address: impl ToSocketAddrs) -> io::Result<ShutdownReport> {
+        let mut event_loop = EventLoop::new()?;
+        let mut ctx = event_loop.ctx();
+        let (server, _) = self.listen(&mut ctx, address)?;
+        let report = stop_on_signals(&mut ctx, &server)?;
+        event_loop.run()?;
+        Ok(report.with(|report| *report))
+    }
+
+    /// Serve on `address` on the loop of `ctx`. Returns the server, to shut it down, and the address with its port.
+    ///
+    /// # Errors
+    /// As [`App::serve`].
+    #[track_caller]
+    pub fn listen(self, ctx: &mut Ctx<'_>, address: impl ToSocketAddrs) -> io::Result<(Server, SocketAddr)> {
+        let limits = self.limits.clone();
+        let server = Server::new(ctx, Rc::new(self), limits);
+        let mut local = None;
+        for address in address.to_socket_addrs()? {
+            local = Some(server.listen(ctx, address)?);
+        }
+        let local = local.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on"))?;
+        Ok((server, local))
+    }
+
+    /// The app without a socket, for tests.
+    ///
+    /// # Errors
+    /// When the operating system refuses a loop.
+    pub fn into_test(self) -> io::Result<TestApp> {
+        TestApp::new(Rc::new(self))
+    }
+}
+
+/// On SIGINT or SIGTERM, shut `server` down gracefully and stop the loop; on a second one at once. What it did is in the
+/// returned state when the loop has stopped.
+///
+/// # Errors
+/// When the signals cannot be caught.
+pub fn stop_on_signals(ctx: &mut Ctx<'_>, server: &Server) -> io::Result<Shared<ShutdownReport>> {
+    let report = Shared::new(ShutdownReport::default());
+    let calls = Shared::new(0_u32);
+    for signal in [Signal::Interrupt, Signal::Terminate] {
+        let (server, report, calls) = (server.clone(), report.clone(), calls.clone());
+        ctx.on_signal(signal, move |ctx| {
+            let is_first = calls.with(|calls| std::mem::replace(calls, 1) == 0);
+            let report = report.clone();
+            server.shutdown(ctx, if is_first { SHUTDOWN } else { Duration::ZERO }, move |ctx, did| {
+                report.with(|report| *report = did);
+                ctx.stop();
+            });
+        })?;
+    }
+    Ok(report)
+}
+
+impl<S: 'static> Service for App<S> {
+    fn plan(&self, request: &mut Request) -> BodyPlan {
+        match self.router.find(request.method(), request.path()) {
+            Match::Route(route, parameters) => {
+                request.set_route(route, parameters.iter());
+                match &self.routes[route as usize].answer {
+                    Answer::Handler(handler) if handler.streams_body() => BodyPlan::Stream,
+                    _ => BodyPlan::Whole { bytes_max: self.limits.body_bytes_max },
+                }
+            }
+            // RFC 9110, 9.3.7: what can be done here.
+            Match::OtherMethod(allow) if request.method() == "OPTIONS" => {
+                BodyPlan::Refuse(Response::of_status(204).with_header("allow", &allow))
+            }
+            Match::OtherMethod(allow) => BodyPlan::Refuse(Response::of_status(405).with_header("allow", &allow)),
+            Match::Nothing => BodyPlan::Refuse(Response::of_status(404)),
+        }
+    }
+
+    fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply {
+        match &self.routes[request.route() as usize].answer {
+            Answer::Handler(handler) => handler.call(ctx, request, &self.state),
+            Answer::WebSocket(upgrade) => upgrade.upgrade(request, &self.state),
+        }
+    }
+
+    fn origin(&self, request: &Request) -> Origin {
+        self.routes[request.route() as usize].origin
+    }
+}
+
+impl<S> fmt::Debug for App<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("routes", &self.routes.len()).finish_non_exhaustive()
+    }
+}

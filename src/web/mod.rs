@@ -1,0 +1,21 @@
+//! What a user of the library writes against: an app of routes, handlers that are called and handlers that are tasks,
+//! WebSockets and rooms.
+
+mod app;
+mod handler;
+mod router;
+mod socket;
+mod state;
+mod test_app;
+
+pub use app::{App, stop_on_signals};
+pub use handler::{Handler, Task, task};
+pub use socket::{OwnedMessage, Socket, Upgrade, WebSocket};
+pub use state::Shared;
+pub use test_app::TestApp;
+
+pub use crate::conn::{
+    Body, BodyError, BodyReader, BodySender, CloseReason, Counts, Disconnected, Hits, IntoResponse, Limits, Message, Overflow,
+    Peer, Published, RemoteSender, Request, Response, Rooms, SendOutcome, Sender, Server, ShutdownReport, WeakSender,
+};
+pub use crate::proto::ws::CloseCode;

@@ -1,0 +1,250 @@
+//! Which route a path belongs to: a tree of segments. A literal goes before a parameter, a parameter before the rest.
+
+use std::ops::Range;
+
+use crate::conn::PARAMETERS_MAX;
+
+/// The methods of one path, each with its route.
+type Methods = Vec<(&'static str, u32)>;
+
+/// The method of a route for all methods.
+pub(super) const ANY: &str = "*";
+
+/// A route table.
+#[derive(Default)]
+pub(super) struct Router {
+    root: Node,
+}
+
+#[derive(Default)]
+struct Node {
+    literals: Vec<(&'static str, Node)>,
+    parameter: Option<Box<(&'static str, Node)>>,
+    rest: Option<(&'static str, Methods)>,
+    methods: Methods,
+}
+
+/// Parameters of a match: names, and where in the path their values are.
+#[derive(Default)]
+pub(super) struct Parameters {
+    spans: [(&'static str, Range<u32>); PARAMETERS_MAX],
+    len: usize,
+}
+
+impl Parameters {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, Range<u32>)> {
+        self.spans[..self.len].iter().cloned()
+    }
+
+    fn push(&mut self, name: &'static str, span: Range<usize>) {
+        self.spans[self.len] = (name, span.start as u32..span.end as u32);
+        self.len += 1;
+    }
+}
+
+/// What became of a look-up.
+pub(super) enum Match {
+    /// The path's route for the method.
+    Route(u32, Parameters),
+    /// The path is known, for other methods: the value of `Allow`.
+    OtherMethod(String),
+    /// No such path.
+    Nothing,
+}
+
+impl Router {
+    /// Add a route. `{name}` in place of a segment matches any one segment, `{*name}` at the end all that is left.
+    ///
+    /// # Panics
+    /// When the path does not begin with a slash, a name is missing or differs from another route's at the same place, there
+    /// are too many parameters, or the route is there already.
+    #[track_caller]
+    pub(super) fn add(&mut self, method: &'static str, path: &'static str, route: u32) {
+        let Some(relative) = path.strip_prefix('/') else { panic!("the path {path:?} does not begin with a slash") };
+        let parameters = relative.split('/').filter(|segment| name_of(segment).is_some()).count();
+        assert!(parameters <= PARAMETERS_MAX, "{path:?} has more than {PARAMETERS_MAX} parameters");
+        let methods = self.root.methods_for(relative, path);
+        assert!(methods.iter().all(|(known, _)| *known != method), "there are two routes for {method} {path}");
+        methods.push((method, route));
+    }
+
+    /// The route for `path`, which begins with a slash.
+    pub(super) fn find(&self, method: &str, path: &str) -> Match {
+        let mut parameters = Parameters::default();
+        let Some(methods) = self.root.find(path, 1, &mut parameters) else { return Match::Nothing };
+        let route_of = |wanted: &str| {
+            methods.iter().find(|(known, _)| *known == wanted || *known == ANY).map(|(_, route)| *route)
+        };
+        // What can be got can be asked about (RFC 9110, 9.3.2); the connection leaves the body out.
+        let route = route_of(method).or_else(|| if method == "HEAD" { route_of("GET") } else { None });
+        route.map_or_else(|| Match::OtherMethod(allow(methods)), |route| Match::Route(route, parameters))
+    }
+}
+
+/// The name in `{name}` or `{*name}`, star included.
+fn name_of(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+/// The value of `Allow` (RFC 9110, 10.2.1).
+fn allow(methods: &Methods) -> String {
+    let mut names: Vec<&str> = methods.iter().map(|(method, _)| *method).collect();
+    if names.contains(&"GET") && !names.contains(&"HEAD") {
+        names.push("HEAD");
+    }
+    if !names.contains(&"OPTIONS") {
+        names.push("OPTIONS");
+    }
+    names.sort_unstable();
+    names.join(", ")
+}
+
+impl Node {
+    /// Where the routes of a path are kept; `left` is what of it lies below this node.
+    #[track_caller]
+    fn methods_for(&mut self, left: &'static str, path: &str) -> &mut Methods {
+        let (segment, below) = match left.split_once('/') {
+            Some((segment, below)) => (segment, Some(below)),
+            None => (left, None),
+        };
+        let node = match name_of(segment) {
+            None => {
+                let place = self.literals.iter().position(|(literal, _)| *literal == segment).unwrap_or_else(|| {
+                    self.literals.push((segment, Self::default()));
+                    self.literals.len() - 1
+                });
+                &mut self.literals[place].1
+            }
+            Some(name) => {
+                let bare = name.trim_start_matches('*');
+                assert!(!bare.is_empty(), "a parameter in {path:?} has no name");
+                let known = if bare == name {
+                    self.parameter.get_or_insert_with(|| Box::new((bare, Self::default()))).0
+                } else {
+                    assert!(below.is_none(), "in {path:?}, {segment} is not the last segment");
+                    self.rest.get_or_insert_with(|| (bare, Methods::new())).0
+                };
+                assert!(known == bare, "in {path:?}, another route calls {{{bare}}} {{{known}}}");
+                match (&mut self.parameter, &mut self.rest) {
+                    (Some(parameter), _) if bare == name => &mut parameter.1,
+                    (_, Some((_, methods))) => return methods,
+                    _ => unreachable!("one of the two was made just above"),
+                }
+            }
+        };
+        match below {
+            Some(below) => node.methods_for(below, path),
+            None => &mut node.methods,
+        }
+    }
+
+    /// The methods of the path whose rest begins at `at`, which stands behind a slash.
+    fn find(&self, path: &str, at: usize, parameters: &mut Parameters) -> Option<&Methods> {
+        let left = path.get(at..)?;
+        let segment = left.split('/').next().unwrap_or_default();
+        let next = (segment.len() < left.len()).then_some(at + segment.len() + 1);
+        if let Some((_, node)) = self.literals.iter().find(|(literal, _)| *literal == segment)
+            && let Some(methods) = node.find_below(path, next, parameters)
+        {
+            return Some(methods);
+        }
+        if let Some(parameter) = &self.parameter
+            && !segment.is_empty()
+        {
+            let (name, node) = &**parameter;
+            let before = parameters.len;
+            parameters.push(name, at..at + segment.len());
+            if let Some(methods) = node.find_below(path, next, parameters) {
+                return Some(methods);
+            }
+            parameters.len = before;
+        }
+        let (name, methods) = self.rest.as_ref()?;
+        parameters.push(name, at..path.len());
+        Some(methods)
+    }
+
+    fn find_below(&self, path: &str, next: Option<usize>, parameters: &mut Parameters) -> Option<&Methods> {
+        match next {
+            Some(next) => self.find(path, next, parameters),
+            None => (!self.methods.is_empty()).then_some(&self.methods),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router() -> Router {
+        let mut router = Router::default();
+        let paths = ["/", "/users", "/users/{id}", "/users/me", "/users/{id}/posts/{post}", "/files/{*path}", "/a//b"];
+        for (route, path) in paths.into_iter().enumerate() {
+            router.add("GET", path, route as u32);
+        }
+        router.add("POST", "/users", 100);
+        router.add(ANY, "/any", 101);
+        router
+    }
+
+    #[track_caller]
+    fn check(method: &str, path: &str, expected: &str) {
+        let found = match router().find(method, path) {
+            Match::Nothing => "nothing".to_owned(),
+            Match::OtherMethod(allow) => format!("allow {allow}"),
+            Match::Route(route, parameters) => parameters.iter().fold(route.to_string(), |text, (name, span)| {
+                format!("{text} {name}={}", &path[span.start as usize..span.end as usize])
+            }),
+        };
+        assert_eq!(found, expected, "{method} {path}");
+    }
+
+    #[test]
+    fn a_literal_goes_before_a_parameter() {
+        check("GET", "/users/me", "3");
+        check("GET", "/users/7", "2 id=7");
+        check("GET", "/users/me/posts/x", "4 id=me post=x");
+    }
+
+    #[test]
+    fn a_path_is_matched_whole() {
+        check("GET", "/", "0");
+        check("GET", "/users/", "nothing");
+        check("GET", "/users/7/posts", "nothing");
+        check("GET", "//", "nothing");
+        check("GET", "/a//b", "6");
+    }
+
+    #[test]
+    fn the_rest_may_have_slashes_and_may_be_empty() {
+        check("GET", "/files/a/b.txt", "5 path=a/b.txt");
+        check("GET", "/files/", "5 path=");
+        check("GET", "/files", "nothing");
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_the_right_ones() {
+        check("DELETE", "/users", "allow GET, HEAD, OPTIONS, POST");
+        check("POST", "/users/7", "allow GET, HEAD, OPTIONS");
+        check("HEAD", "/users/7", "2 id=7");
+        check("BREW", "/any", "101");
+    }
+
+    #[test]
+    #[should_panic(expected = "two routes for GET /users")]
+    fn a_route_that_is_there_already_is_refused() {
+        router().add("GET", "/users", 9);
+    }
+
+    #[test]
+    #[should_panic(expected = "another route calls {name} {id}")]
+    fn one_place_has_one_name() {
+        router().add("GET", "/users/{name}", 9);
+    }
+
+    #[test]
+    #[should_panic(expected = "does not begin with a slash")]
+    fn a_path_begins_with_a_slash() {
+        router().add("GET", "users", 9);
+    }
+}

@@ -1,0 +1,669 @@
+//! The head of a request: its bytes, and where in them each part lies.
+//!
+//! There are two ways to one result. A head that is all there goes through `httparse` in one stroke, and what that is
+//! lenient about is checked behind it. A head that comes in pieces is judged line by line, each line once, by the rules
+//! in `line.rs`; so is every head that the first way does not accept, since only the lines can say which fault came
+//! first. Whatever the cuts, the first offending line decides.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+
+use super::error::PeerError;
+use super::line::{self, Meaning, Options, RequestLine, Seen};
+
+/// Bounds on what is read before a handler sees anything. Hitting one is the peer's error, with its own name and status.
+///
+/// A bound is reached at the same byte however the input was cut. Bounds above 2^31 bytes count as 2^31.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeadLimits {
+    /// Request line and fields together, line ends included. Default 16 KiB, as Node's; else 431.
+    pub head_bytes_max: usize,
+    /// One line, its CRLF included. Default 8 KiB, as nginx's buffers; else 414 for the request line, 431 for a field.
+    pub line_bytes_max: usize,
+    /// Fields in a head. Default 100, as hyper's; else 431.
+    pub fields_max: usize,
+    /// Extension bytes of one chunk. Default 256: nobody uses them but attackers (CVE-2023-39326); else 400.
+    pub chunk_extension_bytes_max: usize,
+    /// Extension bytes of all chunks of a message. Default 16 KiB, as Node's (CVE-2024-22019); else 400.
+    pub chunk_extensions_bytes_max: usize,
+    /// The trailer section, line ends included. Default 8 KiB; else 431.
+    pub trailer_bytes_max: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: 16 * 1024,
+            line_bytes_max: 8 * 1024,
+            fields_max: 100,
+            chunk_extension_bytes_max: 256,
+            chunk_extensions_bytes_max: 16 * 1024,
+            trailer_bytes_max: 8 * 1024,
+        }
+    }
+}
+
+/// The version of a request. Ours is always 1.1 (RFC 9110, 2.5).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Version {
+    /// HTTP/1.0: no chunks, no expectations, and the connection closes unless the peer asks for more.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}
+
+/// A request's method (RFC 9110, 9.3; PATCH: RFC 5789). Case matters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `HEAD`: the answer has no body.
+    Head,
+    /// `POST`
+    Post,
+    /// `PUT`
+    Put,
+    /// `DELETE`
+    Delete,
+    /// `OPTIONS`
+    Options,
+    /// `PATCH`
+    Patch,
+    /// `CONNECT`: the target is a host and a port.
+    Connect,
+    /// `TRACE`
+    Trace,
+    /// Any other; [`RequestHead::method_str`] has its name.
+    Other,
+}
+
+impl Method {
+    /// The method of this name.
+    #[inline]
+    pub fn from_bytes(name: &[u8]) -> Self {
+        match name {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
+            b"PUT" => Self::Put,
+            b"DELETE" => Self::Delete,
+            b"OPTIONS" => Self::Options,
+            b"PATCH" => Self::Patch,
+            b"CONNECT" => Self::Connect,
+            b"TRACE" => Self::Trace,
+            _ => Self::Other,
+        }
+    }
+
+    /// The method's name; empty for [`Method::Other`].
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Patch => "PATCH",
+            Self::Connect => "CONNECT",
+            Self::Trace => "TRACE",
+            Self::Other => "",
+        }
+    }
+}
+
+/// Where a part lies in the bytes of a head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    pub(super) const EMPTY: Self = Self { start: 0, end: 0 };
+
+    /// Heads are bounded far below 4 GiB.
+    #[inline]
+    pub(super) const fn new(start: usize, end: usize) -> Self {
+        Self {
+            start: start as u32,
+            end: end as u32,
+        }
+    }
+
+    pub(super) const fn end(self) -> usize {
+        self.end as usize
+    }
+
+    #[inline]
+    pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..self.end as usize]
+    }
+
+    const fn moved_by(self, offset: usize) -> Self {
+        Self {
+            start: self.start + offset as u32,
+            end: self.end + offset as u32,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct FieldSpan {
+    name: Span,
+    value: Span,
+}
+
+/// The head of a request, owned: the bytes as they were sent, and spans over them. Cleared and filled again it allocates
+/// nothing, so one can serve a connection, or a pool of them a loop.
+///
+/// ```
+/// use tourbillon::proto::http1::{Method, RequestHead};
+/// let head = RequestHead::build("GET", "/users/7?full", &[("Accept", "text/html")])?;
+/// assert_eq!(head.method(), Method::Get);
+/// assert_eq!((head.path(), head.query()), ("/users/7", Some("full")));
+/// assert_eq!(head.header("accept"), Some("text/html"));
+/// # Ok::<(), tourbillon::proto::http1::PeerError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestHead {
+    bytes: Vec<u8>,
+    fields: Vec<FieldSpan>,
+    line: RequestLine,
+    /// Indices of fields.
+    host: Option<u32>,
+    upgrade: Option<u32>,
+    content_length: Option<u64>,
+    is_chunked: bool,
+    expects_continue: bool,
+    options: Options,
+}
+
+impl RequestHead {
+    /// An empty head: no method, no target, no field, no allocation.
+    pub const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            fields: Vec::new(),
+            line: RequestLine::EMPTY,
+            host: None,
+            upgrade: None,
+            content_length: None,
+            is_chunked: false,
+            expects_continue: false,
+            options: Options {
+                close: false,
+                keep_alive: false,
+                upgrade: false,
+            },
+        }
+    }
+
+    /// The head that a peer would have sent with these words and fields, in HTTP/1.1, for tests of what works on heads.
+    /// `Host: localhost` is added if no `Host` is among `fields`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever [`Server::next`](super::Server::next) would have found wrong with it under the default limits; a line
+    /// break in an argument too, since it would begin another line.
+    pub fn build(method: &str, target: &str, fields: &[(&str, &str)]) -> Result<Self, PeerError> {
+        let breaks_line = |text: &str| text.contains(['\r', '\n']);
+        if breaks_line(method) || breaks_line(target) {
+            return Err(PeerError::BadRequestLine);
+        }
+        if fields
+            .iter()
+            .any(|(name, value)| breaks_line(name) || breaks_line(value))
+        {
+            return Err(PeerError::BadFieldValue);
+        }
+        let mut text = format!("{method} {target} HTTP/1.1\r\n");
+        if !fields
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
+            text.push_str("Host: localhost\r\n");
+        }
+        for (name, value) in fields {
+            for part in [name, ": ", value, "\r\n"] {
+                text.push_str(part);
+            }
+        }
+        text.push_str("\r\n");
+        let mut head = Self::new();
+        match Scan::new().next(text.as_bytes(), &mut head, &HeadLimits::default())? {
+            (_, true) => Ok(head),
+            (_, false) => Err(PeerError::Truncated),
+        }
+    }
+
+    /// Forget the request and keep the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.fields.clear();
+        self.forget();
+    }
+
+    /// The method.
+    #[inline]
+    pub fn method(&self) -> Method {
+        self.line.method
+    }
+
+    /// The method's name as sent.
+    pub fn method_str(&self) -> &str {
+        self.text(self.line.method_text)
+    }
+
+    /// The target as sent; visible ASCII.
+    pub fn target(&self) -> &str {
+        self.text(self.line.target)
+    }
+
+    /// The target's path, still percent-encoded, without the query: of an absolute-form target its path, `/` if that is
+    /// empty; `*` for `OPTIONS *`; empty for CONNECT.
+    #[inline]
+    pub fn path(&self) -> &str {
+        match self.text(self.line.path) {
+            "" if self.line.method != Method::Connect => "/",
+            path => path,
+        }
+    }
+
+    /// What stands behind the target's first `?`, still encoded; see [`query_pairs`](super::query_pairs).
+    pub fn query(&self) -> Option<&str> {
+        self.line.query.map(|query| self.text(query))
+    }
+
+    /// The version.
+    #[inline]
+    pub fn version(&self) -> Version {
+        self.line.version
+    }
+
+    /// The value of the first field of this name, whatever its case. `None` as well if the value is not UTF-8; then
+    /// [`header_bytes`](Self::header_bytes) has it.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.header_bytes(name)?).ok()
+    }
+
+    /// The value of the first field of this name, whatever its case, without whitespace around it.
+    pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
+        self.fields
+            .iter()
+            .find(|field| {
+                field
+                    .name
+                    .of(&self.bytes)
+                    .eq_ignore_ascii_case(name.as_bytes())
+            })
+            .map(|field| field.value.of(&self.bytes))
+    }
+
+    /// All fields in the order sent, names as sent.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.fields
+            .iter()
+            .map(|field| (self.text(field.name), field.value.of(&self.bytes)))
+    }
+
+    /// The host that the request is for, with its port if it has one: the target's own if it names one, else `Host`
+    /// (RFC 9112, 3.2.2). Empty if an HTTP/1.0 request names none.
+    pub fn host(&self) -> &str {
+        let field = self.host.map(|index| self.fields[index as usize].value);
+        self.line
+            .authority
+            .or(field)
+            .map_or("", |host| self.text(host))
+    }
+
+    /// The declared length of the body in bytes.
+    #[inline]
+    pub fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    /// Whether the body comes in chunks.
+    #[inline]
+    pub fn is_chunked(&self) -> bool {
+        self.is_chunked
+    }
+
+    /// Whether a body follows. One in chunks may still turn out empty.
+    #[inline]
+    pub fn has_body(&self) -> bool {
+        self.is_chunked || self.content_length.is_some_and(|length| length > 0)
+    }
+
+    /// Whether the peer waits for `100 Continue` before it sends the body.
+    #[inline]
+    pub fn expects_continue(&self) -> bool {
+        self.expects_continue && self.has_body()
+    }
+
+    /// Whether the peer wants the connection kept (RFC 9112, 9.3): in HTTP/1.1 unless it says `close`, in HTTP/1.0 only
+    /// if it says `keep-alive`.
+    #[inline]
+    pub fn keep_alive(&self) -> bool {
+        !self.options.close && (self.line.version == Version::Http11 || self.options.keep_alive)
+    }
+
+    /// The protocols that the peer offers to go over to: the first `Upgrade` field, if `Connection` lists it. `None` in
+    /// HTTP/1.0 (RFC 9110, 7.8), and for a request with a body, since two readers may disagree about which protocol the
+    /// body belongs to.
+    #[inline]
+    pub fn upgrade(&self) -> Option<&str> {
+        let field = self.fields[self.upgrade? as usize];
+        if self.options.upgrade && self.line.version == Version::Http11 && !self.has_body() {
+            std::str::from_utf8(field.value.of(&self.bytes)).ok()
+        } else {
+            None
+        }
+    }
+
+    #[inline]
+    fn text(&self, span: Span) -> &str {
+        std::str::from_utf8(span.of(&self.bytes))
+            .expect("tokens, targets and hosts were checked to be ASCII")
+    }
+
+    fn forget(&mut self) {
+        self.line = RequestLine::EMPTY;
+        self.host = None;
+        self.upgrade = None;
+        self.content_length = None;
+        self.is_chunked = false;
+        self.expects_continue = false;
+        self.options = Options::default();
+    }
+
+    /// Begin anew with the bytes of a whole head.
+    #[inline]
+    fn start(&mut self, bytes: &[u8], line: RequestLine) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(bytes);
+        self.fields.clear();
+        self.forget();
+        self.line = line;
+    }
+
+    #[inline]
+    fn push(&mut self, field: FieldSpan, meaning: Meaning) {
+        let index = Some(self.fields.len() as u32);
+        self.fields.push(field);
+        match meaning {
+            Meaning::Plain => {}
+            Meaning::Host => self.host = index,
+            Meaning::Length(length) => self.content_length = Some(length),
+            Meaning::Chunked => self.is_chunked = true,
+            Meaning::Connection(options) => {
+                self.options.close |= options.close;
+                self.options.keep_alive |= options.keep_alive;
+                self.options.upgrade |= options.upgrade;
+            }
+            Meaning::Continue => self.expects_continue = true,
+            Meaning::Upgrade => self.upgrade = self.upgrade.or(index),
+        }
+    }
+
+    /// Fill from the front of `input` in one stroke. `None` if the head is incomplete, at fault, beyond a limit, or has
+    /// more fields than fit: then the lines decide.
+    #[inline]
+    fn fill_at_once(&mut self, input: &[u8], limits: &HeadLimits) -> Option<usize> {
+        let mut fields = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; FIELDS_AT_ONCE];
+        let mut request = httparse::Request::new(&mut []);
+        let Ok(httparse::Status::Complete(len)) =
+            request.parse_with_uninit_headers(input, &mut fields)
+        else {
+            return None;
+        };
+        // No line is longer than the whole, so one comparison does for all but unusual heads.
+        let bytes = &input[..len];
+        if len > limits.line_bytes_max.min(limits.head_bytes_max)
+            || request.headers.len() > limits.fields_max
+            || !bytes.ends_with(b"\r\n\r\n")
+        {
+            return None;
+        }
+        let version = if request.version? == 1 {
+            Version::Http11
+        } else {
+            Version::Http10
+        };
+        let line = RequestLine::new(
+            request.method?.as_bytes(),
+            request.path?.as_bytes(),
+            version,
+        )
+        .ok()?;
+        self.start(bytes, line);
+        self.fields.reserve(request.headers.len());
+        let mut seen = Seen::request_line(version);
+        for field in request.headers.iter() {
+            let name = span_in(bytes, field.name.as_bytes());
+            // httparse takes a bare LF for a line end; the line before this one must have ended in CRLF. (The last
+            // line's end was compared above.)
+            if bytes[name.start as usize - 2] != b'\r' {
+                return None;
+            }
+            let meaning = seen.field(field.name.as_bytes(), field.value).ok()?;
+            self.push(
+                FieldSpan {
+                    name,
+                    value: span_in(bytes, field.value),
+                },
+                meaning,
+            );
+        }
+        seen.end().ok()?;
+        Some(len)
+    }
+
+    /// Fill from a whole head that was judged line by line and found good.
+    fn fill_by_lines(&mut self, bytes: &[u8]) -> Result<(), PeerError> {
+        let mut at = 0;
+        let mut seen = Seen::request_line(Version::Http11);
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match line.strip_suffix(b"\r\n").ok_or(PeerError::BareLf)? {
+                [] => {}
+                text if at == 0 => {
+                    let line = RequestLine::read(text)?;
+                    seen = Seen::request_line(line.version);
+                    self.start(bytes, line);
+                }
+                text => {
+                    let (name, value) = line::read_field(text)?;
+                    let meaning = seen.field(name.of(text), value.of(text))?;
+                    self.push(
+                        FieldSpan {
+                            name: name.moved_by(at),
+                            value: value.moved_by(at),
+                        },
+                        meaning,
+                    );
+                }
+            }
+            at += line.len();
+        }
+        Ok(())
+    }
+}
+
+impl Default for RequestHead {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The head as text, bytes that are not UTF-8 replaced.
+impl fmt::Debug for RequestHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestHead")
+            .field(&String::from_utf8_lossy(&self.bytes))
+            .finish()
+    }
+}
+
+/// Room for `httparse` on the stack, 32 bytes each; as many as the default limit. More fields go line by line.
+const FIELDS_AT_ONCE: usize = 100;
+
+/// Where `part`, a slice of `whole`, lies in it.
+#[inline]
+fn span_in(whole: &[u8], part: &[u8]) -> Span {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    Span::new(start, start + part.len())
+}
+
+/// How far an incomplete head has been judged. The caller shows the same bytes again, grown; none is judged twice, so a
+/// head that comes byte by byte costs what one in a piece costs (CVE-2023-43669 is the quadratic way).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scan {
+    /// Where the line begins that is not complete yet.
+    line_start: u32,
+    /// How many bytes have been searched for its end.
+    searched: u32,
+    fields: u32,
+    /// Set with the request line.
+    seen: Option<Seen>,
+    skipped_empty_line: bool,
+}
+
+impl Scan {
+    pub(super) const fn new() -> Self {
+        Self {
+            line_start: 0,
+            searched: 0,
+            fields: 0,
+            seen: None,
+            skipped_empty_line: false,
+        }
+    }
+
+    /// Whether a byte of a head has been seen. (An empty line before it is none.)
+    pub(super) fn has_begun(&self) -> bool {
+        self.searched > 0
+    }
+
+    /// The head at the front of `input`: how many bytes are used up, and whether `head` has been filled.
+    #[inline]
+    pub(super) fn next(
+        &mut self,
+        input: &[u8],
+        head: &mut RequestHead,
+        limits: &HeadLimits,
+    ) -> Result<(usize, bool), PeerError> {
+        let skipped = match input {
+            [b'\r' | b'\n', ..] => self.skip_empty_line(input)?,
+            _ => 0,
+        };
+        let input = &input[skipped..];
+        let len = match self.searched {
+            0 => head.fill_at_once(input, limits),
+            _ => None,
+        };
+        match len {
+            Some(len) => Ok((skipped + len, true)),
+            None => match self.next_by_lines(input, head, limits)? {
+                Some(len) => Ok((skipped + len, true)),
+                None => Ok((skipped, false)),
+            },
+        }
+    }
+
+    /// The empty line that RFC 9112, 2.2 tells servers to skip before a request line, if it stands at the front.
+    /// Only one: a peer that went on sending them would never reach the header deadline.
+    #[cold]
+    fn skip_empty_line(&mut self, input: &[u8]) -> Result<usize, PeerError> {
+        match input {
+            [b'\n', ..] => Err(PeerError::BareLf),
+            [b'\r', b'\n', ..] if self.skipped_empty_line => Err(PeerError::EmptyRequestLine),
+            [b'\r', b'\n', rest @ ..] => {
+                *self = Self {
+                    skipped_empty_line: true,
+                    ..Self::new()
+                };
+                Ok(2 + self.skip_empty_line(rest)?)
+            }
+            [b'\r', _, ..] => Err(PeerError::BareCr),
+            _ => Ok(0),
+        }
+    }
+
+    #[cold]
+    fn next_by_lines(
+        &mut self,
+        input: &[u8],
+        head: &mut RequestHead,
+        limits: &HeadLimits,
+    ) -> Result<Option<usize>, PeerError> {
+        let len = self.judge(input, limits)?;
+        if let Some(len) = len {
+            head.fill_by_lines(&input[..len])?;
+        }
+        Ok(len)
+    }
+
+    /// Judge the lines that have become complete. What is known at an earlier byte is said first: the first byte, then
+    /// a size, then what the whole line says.
+    fn judge(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, PeerError> {
+        // The one fault seen before a line is complete: a TLS hello has no line ends, and should not wait for a timeout.
+        if input
+            .first()
+            .is_some_and(|first| *first != b'\r' && !line::is_token_byte(*first))
+        {
+            return Err(PeerError::BadMethod);
+        }
+        loop {
+            let start = self.line_start as usize;
+            let from = self.searched as usize;
+            let end = input[from..]
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map(|index| from + index + 1);
+            self.check_sizes(end.unwrap_or(input.len()), limits)?;
+            let Some(end) = end else {
+                self.searched = input.len() as u32;
+                return Ok(None);
+            };
+            let line = input[start..end]
+                .strip_suffix(b"\r\n")
+                .ok_or(PeerError::BareLf)?;
+            match (&mut self.seen, line) {
+                (None, line) => {
+                    self.seen = Some(Seen::request_line(RequestLine::read(line)?.version))
+                }
+                (Some(seen), []) => {
+                    seen.end()?;
+                    return Ok(Some(end));
+                }
+                (Some(_), _) if self.fields as usize >= limits.fields_max => {
+                    return Err(PeerError::TooManyFields);
+                }
+                (Some(seen), line) => {
+                    let (name, value) = line::read_field(line)?;
+                    seen.field(name.of(line), value.of(line))?;
+                    self.fields += 1;
+                }
+            }
+            self.line_start = end as u32;
+            self.searched = end as u32;
+        }
+    }
+
+    /// The current line reaches to `end` at least. If it breaks both bounds, the one that it broke first counts.
+    fn check_sizes(&self, end: usize, limits: &HeadLimits) -> Result<(), PeerError> {
+        const BYTES_MAX: usize = 1 << 31;
+        let start = self.line_start as usize;
+        let line_end_max = start.saturating_add(limits.line_bytes_max);
+        let head_end_max = limits.head_bytes_max.min(BYTES_MAX);
+        if end <= line_end_max.min(head_end_max) {
+            Ok(())
+        } else if head_end_max < line_end_max {
+            Err(PeerError::HeadTooLarge)
+        } else if start == 0 {
+            Err(PeerError::RequestLineTooLong)
+        } else {
+            Err(PeerError::LineTooLong)
+        }
+    }
+}

@@ -557,6 +557,9 @@ impl Scan {
             _ => 0,
         };
         let input = &input[skipped..];
+        if input.is_empty() {
+            return Ok((skipped, false));
+        }
         let len = match self.searched {
             0 => head.fill_at_once(input, limits),
             _ => None,

@@ -66,14 +66,11 @@ impl RequestLine {
         let at = method_text.end() + 1;
         // RFC 9112, 3.2: a fragment is never sent. Bytes outside visible ASCII are refused; characters that a URI should
         // have encoded (`|`, `"`, braces) come from real browsers and mean nothing to framing.
-        let mut question = None;
-        for (index, byte) in target.iter().enumerate() {
-            match byte {
-                b'#' | 0..=0x20 | 0x7f.. => return Err(PeerError::BadTarget),
-                b'?' if question.is_none() => question = Some(index),
-                _ => {}
-            }
+        let is_sendable = |byte: u8| matches!(byte, b'!'..=b'~') && byte != b'#';
+        if !all(target, is_sendable) {
+            return Err(PeerError::BadTarget);
         }
+        let question = target.iter().position(|byte| *byte == b'?');
         let path_end = question.unwrap_or(target.len());
         // Where the path begins, and the authority before it.
         let (path_start, authority) = match (method, target) {
@@ -127,9 +124,9 @@ pub(super) fn read_field(line: &[u8]) -> Result<(Span, Span), PeerError> {
     if !is_token(name) {
         return Err(PeerError::BadFieldName);
     }
-    let is_text = |byte: &u8| matches!(byte, b'\t' | b' '..=0x7e | 0x80..);
+    let is_text = |byte: u8| matches!(byte, b'\t' | b' '..=0x7e | 0x80..);
     let value = &line[colon + 1..];
-    if !value.iter().all(is_text) {
+    if !all(value, is_text) {
         return Err(PeerError::BadFieldValue);
     }
     let start = value
@@ -381,6 +378,12 @@ fn reg_name_len(text: &[u8]) -> Option<usize> {
         }
     }
     Some(index)
+}
+
+/// Whether every byte is of a kind. `Iterator::all` may stop early, so it goes byte by byte; this goes sixteen at a time.
+#[inline]
+pub(super) fn all(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |all, byte| all & is(*byte))
 }
 
 fn is_ipv6_byte(byte: u8) -> bool {

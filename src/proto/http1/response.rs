@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::error::Misuse;
-use super::line::is_token;
+use super::line::{self, is_token};
 use super::status;
 
 /// Outgoing header fields, kept the way they are sent: one `Name: value` line after the other.
@@ -191,12 +191,8 @@ impl ResponseHead<'_> {
         if !(100..=999).contains(&self.status) {
             return Err(Misuse::BadStatus);
         }
-        // Without a way out of the loop it runs sixteen bytes at a time.
-        let has_control = |text: &str| {
-            text.bytes()
-                .fold(false, |found, byte| found | byte.is_ascii_control())
-        };
-        if self.content_type.is_some_and(has_control) {
+        let is_clean = |text: &str| line::all(text.as_bytes(), |byte| !byte.is_ascii_control());
+        if !self.content_type.is_none_or(is_clean) {
             return Err(Misuse::BadContentType);
         }
         Ok(())

@@ -5,5 +5,7 @@ pub mod event_loop;
 pub mod net;
 pub mod parts;
 pub mod proto;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod task;
 pub mod web;

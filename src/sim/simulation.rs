@@ -99,10 +99,8 @@ pub struct Failure {
     pub at: Duration,
     /// How many turns the loops made.
     pub turns: u64,
-    /// The open sockets, a line each.
-    pub sockets: String,
-    /// The last lines of the log, if there was one.
-    pub log: Vec<String>,
+    /// The open sockets, a line each, and the last lines of the log, if there was one.
+    pub scene: String,
 }
 
 impl<L: Turning> Simulation<L> {
@@ -350,14 +348,18 @@ impl<L: Turning> Simulation<L> {
 
     fn failure(&self, kind: FailureKind, message: String) -> Failure {
         let network = self.world.network.borrow();
+        let mut scene = format!("open sockets:\n{}", network.describe());
+        let log = network.log_lines(LOG_LINES_SHOWN);
+        if !log.is_empty() {
+            scene = format!("{scene}what happened last:\n{}", log.join("\n"));
+        }
         Failure {
             kind,
             message,
             seed: network.seed,
             at: network.elapsed(),
             turns: self.turns,
-            sockets: network.describe(),
-            log: network.log_lines(LOG_LINES_SHOWN),
+            scene,
         }
     }
 }
@@ -381,19 +383,12 @@ impl fmt::Display for Failure {
             seed,
             at,
             turns,
-            ..
+            scene,
         } = self;
         write!(
             formatter,
-            "SEED={seed}: {kind:?} after {at:?} and {turns} turns: {message}"
-        )?;
-        if !self.sockets.is_empty() {
-            write!(formatter, "\nopen sockets:\n{}", self.sockets)?;
-        }
-        if !self.log.is_empty() {
-            write!(formatter, "\nwhat happened last:\n{}", self.log.join("\n"))?;
-        }
-        Ok(())
+            "SEED={seed}: {kind:?} after {at:?} and {turns} turns: {message}\n{scene}"
+        )
     }
 }
 

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::network::Shared;
-use crate::event_loop::{
-    BlockingJob, Driver, Event, Executor, Notify, Signal, Socket, Token, Watch,
-};
+#[cfg(unix)]
+use crate::event_loop::Watch;
+use crate::event_loop::{BlockingJob, Driver, Event, Executor, Notify, Signal, Socket, Token};
 
 /// Where every world's wall clock starts: 2026-01-01 00:00:00 UTC. A fixed day, so that runs repeat.
 const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);

@@ -12,7 +12,7 @@ mod traffic;
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -62,7 +62,8 @@ pub(super) struct Network {
 struct Process {
     address: Ipv4Addr,
     ready: VecDeque<u32>,
-    open: usize,
+    /// The sockets it has open.
+    open: BTreeSet<u32>,
     notified: Arc<AtomicBool>,
     signals: BTreeMap<Signal, SignalState>,
     jobs_queued: usize,
@@ -108,7 +109,8 @@ pub(super) struct ClientEnd {
 
 enum Kind {
     Listener(Listener),
-    Stream(Stream),
+    /// Boxed, since a world keeps the entries of all sockets that are gone.
+    Stream(Box<Stream>),
     Gone,
 }
 
@@ -327,7 +329,7 @@ impl Network {
         self.processes.push(Process {
             address,
             ready: VecDeque::new(),
-            open: 0,
+            open: BTreeSet::new(),
             notified: Arc::new(AtomicBool::new(false)),
             signals: BTreeMap::new(),
             jobs_queued: 0,
@@ -347,7 +349,7 @@ impl Network {
     }
 
     pub(super) fn open_sockets(&self, process: usize) -> usize {
-        self.processes[process].open
+        self.processes[process].open.len()
     }
 
     pub(super) fn limit_descriptors(&mut self, address: Ipv4Addr, limit: Option<usize>) {
@@ -453,17 +455,15 @@ impl Network {
     /// Registered sockets of a driver with something that its loop was told of and did not take.
     pub(super) fn undrained(&self, process: usize) -> Vec<(Socket, Token)> {
         let mut undrained = Vec::new();
-        for (number, entry) in self.sockets.iter().enumerate() {
+        for &number in &self.processes[process].open {
+            let entry = &self.sockets[number as usize];
             let waits = match &entry.kind {
                 Kind::Stream(stream) => stream.has_unread(),
                 Kind::Listener(listener) => !listener.queue.is_empty(),
                 Kind::Gone => false,
             };
-            if waits
-                && let Some(token) = entry.token
-                && matches!(entry.owner, Owner::Driver(owner) if owner == process)
-            {
-                undrained.push((Socket(number as u32), token));
+            if let Some(token) = entry.token.filter(|_| waits) {
+                undrained.push((Socket(number), token));
             }
         }
         undrained

@@ -79,17 +79,8 @@ impl Network {
 
     /// Events that say less than the truth, more than it, or in another order.
     pub(super) fn distort(&mut self, process: usize, events: &mut Vec<Event>, first: usize) {
-        if self.rng.chance(self.faults.spurious)
-            && let Some(token) = self.some_token(process)
-        {
-            let bits = [
-                Readiness::READABLE,
-                Readiness::WRITABLE,
-                Readiness::READABLE | Readiness::WRITABLE,
-                Readiness::READABLE | Readiness::CLOSING,
-            ];
-            let readiness = *self.rng.pick(&bits);
-            events.push(Event { token, readiness });
+        if self.rng.chance(self.faults.spurious) {
+            events.extend(self.untrue_event(process));
         }
         if self.rng.chance(self.faults.stale) && !self.processes[process].gone.is_empty() {
             let gone = self.processes[process].gone.make_contiguous();
@@ -119,20 +110,27 @@ impl Network {
         events.truncate(last);
     }
 
-    /// The token of an open socket, if a few tries find one.
-    pub(super) fn some_token(&mut self, process: usize) -> Option<Token> {
-        for _ in 0..4 {
-            if self.sockets.is_empty() {
-                return None;
-            }
-            let entry = &self.sockets[self.rng.index(self.sockets.len())];
-            if matches!(entry.owner, Owner::Driver(owner) if owner == process)
-                && entry.token.is_some()
-            {
-                return entry.token;
-            }
+    /// An event for a socket that has nothing to report, or something else.
+    fn untrue_event(&mut self, process: usize) -> Option<Event> {
+        let open = &self.processes[process].open;
+        if open.is_empty() {
+            return None;
         }
-        None
+        let nth = self.rng.index(open.len());
+        let entry = &self.sockets[*open.iter().nth(nth)? as usize];
+        let token = entry.token?;
+        let readiness = match &entry.kind {
+            // Here "writable" would mean that the connection is made.
+            Kind::Stream(stream) if stream.phase == Phase::Connecting => return None,
+            Kind::Stream(_) => *self.rng.pick(&[
+                Readiness::READABLE,
+                Readiness::WRITABLE,
+                Readiness::READABLE | Readiness::WRITABLE,
+                Readiness::READABLE | Readiness::CLOSING,
+            ]),
+            Kind::Listener(_) | Kind::Gone => Readiness::READABLE,
+        };
+        Some(Event { token, readiness })
     }
 
     pub(in crate::sim) fn listen(
@@ -166,7 +164,7 @@ impl Network {
             backlog_max,
         };
         let number = self.add(Owner::Driver(process), Kind::Listener(listener));
-        self.processes[process].open += 1;
+        self.processes[process].open.insert(number);
         self.listeners.entry(bound.port()).or_default().push(number);
         self.note(Op::Listen, number.into(), bound.port().into(), || {
             format!("s{number} listens at {bound} of {host}")
@@ -212,7 +210,7 @@ impl Network {
             });
             return Err(ErrorKind::WouldBlock.into());
         };
-        self.processes[process].open += 1;
+        self.processes[process].open.insert(number);
         self.sockets[number as usize].owner = Owner::Driver(process);
         let remote = self.stream(number).remote;
         self.note(Op::Accept, socket.0.into(), number.into(), || {
@@ -255,7 +253,7 @@ impl Network {
             .rng
             .range(to_u64(self.faults.send_buffer_bytes.clone()));
         let number = self.connect_end(Owner::Driver(process), from, to, send_max as usize);
-        self.processes[process].open += 1;
+        self.processes[process].open.insert(number);
         Ok(Socket(number))
     }
 
@@ -437,7 +435,7 @@ impl Network {
             format!("s{} closed", socket.0)
         });
         let owner = &mut self.processes[process];
-        owner.open -= 1;
+        owner.open.remove(&socket.0);
         if let Some(token) = token {
             if let Some((generation, open)) = owner.slots.get_mut(&token.index())
                 && *generation == token.generation()
@@ -467,14 +465,14 @@ impl Network {
     }
 
     pub(in crate::sim) fn close_process(&mut self, process: usize) {
-        for number in 0..self.sockets.len() as u32 {
+        while let Some(&number) = self.processes[process].open.first() {
             self.close(process, Socket(number));
         }
     }
 
     fn check_limit(&self, process: usize) -> io::Result<()> {
         match self.descriptor_limit(process) {
-            Some(limit) if self.processes[process].open >= limit => Err(os(errno::EMFILE)),
+            Some(limit) if self.open_sockets(process) >= limit => Err(os(errno::EMFILE)),
             _ => Ok(()),
         }
     }

@@ -38,7 +38,7 @@ impl Network {
         send_max: usize,
     ) -> u32 {
         let stream = self.new_stream(from, to, send_max);
-        let number = self.add(owner, Kind::Stream(stream));
+        let number = self.add(owner, Kind::Stream(Box::new(stream)));
         self.note(Op::Connect, number.into(), to.port().into(), || {
             format!("s{number} connects from {from} to {to}")
         });
@@ -71,7 +71,7 @@ impl Network {
             .range(to_u64(self.faults.send_buffer_bytes.clone()));
         let mut server = self.new_stream(to, from, send_max as usize);
         server.peer = Some(number);
-        let server = self.add(Owner::Queue(at), Kind::Stream(server));
+        let server = self.add(Owner::Queue(at), Kind::Stream(Box::new(server)));
         self.stream(number).peer = Some(server);
         self.note(Op::Arrival, number.into(), at.into(), || {
             format!("s{number} finds the listener s{at}; its other end is s{server}")
@@ -81,10 +81,10 @@ impl Network {
     }
 
     pub(super) fn syn_ack(&mut self, server: u32) {
-        let Kind::Stream(Stream {
-            peer: Some(number), ..
-        }) = self.sockets[server as usize].kind
-        else {
+        let Kind::Stream(stream) = &self.sockets[server as usize].kind else {
+            return;
+        };
+        let Some(number) = stream.peer else {
             return;
         };
         if let Kind::Stream(client) = &mut self.sockets[number as usize].kind

@@ -13,18 +13,13 @@
 //! peer says  ple.com\r\n\r\nPOST /echo HTTP/1.1\r\nHost: ex
 //!   Head     GET /hello, query Some("name=Ada"), host example.com
 //!   End
-//!   answer   HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n
-//! peer says  ample.com\r\nTransfer-Encoding: chunked\r\n\r
-//! peer says  \n4\r\nWiki\r\n5\r\npedia\r\n0\r\n\r\nPOST / HTTP/1.1
-//!   Head     POST /echo, query None, host example.com
-//!   Data     Wiki
-//!   Data     pedia
-//!   End
-//!   answer   HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nWikipedia
-//! peer says  \r\nHost: example.com\r\nContent-Length: 4\r\n
-//! peer says  Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n
-//!   fault    both Content-Length and Transfer-Encoding are given
-//!   answer   HTTP/1.1 400 Bad Request\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 0\r\nConnection: close\r\n\r\n
+//! answer HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length:
+//! 0\r\n\r\n peer says ample.com\r\nTransfer-Encoding: chunked\r\n\r peer says
+//! \n4\r\nWiki\r\n5\r\npedia\r\n0\r\n\r\nPOST / HTTP/1.1 Head POST /echo, query None, host example.com Data Wiki Data
+//! pedia End answer HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type:
+//! text/plain\r\nContent-Length: 9\r\n\r\nWikipedia peer says \r\nHost: example.com\r\nContent-Length: 4\r\n peer
+//! says Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n fault both Content-Length and Transfer-Encoding are given answer
+//! HTTP/1.1 400 Bad Request\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 0\r\nConnection: close\r\n\r\n
 //! ```
 
 use std::error::Error;

@@ -51,12 +51,13 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// decision.
 const REFCELL_FILES: &[&str] = &[
     "src/event_loop/handle.rs",
-    "src/event_loop/core.rs",
     "src/task/oneshot.rs",
     "src/task/join.rs",
     "src/conn/pipe.rs",
+    "src/conn/rooms.rs",
+    "src/conn/server.rs",
     "src/conn/websocket.rs",
-    "src/web/rooms.rs",
+    "src/web/socket.rs",
     "src/web/state.rs",
     "src/sim/",
 ];
@@ -84,7 +85,8 @@ enum Stands {
 /// A file's path, or a folder's with its last slash.
 enum Files {
     Only(&'static [&'static str]),
-    NotIn(&'static str),
+    /// Nowhere in this folder, but in these files of it: `tungstenite` wants its bytes in a `Cursor`.
+    NotIn(&'static str, &'static [&'static str]),
 }
 
 const SANS_IO: &str = "a protocol machine touches no socket, no clock and no task";
@@ -123,25 +125,25 @@ const RESERVED: &[Reserved] = &[
     Reserved {
         name: "std::io",
         stands: Stands::First,
-        files: Files::NotIn("src/proto/"),
+        files: Files::NotIn("src/proto/", &["src/proto/ws/frame.rs"]),
         why: SANS_IO,
     },
     Reserved {
         name: "std::net",
         stands: Stands::First,
-        files: Files::NotIn("src/proto/"),
+        files: Files::NotIn("src/proto/", &[]),
         why: SANS_IO,
     },
     Reserved {
         name: "core::net",
         stands: Stands::First,
-        files: Files::NotIn("src/proto/"),
+        files: Files::NotIn("src/proto/", &[]),
         why: SANS_IO,
     },
     Reserved {
         name: "Future",
         stands: Stands::Anywhere,
-        files: Files::NotIn("src/proto/"),
+        files: Files::NotIn("src/proto/", &[]),
         why: SANS_IO,
     },
 ];
@@ -196,7 +198,7 @@ fn check(file: &str, text: &str) -> Vec<String> {
         ));
     }
     for (line, columns) in (1..).zip(text.lines().map(|line| line.chars().count())) {
-        if columns > COLUMNS_MAX {
+        if columns > COLUMNS_MAX && !is_test_file(file) {
             faults.push(format!(
                 "{file}:{line} has {columns} columns; at most {COLUMNS_MAX}"
             ));
@@ -272,10 +274,10 @@ fn out_of_place(file: &str, path: &UsedPath, rule: &Reserved) -> Option<String> 
             files.join(", "),
             rule.why
         )),
-        Files::NotIn(folder) if is_in(file, &[folder]) => {
+        Files::NotIn(folder, but) if is_in(file, &[folder]) && !but.contains(&file) => {
             Some(format!("{begins}; nothing in {folder} may ({})", rule.why))
         }
-        Files::Only(_) | Files::NotIn(_) => None,
+        Files::Only(_) | Files::NotIn(..) => None,
     }
 }
 

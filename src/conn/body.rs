@@ -45,7 +45,13 @@ impl Body {
     /// ```
     pub fn channel() -> (BodySender, Self) {
         let (sender, reader) = body_channel(64 * 1024);
-        (sender, Self::Stream { reader, length: None })
+        (
+            sender,
+            Self::Stream {
+                reader,
+                length: None,
+            },
+        )
     }
 
     /// The bytes, unless they are still to come.

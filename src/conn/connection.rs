@@ -72,7 +72,11 @@ impl<'b> Input<'b> {
     /// Begin with what the last visit left.
     fn new(buffer: &'b mut [u8], spill: &[u8]) -> Self {
         buffer[..spill.len()].copy_from_slice(spill);
-        Self { buffer, start: 0, end: spill.len() }
+        Self {
+            buffer,
+            start: 0,
+            end: spill.len(),
+        }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -113,9 +117,15 @@ enum Protocol {
     Http(Http),
     WebSocket(Box<WebSocketLink>),
     /// Everything is said; the rest of it is on its way.
-    Flushing { linger: bool },
-    /// Our end is closed; what the peer still sends is thrown away, so that no reset destroys what we said (RFC 9112, 9.6).
-    Lingering { bytes: usize, until: u64 },
+    Flushing {
+        linger: bool,
+    },
+    /// Our end is closed; what the peer still sends is thrown away, so that no reset destroys what we said (RFC 9112,
+    /// 9.6).
+    Lingering {
+        bytes: usize,
+        until: u64,
+    },
 }
 
 /// Which deadline runs.
@@ -163,7 +173,10 @@ impl Connection {
 
     fn pump(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Next> {
         let spill = std::mem::take(&mut self.spill);
-        let mut request = self.parked.take().unwrap_or_else(|| self.shared.take_scratch());
+        let mut request = self
+            .parked
+            .take()
+            .unwrap_or_else(|| self.shared.take_scratch());
         let mut read_left = READ_BYTES_MAX;
         let mut written = 0;
         let mut visit = Visit {
@@ -191,7 +204,10 @@ impl Connection {
                     }
                     visit.ctx.driver().shutdown_write(visit.wire.socket())?;
                     let limit = self.shared.limits.linger_timeout * LINGER_TIMES;
-                    self.protocol = Protocol::Lingering { bytes: 0, until: visit.ctx.tick() + ticks(limit) };
+                    self.protocol = Protocol::Lingering {
+                        bytes: 0,
+                        until: visit.ctx.tick() + ticks(limit),
+                    };
                     Progress::NeedInput
                 }
                 Protocol::Lingering { bytes, .. } => {
@@ -210,7 +226,9 @@ impl Connection {
                     continue;
                 }
                 Progress::Over { linger } => {
-                    self.protocol = Protocol::Flushing { linger: linger || !visit.input.is_empty() };
+                    self.protocol = Protocol::Flushing {
+                        linger: linger || !visit.input.is_empty(),
+                    };
                     visit.input.clear();
                     continue;
                 }
@@ -269,7 +287,9 @@ impl Connection {
             _ if self.wire.is_blocked() => Phase::Write,
             Protocol::Http(http) => {
                 if http.is_between_requests() {
-                    if self.phase == Phase::Untimed && !progress || self.phase == Phase::Header && !progress {
+                    if self.phase == Phase::Untimed && !progress
+                        || self.phase == Phase::Header && !progress
+                    {
                         Phase::Header
                     } else {
                         Phase::Idle
@@ -302,7 +322,9 @@ impl Connection {
         let after = |timeout| ctx.tick() + ticks(timeout) + 1;
         let at = match (phase, &self.protocol) {
             (Phase::Untimed, _) => None,
-            (Phase::Linger, Protocol::Lingering { until, .. }) => Some(after(limits.linger_timeout).min(*until)),
+            (Phase::Linger, Protocol::Lingering { until, .. }) => {
+                Some(after(limits.linger_timeout).min(*until))
+            }
             (Phase::Header, _) => Some(after(limits.header_timeout)),
             (Phase::Body, _) => Some(after(limits.body_timeout)),
             (Phase::Write, _) => Some(after(limits.write_timeout)),
@@ -339,7 +361,8 @@ fn ticks(timeout: std::time::Duration) -> u64 {
 impl Source for Connection {
     fn ready(&mut self, ctx: &mut Ctx<'_>, readiness: Readiness) -> Next {
         self.wire.note(readiness);
-        if readiness.contains(Readiness::TIMER) && self.deadline.has_come(ctx) && !self.time_is_up() {
+        if readiness.contains(Readiness::TIMER) && self.deadline.has_come(ctx) && !self.time_is_up()
+        {
             return Next::Close;
         }
         if let Protocol::WebSocket(link) = &mut self.protocol {
@@ -372,7 +395,9 @@ impl Source for Connection {
     fn inspect(&self) -> Inspection {
         let idle_rank = match &self.protocol {
             // The deadline orders the idle as well as the moment they became so, and is there already.
-            Protocol::Http(http) if http.is_between_requests() && self.spill.is_empty() => self.deadline.at(),
+            Protocol::Http(http) if http.is_between_requests() && self.spill.is_empty() => {
+                self.deadline.at()
+            }
             _ => None,
         };
         let (kind, state, busy) = match &self.protocol {

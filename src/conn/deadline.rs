@@ -1,7 +1,8 @@
 //! A connection's one place in the timer wheel, moved lazily.
 //!
-//! Nearly every deadline of a connection is moved before it comes. So moving it later only stores a number; when the entry
-//! in the wheel fires at the old time, it is filed again at the new one. Moving it earlier moves the entry at once.
+//! Nearly every deadline of a connection is moved before it comes. So moving it later only stores a number; when the
+//! entry in the wheel fires at the old time, it is filed again at the new one. Moving it earlier moves the entry at
+//! once.
 
 use crate::event_loop::{Ctx, TimerId};
 

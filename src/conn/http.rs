@@ -17,7 +17,9 @@ use super::websocket_link::WebSocketLink;
 use super::wire::BY_REFERENCE_BYTES;
 use crate::event_loop::{Origin, Panicked, guarded};
 use crate::parts::output::Chunk;
-use crate::proto::http1::{self, After, BodyLength, Fields, Method, Misuse, PeerError, ResponseHead, Step, Version};
+use crate::proto::http1::{
+    self, After, BodyLength, Fields, Method, Misuse, PeerError, ResponseHead, Step, Version,
+};
 use crate::proto::ws;
 use crate::task::SourceWaker;
 
@@ -74,7 +76,11 @@ impl Http {
     }
 
     /// Input through the machine and the service to output, until there is nothing to do.
-    pub(super) fn step(&mut self, visit: &mut Visit<'_, '_>, request: &mut Box<Request>) -> io::Result<Progress> {
+    pub(super) fn step(
+        &mut self,
+        visit: &mut Visit<'_, '_>,
+        request: &mut Box<Request>,
+    ) -> io::Result<Progress> {
         self.go_on(visit)?;
         loop {
             if !visit.make_room()? {
@@ -86,10 +92,14 @@ impl Http {
                 return Ok(Progress::Paused);
             }
             let limits = &visit.shared.limits.head;
-            let (used, step) = match self.machine.next(visit.input.bytes(), &mut request.head, limits) {
-                Ok(step) => step,
-                Err(error) => return self.refused(visit, error),
-            };
+            let (used, step) =
+                match self
+                    .machine
+                    .next(visit.input.bytes(), &mut request.head, limits)
+                {
+                    Ok(step) => step,
+                    Err(error) => return self.refused(visit, error),
+                };
             match step {
                 Step::Head => {
                     visit.input.use_up(used);
@@ -155,7 +165,11 @@ impl Http {
     }
 
     /// A head is complete: decide about its body, and call the handler if it does not wait for it.
-    fn head(&mut self, visit: &mut Visit<'_, '_>, request: &mut Box<Request>) -> io::Result<Option<Progress>> {
+    fn head(
+        &mut self,
+        visit: &mut Visit<'_, '_>,
+        request: &mut Box<Request>,
+    ) -> io::Result<Option<Progress>> {
         let plan = match guarded(visit.shared.origin(), || visit.shared.service.plan(request)) {
             Ok(plan) => plan,
             Err(panicked) => BodyPlan::Refuse(self.panicked(visit, &panicked)),
@@ -181,13 +195,20 @@ impl Http {
                 self.incoming = Incoming::Whole { bytes_max: 0 };
                 Ok(None)
             }
-            BodyPlan::Stream if announced.is_some_and(|length| length <= visit.input.bytes().len() as u64) => {
-                self.incoming = Incoming::Whole { bytes_max: visit.input.bytes().len() };
+            BodyPlan::Stream
+                if announced.is_some_and(|length| length <= visit.input.bytes().len() as u64) =>
+            {
+                self.incoming = Incoming::Whole {
+                    bytes_max: visit.input.bytes().len(),
+                };
                 Ok(None)
             }
             BodyPlan::Stream => {
                 let (sender, reader) = body_channel(visit.shared.limits.pipe_bytes_max);
-                request.body = Body::Stream { reader, length: announced };
+                request.body = Body::Stream {
+                    reader,
+                    length: announced,
+                };
                 self.incoming = Incoming::Stream(sender);
                 self.machine.continue_100(visit.cork);
                 self.call(visit, request)
@@ -200,15 +221,29 @@ impl Http {
         }
     }
 
-    fn call(&mut self, visit: &mut Visit<'_, '_>, request: &mut Box<Request>) -> io::Result<Option<Progress>> {
+    fn call(
+        &mut self,
+        visit: &mut Visit<'_, '_>,
+        request: &mut Box<Request>,
+    ) -> io::Result<Option<Progress>> {
         let origin = visit.shared.service.origin(request);
         match guarded(origin, || visit.shared.service.call(visit.ctx, request)) {
             Ok(Reply::Now(response)) => self.respond(visit, response)?,
             Ok(Reply::Later(future)) => {
                 let waker = SourceWaker::new(visit.ctx.remote(), visit.ctx.token());
-                self.poll_handler(visit, Box::new(Running { future, waker, origin }))?;
+                self.poll_handler(
+                    visit,
+                    Box::new(Running {
+                        future,
+                        waker,
+                        origin,
+                    }),
+                )?;
             }
-            Ok(Reply::WebSocket { socket, subprotocol }) => {
+            Ok(Reply::WebSocket {
+                socket,
+                subprotocol,
+            }) => {
                 return self.upgrade(visit, request, socket, subprotocol);
             }
             Err(panicked) => {
@@ -223,7 +258,9 @@ impl Http {
     fn go_on(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<()> {
         match std::mem::replace(&mut self.outgoing, Outgoing::Nowhere) {
             Outgoing::Nowhere => Ok(()),
-            Outgoing::Handler(running) if running.waker.take_woken() => self.poll_handler(visit, running),
+            Outgoing::Handler(running) if running.waker.take_woken() => {
+                self.poll_handler(visit, running)
+            }
             Outgoing::Body(reader) => self.send_body(visit, reader),
             waiting => {
                 self.outgoing = waiting;
@@ -232,8 +269,16 @@ impl Http {
         }
     }
 
-    fn poll_handler(&mut self, visit: &mut Visit<'_, '_>, mut running: Box<Running>) -> io::Result<()> {
-        let Running { future, waker, origin } = &mut *running;
+    fn poll_handler(
+        &mut self,
+        visit: &mut Visit<'_, '_>,
+        mut running: Box<Running>,
+    ) -> io::Result<()> {
+        let Running {
+            future,
+            waker,
+            origin,
+        } = &mut *running;
         let mut context = Context::from_waker(waker.waker());
         match guarded(origin, || future.as_mut().poll(&mut context)) {
             Ok(Poll::Pending) => {
@@ -265,22 +310,37 @@ impl Http {
         let length = body.length().map_or(BodyLength::Unknown, BodyLength::Known);
         let date = visit.shared.date(visit.ctx);
         let content_type = content_type.as_deref();
-        let head = ResponseHead { status, fields: &fields, content_type, length, date: &date };
+        let head = ResponseHead {
+            status,
+            fields: &fields,
+            content_type,
+            length,
+            date: &date,
+        };
         match self.machine.respond(&head, visit.cork) {
             // The handler's slip, not ours: it named a type that is no field value.
             Err(Misuse::BadContentType) => {
-                let head = ResponseHead { content_type: None, ..head };
+                let head = ResponseHead {
+                    content_type: None,
+                    ..head
+                };
                 self.machine.respond(&head, visit.cork).map_err(misuse)?;
             }
             responded => responded.map_err(misuse)?,
         }
         match body {
-            Body::Stream { reader, .. } if self.machine.wants_body() => return self.send_body(visit, reader),
+            Body::Stream { reader, .. } if self.machine.wants_body() => {
+                return self.send_body(visit, reader);
+            }
             Body::Stream { .. } => {}
             Body::Empty => {}
             body => {
                 let bytes = body.as_bytes().unwrap_or_default();
-                if self.machine.body_frame_start(bytes.len(), visit.cork).map_err(misuse)? {
+                if self
+                    .machine
+                    .body_frame_start(bytes.len(), visit.cork)
+                    .map_err(misuse)?
+                {
                     if bytes.len() < BY_REFERENCE_BYTES {
                         visit.cork.extend_from_slice(bytes);
                     } else if let Some(chunk) = by_reference(body) {
@@ -304,7 +364,9 @@ impl Http {
                         if bytes.len() < BY_REFERENCE_BYTES {
                             visit.cork.extend_from_slice(&bytes);
                         } else {
-                            visit.wire.flush_with(visit.ctx, visit.cork, Chunk::Owned(bytes))?;
+                            visit
+                                .wire
+                                .flush_with(visit.ctx, visit.cork, Chunk::Owned(bytes))?;
                         }
                         self.machine.body_frame_end(visit.cork);
                     }
@@ -332,7 +394,11 @@ impl Http {
         self.incoming = Incoming::Done;
         visit.input.clear();
         if self.machine.owes_response() {
-            let text = format!("{} {}: {error}\n", error.status(), http1::reason(error.status()));
+            let text = format!(
+                "{} {}: {error}\n",
+                error.status(),
+                http1::reason(error.status())
+            );
             self.respond(visit, Response::text(text).with_status(error.status()))?;
         }
         Ok(Progress::Over { linger: true })
@@ -369,17 +435,28 @@ impl Http {
         let pushed = fields
             .push("Upgrade", "websocket")
             .and_then(|()| fields.push("Sec-WebSocket-Accept", accepted.accept_str()))
-            .and_then(|()| subprotocol.as_deref().map_or(Ok(()), |name| fields.push("Sec-WebSocket-Protocol", name)));
+            .and_then(|()| {
+                subprotocol
+                    .as_deref()
+                    .map_or(Ok(()), |name| fields.push("Sec-WebSocket-Protocol", name))
+            });
         if let Err(error) = pushed {
             return Err(io::Error::new(ErrorKind::InvalidData, error));
         }
         let date = visit.shared.date(visit.ctx);
-        let head =
-            ResponseHead { status: 101, fields: &fields, content_type: None, length: BodyLength::Known(0), date: &date };
+        let head = ResponseHead {
+            status: 101,
+            fields: &fields,
+            content_type: None,
+            length: BodyLength::Known(0),
+            date: &date,
+        };
         self.machine.respond(&head, visit.cork).map_err(misuse)?;
         visit.shared.count_exchange();
         let origin = visit.shared.service.origin(request);
-        Ok(Some(Progress::Upgrade(Box::new(WebSocketLink::open(visit, socket, origin)))))
+        Ok(Some(Progress::Upgrade(Box::new(WebSocketLink::open(
+            visit, socket, origin,
+        )))))
     }
 
     /// The peer will send no more.

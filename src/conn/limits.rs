@@ -44,13 +44,13 @@ pub struct Limits {
     pub pipe_bytes_max: usize,
     /// Messages and fragments of a WebSocket. Above them: 1009.
     pub websocket: WsLimits,
-    /// What waits for a WebSocket peer that does not take it, in bytes. A message is accepted while no more than this waits
-    /// before it. Default 64 KiB. Above it, see [`Limits::outbox_overflow`].
+    /// What waits for a WebSocket peer that does not take it, in bytes. A message is accepted while no more than this
+    /// waits before it. Default 64 KiB. Above it, see [`Limits::outbox_overflow`].
     pub outbox_bytes_max: usize,
     /// What happens then. Default [`Overflow::Close`].
     pub outbox_overflow: Overflow,
-    /// Open connections. Above it a connection is answered with 503 and closed. Default: the descriptors that the process
-    /// may have, less 64 for the rest of the program.
+    /// Open connections. Above it a connection is answered with 503 and closed. Default: the descriptors that the
+    /// process may have, less 64 for the rest of the program.
     pub connections_max: Option<usize>,
     /// How long a WebSocket whose closing handshake has begun may take to finish it. Default 5 s.
     pub close_timeout: Duration,

@@ -1,8 +1,8 @@
 //! A connection: the socket below, the protocol's machine inside, the handler above, and the limits around them.
 //!
-//! `connection.rs` holds the source; its three verbs are `fill` (socket to input), `step` (input through the machine and the
-//! handler to output), `flush` (output to socket). What a connection asks of the layer above is the trait [`Service`]; it
-//! knows no routes.
+//! `connection.rs` holds the source; its three verbs are `fill` (socket to input), `step` (input through the machine
+//! and the handler to output), `flush` (output to socket). What a connection asks of the layer above is the trait
+//! [`Service`]; it knows no routes.
 
 mod body;
 mod connection;
@@ -27,4 +27,6 @@ pub use response::{IntoResponse, Response};
 pub use rooms::{Published, Rooms};
 pub use server::{Counts, Server, ShutdownReport};
 pub use service::{BodyPlan, Reply, Service};
-pub use websocket::{CloseReason, Message, Peer, RemoteSender, SendOutcome, Sender, WeakSender, WebSocketHandler};
+pub use websocket::{
+    CloseReason, Message, Peer, RemoteSender, SendOutcome, Sender, WeakSender, WebSocketHandler,
+};

@@ -79,7 +79,12 @@ pub fn body_channel(bytes_max: usize) -> (BodySender, BodyReader) {
         reader: None,
         writer: None,
     }));
-    (BodySender { pipe: Rc::clone(&pipe) }, BodyReader { pipe })
+    (
+        BodySender {
+            pipe: Rc::clone(&pipe),
+        },
+        BodyReader { pipe },
+    )
 }
 
 /// The end of a body that bytes are put into. Dropped without [`BodySender::finish`], the body counts as truncated, and
@@ -172,7 +177,9 @@ impl Drop for BodySender {
 
 impl fmt::Debug for BodySender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BodySender").field("bytes", &self.pipe.borrow().bytes).finish_non_exhaustive()
+        f.debug_struct("BodySender")
+            .field("bytes", &self.pipe.borrow().bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -195,12 +202,14 @@ impl BodyReader {
     /// # Errors
     /// [`BodyError::Truncated`] when the end will not come.
     pub async fn chunk(&mut self) -> Result<Option<Vec<u8>>, BodyError> {
-        poll_fn(|context| match self.pull(|| Waiter::Task(context.waker().clone())) {
-            Pull::Chunk(chunk) => Poll::Ready(Ok(Some(chunk))),
-            Pull::End => Poll::Ready(Ok(None)),
-            Pull::Truncated => Poll::Ready(Err(BodyError::Truncated)),
-            Pull::Wait => Poll::Pending,
-        })
+        poll_fn(
+            |context| match self.pull(|| Waiter::Task(context.waker().clone())) {
+                Pull::Chunk(chunk) => Poll::Ready(Ok(Some(chunk))),
+                Pull::End => Poll::Ready(Ok(None)),
+                Pull::Truncated => Poll::Ready(Err(BodyError::Truncated)),
+                Pull::Wait => Poll::Pending,
+            },
+        )
         .await
     }
 
@@ -222,7 +231,11 @@ impl BodyReader {
             };
         };
         pipe.bytes -= chunk.len();
-        let writer = if pipe.bytes < pipe.bytes_max { pipe.writer.take() } else { None };
+        let writer = if pipe.bytes < pipe.bytes_max {
+            pipe.writer.take()
+        } else {
+            None
+        };
         drop(pipe);
         writer.into_iter().for_each(Waiter::wake);
         Pull::Chunk(chunk)
@@ -244,6 +257,8 @@ impl Drop for BodyReader {
 
 impl fmt::Debug for BodyReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BodyReader").field("bytes", &self.pipe.borrow().bytes).finish_non_exhaustive()
+        f.debug_struct("BodyReader")
+            .field("bytes", &self.pipe.borrow().bytes)
+            .finish_non_exhaustive()
     }
 }

@@ -24,7 +24,8 @@ pub struct Request {
 }
 
 /// Nowhere: the peer of a request that no socket brought.
-const NO_PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+const NO_PEER: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 impl Request {
     /// A request that no socket brought, for tests.
@@ -44,7 +45,11 @@ impl Request {
         fields: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Result<Self, PeerError> {
-        Ok(Self { head: RequestHead::build(method, target, fields)?, body: body.into(), ..Self::empty() })
+        Ok(Self {
+            head: RequestHead::build(method, target, fields)?,
+            body: body.into(),
+            ..Self::empty()
+        })
     }
 
     pub(super) fn empty() -> Self {
@@ -105,8 +110,8 @@ impl Request {
         &self.head
     }
 
-    /// The part of the path that the route calls `{name}`, decoded; `None` when the route has no such part, or its bytes
-    /// are no UTF-8.
+    /// The part of the path that the route calls `{name}`, decoded; `None` when the route has no such part, or its
+    /// bytes are no UTF-8.
     pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
         let parameters = &self.parameters[..self.parameters_len];
         let (_, span) = parameters.iter().find(|(known, _)| *known == name)?;
@@ -115,7 +120,9 @@ impl Request {
 
     /// The first value of `name` in the query string, decoded as form data.
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.queries().find(|(key, _)| key == name).map(|(_, value)| value)
+        self.queries()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
     }
 
     /// All names and values of the query string, decoded, in order.
@@ -139,8 +146,10 @@ impl Request {
     /// A 400 with what is wrong, to be returned as it is.
     #[cfg(feature = "json")]
     pub fn json<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, super::Response> {
-        serde_json::from_slice(self.body())
-            .map_err(|error| super::Response::text(format!("the body is not the JSON expected: {error}\n")).with_status(400))
+        serde_json::from_slice(self.body()).map_err(|error| {
+            super::Response::text(format!("the body is not the JSON expected: {error}\n"))
+                .with_status(400)
+        })
     }
 
     /// The body, taken out: for a streaming route, where the bytes come from.
@@ -162,7 +171,11 @@ impl Request {
     }
 
     /// Note which of its service's routes the request is for, and how that route names which part of the path.
-    pub fn set_route(&mut self, route: u32, parameters: impl IntoIterator<Item = (&'static str, Range<u32>)>) {
+    pub fn set_route(
+        &mut self,
+        route: u32,
+        parameters: impl IntoIterator<Item = (&'static str, Range<u32>)>,
+    ) {
         self.route = route;
         self.parameters_len = 0;
         for (slot, parameter) in self.parameters.iter_mut().zip(parameters) {

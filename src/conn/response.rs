@@ -36,25 +36,38 @@ impl Default for Status {
 impl Response {
     /// 200 with `body`, and no `Content-Type`.
     pub fn new(body: impl Into<Body>) -> Self {
-        Self { body: body.into(), ..Self::default() }
+        Self {
+            body: body.into(),
+            ..Self::default()
+        }
     }
 
     /// 200 with plain text in UTF-8.
     pub fn text(text: impl Into<Body>) -> Self {
-        Self { content_type: Some(Cow::Borrowed(TEXT)), ..Self::new(text) }
+        Self {
+            content_type: Some(Cow::Borrowed(TEXT)),
+            ..Self::new(text)
+        }
     }
 
     /// 200 with HTML in UTF-8.
     pub fn html(html: impl Into<Body>) -> Self {
-        Self { content_type: Some(Cow::Borrowed(HTML)), ..Self::new(html) }
+        Self {
+            content_type: Some(Cow::Borrowed(HTML)),
+            ..Self::new(html)
+        }
     }
 
     /// 200 with `value` as JSON; 500 with what serde says, if it cannot be written as JSON.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Self {
         match serde_json::to_vec(value) {
-            Ok(json) => Self { content_type: Some(Cow::Borrowed("application/json")), ..Self::new(json) },
-            Err(error) => Self::text(format!("the answer cannot be written as JSON: {error}\n")).with_status(500),
+            Ok(json) => Self {
+                content_type: Some(Cow::Borrowed("application/json")),
+                ..Self::new(json)
+            },
+            Err(error) => Self::text(format!("the answer cannot be written as JSON: {error}\n"))
+                .with_status(500),
         }
     }
 
@@ -64,8 +77,12 @@ impl Response {
             return Self::default().with_status(status);
         }
         let name = reason(status);
-        Self::text(if name.is_empty() { format!("{status}\n") } else { format!("{status} {name}\n") })
-            .with_status(status)
+        Self::text(if name.is_empty() {
+            format!("{status}\n")
+        } else {
+            format!("{status} {name}\n")
+        })
+        .with_status(status)
     }
 
     /// To another place, with 303 (see other): whatever the request was, the next one is a GET.
@@ -81,7 +98,10 @@ impl Response {
     /// # Panics
     /// When `status` is not a final one, 200 to 999.
     pub fn with_status(mut self, status: u16) -> Self {
-        assert!((200..1000).contains(&status), "{status} is not the status of a final answer");
+        assert!(
+            (200..1000).contains(&status),
+            "{status} is not the status of a final answer"
+        );
         self.status = Status(status);
         self
     }
@@ -107,8 +127,8 @@ impl Response {
     /// Add a field, for values that come from outside.
     ///
     /// # Errors
-    /// When name or value have characters that they may not have (CR, LF, NUL, …; RFC 9110, 5), or when the field is one
-    /// of those that the connection writes itself.
+    /// When name or value have characters that they may not have (CR, LF, NUL, …; RFC 9110, 5), or when the field is
+    /// one of those that the connection writes itself.
     pub fn try_header(&mut self, name: &str, value: &str) -> Result<(), BadField> {
         if name.eq_ignore_ascii_case("content-type") {
             // Checked as any other value, kept where the head is written from.

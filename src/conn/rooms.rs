@@ -1,8 +1,8 @@
 //! Rooms: one message for everyone in them, encoded once.
 //!
-//! A connection is in a room until it leaves or closes, and for no other reason; publishing changes nothing about who is in.
-//! Each member gets at most one write a turn, and one that does not read has a bounded outbox of its own, so it delays
-//! nobody.
+//! A connection is in a room until it leaves or closes, and for no other reason; publishing changes nothing about who
+//! is in. Each member gets at most one write a turn, and one that does not read has a bounded outbox of its own, so
+//! it delays nobody.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -74,9 +74,19 @@ impl Rooms {
             return false;
         }
         let mut rooms = self.0.borrow_mut();
-        let name = rooms.get_key_value(room).map_or_else(|| Rc::from(room), |(name, _)| Rc::clone(name));
-        let place = rooms.entry(Rc::clone(&name)).or_default().members.insert(member.clone());
-        member.rooms().borrow_mut().push(Membership { rooms: Rc::downgrade(&self.0), room: name, place });
+        let name = rooms
+            .get_key_value(room)
+            .map_or_else(|| Rc::from(room), |(name, _)| Rc::clone(name));
+        let place = rooms
+            .entry(Rc::clone(&name))
+            .or_default()
+            .members
+            .insert(member.clone());
+        member.rooms().borrow_mut().push(Membership {
+            rooms: Rc::downgrade(&self.0),
+            room: name,
+            place,
+        });
         true
     }
 
@@ -84,7 +94,9 @@ impl Rooms {
     pub fn leave(&self, room: &str, member: &Sender) -> bool {
         let membership = {
             let mut memberships = member.rooms().borrow_mut();
-            let found = memberships.iter().position(|membership| membership.is_in(self, room));
+            let found = memberships
+                .iter()
+                .position(|membership| membership.is_in(self, room));
             found.map(|place| memberships.swap_remove(place))
         };
         membership.map(Membership::end).is_some()
@@ -92,7 +104,11 @@ impl Rooms {
 
     /// Whether a connection is in a room.
     pub fn is_member(&self, room: &str, member: &Sender) -> bool {
-        member.rooms().borrow().iter().any(|membership| membership.is_in(self, room))
+        member
+            .rooms()
+            .borrow()
+            .iter()
+            .any(|membership| membership.is_in(self, room))
     }
 
     /// Send to everyone in a room.
@@ -101,14 +117,26 @@ impl Rooms {
     }
 
     /// Send to everyone in a room but one.
-    pub fn publish_except<'m>(&self, room: &str, except: &Sender, message: impl Into<Message<'m>>) -> Published {
+    pub fn publish_except<'m>(
+        &self,
+        room: &str,
+        except: &Sender,
+        message: impl Into<Message<'m>>,
+    ) -> Published {
         self.publish_to(room, message.into(), |member| member != except)
     }
 
-    fn publish_to(&self, room: &str, message: Message<'_>, to: impl Fn(&Sender) -> bool) -> Published {
+    fn publish_to(
+        &self,
+        room: &str,
+        message: Message<'_>,
+        to: impl Fn(&Sender) -> bool,
+    ) -> Published {
         let mut published = Published::default();
         let rooms = self.0.borrow();
-        let Some(room) = rooms.get(room) else { return published };
+        let Some(room) = rooms.get(room) else {
+            return published;
+        };
         let frame = message.encode();
         for (_, member) in room.members.iter().filter(|(_, member)| to(member)) {
             match member.send_frame(Rc::clone(&frame)) {
@@ -123,18 +151,30 @@ impl Rooms {
 
     /// How many are in a room.
     pub fn count(&self, room: &str) -> usize {
-        self.0.borrow().get(room).map_or(0, |room| room.members.len())
+        self.0
+            .borrow()
+            .get(room)
+            .map_or(0, |room| room.members.len())
     }
 
     /// Every room with how many are in it, by name.
     pub fn counts(&self) -> Vec<(String, usize)> {
-        self.0.borrow().iter().map(|(name, room)| (name.to_string(), room.members.len())).collect()
+        self.0
+            .borrow()
+            .iter()
+            .map(|(name, room)| (name.to_string(), room.members.len()))
+            .collect()
     }
 
     /// Everyone in a room.
     pub fn members(&self, room: &str) -> Vec<Sender> {
         let rooms = self.0.borrow();
-        rooms.get(room).map_or_else(Vec::new, |room| room.members.iter().map(|(_, member)| member.clone()).collect())
+        rooms.get(room).map_or_else(Vec::new, |room| {
+            room.members
+                .iter()
+                .map(|(_, member)| member.clone())
+                .collect()
+        })
     }
 }
 
@@ -144,7 +184,9 @@ impl Membership {
     }
 
     fn end(self) {
-        let Some(rooms) = self.rooms.upgrade() else { return };
+        let Some(rooms) = self.rooms.upgrade() else {
+            return;
+        };
         let mut rooms = rooms.borrow_mut();
         if let Some(room) = rooms.get_mut(&self.room) {
             let member = room.members.try_remove(self.place);

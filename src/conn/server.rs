@@ -20,6 +20,9 @@ use crate::proto::http1::date;
 
 /// Descriptors that are left to the rest of the program.
 const DESCRIPTORS_LEFT: usize = 64;
+/// The answer to a connection that is one too many.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    Connection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n";
 /// Keep-alive is cut to this when connections run short.
 const SHORT_KEEP_ALIVE: Duration = Duration::from_secs(10);
 
@@ -69,8 +72,17 @@ pub struct ShutdownReport {
 
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { idle, finished, cut, took } = self;
-        write!(f, "{idle} idle closed, {finished} finished, {cut} cut, in {} ms", took.as_millis())
+        let Self {
+            idle,
+            finished,
+            cut,
+            took,
+        } = self;
+        write!(
+            f,
+            "{idle} idle closed, {finished} finished, {cut} cut, in {} ms",
+            took.as_millis()
+        )
     }
 }
 
@@ -91,7 +103,9 @@ impl Server {
     pub fn new(ctx: &mut Ctx<'_>, service: Rc<dyn Service>, limits: Limits) -> Self {
         let connections_max = limits.connections_max.unwrap_or_else(|| {
             let descriptors = ctx.driver().descriptor_limit();
-            descriptors.map_or(usize::MAX, |descriptors| descriptors.saturating_sub(DESCRIPTORS_LEFT).max(1))
+            descriptors.map_or(usize::MAX, |descriptors| {
+                descriptors.saturating_sub(DESCRIPTORS_LEFT).max(1)
+            })
         });
         Self(Rc::new(Shared {
             service,
@@ -117,15 +131,17 @@ impl Server {
     #[track_caller]
     pub fn listen(&self, ctx: &mut Ctx<'_>, address: SocketAddr) -> io::Result<SocketAddr> {
         let shared = Rc::clone(&self.0);
-        let accept = move |ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr| Shared::accept(&shared, ctx, socket, peer);
+        let accept = move |ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr| {
+            Shared::accept(&shared, ctx, socket, peer)
+        };
         let (token, local) = Acceptor::listen(ctx, address, accept)?;
         self.0.listeners.borrow_mut().push(token);
         Ok(local)
     }
 
     /// Stop taking connections; close those that are idle at once, let those that are busy finish (with `Connection:
-    /// close`), send 1001 to WebSockets; what is left after `deadline` is cut. Then `done` is called with what happened. A
-    /// second call while the first is under way moves the deadline.
+    /// close`), send 1001 to WebSockets; what is left after `deadline` is cut. Then `done` is called with what
+    /// happened. A second call while the first is under way moves the deadline.
     pub fn shutdown(
         &self,
         ctx: &mut Ctx<'_>,
@@ -145,7 +161,12 @@ impl Server {
         let cutter = Rc::clone(shared);
         let deadline = ctx.call_later(deadline, move |ctx| cutter.cut(ctx));
         let report = ShutdownReport::default();
-        let drain = Drain { since: ctx.now(), report, deadline, done: vec![Box::new(done)] };
+        let drain = Drain {
+            since: ctx.now(),
+            report,
+            deadline,
+            done: vec![Box::new(done)],
+        };
         *shared.drain.borrow_mut() = Some(drain);
         for token in shared.tokens() {
             ctx.wake(token);
@@ -155,7 +176,10 @@ impl Server {
 
     /// What the server has done so far.
     pub fn counts(&self) -> Counts {
-        Counts { open: self.0.connections.borrow().len(), ..self.0.counts.get() }
+        Counts {
+            open: self.0.connections.borrow().len(),
+            ..self.0.counts.get()
+        }
     }
 
     /// The limits that are in force.
@@ -171,7 +195,10 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("counts", &self.counts()).field("hits", &self.0.hits).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("counts", &self.counts())
+            .field("hits", &self.0.hits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -181,8 +208,7 @@ impl Shared {
         if open >= shared.connections_max {
             Hits::count(&shared.hits.connections);
             // Best effort, in one write: whoever does not get it sees the close.
-            let busy = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n";
-            let _ = ctx.driver().write(socket, busy);
+            let _ = ctx.driver().write(socket, BUSY);
             ctx.driver().close(socket);
             return;
         }
@@ -236,20 +262,31 @@ impl Shared {
         if !self.connections.borrow().is_empty() {
             return;
         }
-        let Some(drain) = self.drain.take() else { return };
+        let Some(drain) = self.drain.take() else {
+            return;
+        };
         drain.deadline.cancel();
-        let report = ShutdownReport { took: ctx.time().saturating_duration_since(drain.since), ..drain.report };
+        let report = ShutdownReport {
+            took: ctx.time().saturating_duration_since(drain.since),
+            ..drain.report
+        };
         for done in drain.done {
             ctx.call_soon(move |ctx| done(ctx, report));
         }
     }
 
     fn tokens(&self) -> Vec<Token> {
-        self.connections.borrow().iter().map(|(_, token)| *token).collect()
+        self.connections
+            .borrow()
+            .iter()
+            .map(|(_, token)| *token)
+            .collect()
     }
 
     pub(super) fn take_scratch(&self) -> Box<Request> {
-        self.scratch.take().unwrap_or_else(|| Box::new(Request::empty()))
+        self.scratch
+            .take()
+            .unwrap_or_else(|| Box::new(Request::empty()))
     }
 
     pub(super) fn put_scratch(&self, request: Box<Request>) {
@@ -260,9 +297,13 @@ impl Shared {
     pub(super) fn date(&self, ctx: &Ctx<'_>) -> [u8; 29] {
         let now = ctx.now();
         if self.date_until.get().is_none_or(|until| until <= now) {
-            let since = ctx.wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since = ctx
+                .wall_clock()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             self.date.set(date::format(since.as_secs()));
-            let left = Duration::from_secs(1) - Duration::from_nanos(u64::from(since.subsec_nanos()));
+            let left =
+                Duration::from_secs(1) - Duration::from_nanos(u64::from(since.subsec_nanos()));
             self.date_until.set(Some(now + left));
         }
         self.date.get()
@@ -271,7 +312,11 @@ impl Shared {
     pub(super) fn keep_alive_timeout(&self) -> Duration {
         let timeout = self.limits.keep_alive_timeout;
         let crowded = self.connections.borrow().len() > self.connections_max / 5 * 4;
-        if crowded { timeout.min(SHORT_KEEP_ALIVE) } else { timeout }
+        if crowded {
+            timeout.min(SHORT_KEEP_ALIVE)
+        } else {
+            timeout
+        }
     }
 
     pub(super) fn origin(&self) -> Origin {

@@ -28,7 +28,8 @@ pub enum Reply {
     Now(Response),
     /// A task will give it. It is polled at once, and dropped if the connection ends before it.
     Later(Pin<Box<dyn Future<Output = Response>>>),
-    /// Go on as a WebSocket, if the request's handshake is in order (RFC 6455, 4.2); else it is answered with what is wrong.
+    /// Go on as a WebSocket, if the request's handshake is in order (RFC 6455, 4.2); else it is answered with what is
+    /// wrong.
     WebSocket {
         /// Gets the messages.
         socket: Box<dyn WebSocketHandler>,

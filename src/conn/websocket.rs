@@ -1,5 +1,5 @@
-//! A WebSocket, as its handler sees it: messages come to a [`WebSocketHandler`], and go through a [`Peer`] during a visit or a
-//! [`Sender`] at any other time.
+//! A WebSocket, as its handler sees it: messages come to a [`WebSocketHandler`], and go through a [`Peer`] during a
+//! visit or a [`Sender`] at any other time.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -143,8 +143,15 @@ impl Peer<'_> {
             Message::Text(text) => self.writer.text(text, self.cork),
             Message::Binary(bytes) => self.writer.binary(bytes, self.cork),
         };
-        self.sender.0.pending.set(self.sender.0.backlog.get() + self.cork.len());
-        if written.is_ok() { SendOutcome::Sent } else { SendOutcome::Closed }
+        self.sender
+            .0
+            .pending
+            .set(self.sender.0.backlog.get() + self.cork.len());
+        if written.is_ok() {
+            SendOutcome::Sent
+        } else {
+            SendOutcome::Closed
+        }
     }
 
     /// Send a ping of at most 125 bytes. `false` when it is longer, or the connection is closing.
@@ -211,8 +218,8 @@ impl PeerShared {
     }
 }
 
-/// Sends to one WebSocket from anywhere on its loop's thread: callbacks, tasks, other connections' handlers. Cheap to clone.
-/// What is sent is written in step 7 of the turn, everything of a turn in one write.
+/// Sends to one WebSocket from anywhere on its loop's thread: callbacks, tasks, other connections' handlers. Cheap to
+/// clone. What is sent is written in step 7 of the turn, everything of a turn in one write.
 #[derive(Clone)]
 pub struct Sender(pub(super) Rc<PeerShared>);
 
@@ -260,7 +267,11 @@ impl Sender {
         }
         let waits = peer.backlog.get() > 0;
         peer.put(Mail::Frame(frame));
-        if waits { SendOutcome::Queued } else { SendOutcome::Sent }
+        if waits {
+            SendOutcome::Queued
+        } else {
+            SendOutcome::Sent
+        }
     }
 
     /// Begin the closing handshake, behind all that was sent; nothing more is sent after this. The reason is cut at 123
@@ -269,7 +280,11 @@ impl Sender {
         if !self.0.open.replace(false) {
             return;
         }
-        let code = if code.is_allowed() { code } else { CloseCode::Normal };
+        let code = if code.is_allowed() {
+            code
+        } else {
+            CloseCode::Normal
+        };
         let mut end = reason.len().min(ws::REASON_BYTES_MAX);
         while !reason.is_char_boundary(end) {
             end -= 1;
@@ -328,7 +343,9 @@ impl Sender {
 
     /// Take what other threads posted into the mail.
     pub(super) fn take_posted(&self) {
-        let Some(posted) = self.0.posted.get() else { return };
+        let Some(posted) = self.0.posted.get() else {
+            return;
+        };
         let posted = std::mem::take(&mut *posted.lock().unwrap_or_else(PoisonError::into_inner));
         for message in posted {
             match message {
@@ -343,7 +360,8 @@ impl Sender {
         }
     }
 
-    /// Move the mail into `cork`; a large frame is returned instead, to be sent from where it lies, and the call repeated.
+    /// Move the mail into `cork`; a large frame is returned instead, to be sent from where it lies, and the call
+    /// repeated.
     pub(super) fn collect_mail(&self, writer: &mut Writer, cork: &mut Vec<u8>) -> Option<Chunk> {
         let peer = &*self.0;
         loop {
@@ -382,7 +400,10 @@ impl Eq for Sender {}
 
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("token", &self.0.token).field("open", &self.is_open()).finish_non_exhaustive()
+        f.debug_struct("Sender")
+            .field("token", &self.0.token)
+            .field("open", &self.is_open())
+            .finish_non_exhaustive()
     }
 }
 
@@ -399,7 +420,9 @@ impl WeakSender {
 
 impl fmt::Debug for PeerShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerShared").field("token", &self.token).finish_non_exhaustive()
+        f.debug_struct("PeerShared")
+            .field("token", &self.token)
+            .finish_non_exhaustive()
     }
 }
 
@@ -409,8 +432,8 @@ enum Posted {
     Close(CloseCode, String),
 }
 
-/// Sends to one WebSocket from any thread. What it sends is queued without limit until the loop's next turn; from there on
-/// the limits of [`Sender::send`] hold.
+/// Sends to one WebSocket from any thread. What it sends is queued without limit until the loop's next turn; from
+/// there on the limits of [`Sender::send`] hold.
 #[derive(Clone)]
 pub struct RemoteSender {
     posted: Arc<Mutex<Vec<Posted>>>,
@@ -462,6 +485,8 @@ impl RemoteSender {
 
 impl fmt::Debug for RemoteSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RemoteSender").field("token", &self.token).finish_non_exhaustive()
+        f.debug_struct("RemoteSender")
+            .field("token", &self.token)
+            .finish_non_exhaustive()
     }
 }

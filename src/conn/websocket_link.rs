@@ -24,8 +24,16 @@ pub(super) struct WebSocketLink {
 
 impl WebSocketLink {
     /// The handshake is done. The socket hears of it in this very visit.
-    pub(super) fn open(visit: &mut Visit<'_, '_>, socket: Box<dyn WebSocketHandler>, origin: Origin) -> Self {
-        let sender = Sender::new(visit.ctx.token(), visit.ctx.handle().clone(), visit.shared.clone());
+    pub(super) fn open(
+        visit: &mut Visit<'_, '_>,
+        socket: Box<dyn WebSocketHandler>,
+        origin: Origin,
+    ) -> Self {
+        let sender = Sender::new(
+            visit.ctx.token(),
+            visit.ctx.handle().clone(),
+            visit.shared.clone(),
+        );
         visit.shared.count_websocket(1);
         let mut link = Self {
             endpoint: Endpoint::new(Role::Server),
@@ -60,7 +68,9 @@ impl WebSocketLink {
             }
             if self.refused || self.endpoint.is_over() {
                 // RFC 6455, 7.1.1: the server is the one to close first. Lingering lets the peer read our close frame.
-                return Ok(Progress::Over { linger: self.refused });
+                return Ok(Progress::Over {
+                    linger: self.refused,
+                });
             }
             if visit.steps_left == 0 {
                 return Ok(Progress::Again);
@@ -92,14 +102,25 @@ impl WebSocketLink {
             }
         };
         let mut said = true;
-        let mut peer = Peer { ctx: visit.ctx.reborrow(), sender: &self.sender, writer, cork: visit.cork };
+        let mut peer = Peer {
+            ctx: visit.ctx.reborrow(),
+            sender: &self.sender,
+            writer,
+            cork: visit.cork,
+        };
         let socket = &mut self.socket;
         // A close that was asked for is on its way: what the peer sent before it heard of it is not delivered.
         let is_open = self.sender.is_open();
         let told = match step {
-            Step::Text(text) if is_open => guarded(self.origin, || socket.message(&mut peer, Message::Text(text))),
-            Step::Binary(bytes) if is_open => guarded(self.origin, || socket.message(&mut peer, Message::Binary(bytes))),
-            Step::Pong(payload) if is_open => guarded(self.origin, || socket.pong(&mut peer, payload)),
+            Step::Text(text) if is_open => guarded(self.origin, || {
+                socket.message(&mut peer, Message::Text(text))
+            }),
+            Step::Binary(bytes) if is_open => guarded(self.origin, || {
+                socket.message(&mut peer, Message::Binary(bytes))
+            }),
+            Step::Pong(payload) if is_open => {
+                guarded(self.origin, || socket.pong(&mut peer, payload))
+            }
             Step::Text(_) | Step::Binary(_) | Step::Pong(_) => Ok(()),
             Step::Ping(payload) => {
                 // After our close frame nothing is owed (RFC 6455, 5.5.1).
@@ -130,9 +151,18 @@ impl WebSocketLink {
     }
 
     /// Have the socket told something, with a panic answered by 1011.
-    fn tell(&mut self, visit: &mut Visit<'_, '_>, tell: impl FnOnce(&mut dyn WebSocketHandler, &mut Peer<'_>)) {
+    fn tell(
+        &mut self,
+        visit: &mut Visit<'_, '_>,
+        tell: impl FnOnce(&mut dyn WebSocketHandler, &mut Peer<'_>),
+    ) {
         let (_, writer) = self.endpoint.split();
-        let mut peer = Peer { ctx: visit.ctx.reborrow(), sender: &self.sender, writer, cork: visit.cork };
+        let mut peer = Peer {
+            ctx: visit.ctx.reborrow(),
+            sender: &self.sender,
+            writer,
+            cork: visit.cork,
+        };
         let socket = &mut *self.socket;
         if let Err(panicked) = guarded(self.origin, || tell(socket, &mut peer)) {
             visit.ctx.report(&panicked);
@@ -178,7 +208,8 @@ impl WebSocketLink {
 
     /// The server is shutting down (RFC 6455, 7.4.1: 1001).
     pub(super) fn go_away(&self) {
-        self.sender.close(CloseCode::Away, "the server is going away");
+        self.sender
+            .close(CloseCode::Away, "the server is going away");
     }
 
     /// Our close frame is out, or about to be, and the peer's is not here.

@@ -40,7 +40,14 @@ pub(super) struct Wire {
 impl Wire {
     /// A socket that was just accepted: nothing is known, so both directions are tried first.
     pub(super) fn new(socket: Socket) -> Self {
-        Self { socket, read_ready: true, read_on: false, ended: false, write_ready: true, backlog: None }
+        Self {
+            socket,
+            read_ready: true,
+            read_on: false,
+            ended: false,
+            write_ready: true,
+            backlog: None,
+        }
     }
 
     pub(super) fn socket(&self) -> Socket {
@@ -86,8 +93,8 @@ impl Wire {
     /// Read once into `space`, which is not empty.
     ///
     /// On a TCP socket a read that leaves space in the buffer has emptied it, and what comes later raises a new event
-    /// (epoll(7), question 9): that saves a call for each request. It proves nothing when the event said that the peer has
-    /// ended, or of urgent data: then it is read on.
+    /// (epoll(7), question 9): that saves a call for each request. It proves nothing when the event said that the
+    /// peer has ended, or of urgent data: then it is read on.
     pub(super) fn fill(&mut self, ctx: &mut Ctx<'_>, space: &mut [u8]) -> io::Result<Fill> {
         match ctx.driver().read(self.socket, space) {
             Ok(0) => {
@@ -110,8 +117,8 @@ impl Wire {
         }
     }
 
-    /// Write what waits, then `cork`, until all is gone or the socket takes no more. Leaves `cork` empty: what did not go
-    /// joins the backlog. Returns how many bytes went.
+    /// Write what waits, then `cork`, until all is gone or the socket takes no more. Leaves `cork` empty: what did
+    /// not go joins the backlog. Returns how many bytes went.
     pub(super) fn flush(&mut self, ctx: &mut Ctx<'_>, cork: &mut Vec<u8>) -> io::Result<usize> {
         if self.backlog.is_none() {
             if cork.is_empty() {
@@ -133,7 +140,12 @@ impl Wire {
     }
 
     /// As [`Wire::flush`], with `chunk` behind what is in `cork`.
-    pub(super) fn flush_with(&mut self, ctx: &mut Ctx<'_>, cork: &mut Vec<u8>, chunk: Chunk) -> io::Result<usize> {
+    pub(super) fn flush_with(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        cork: &mut Vec<u8>,
+        chunk: Chunk,
+    ) -> io::Result<usize> {
         let backlog = self.backlog.get_or_insert_default();
         backlog.copy(cork);
         backlog.push(chunk, 0);

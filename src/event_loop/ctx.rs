@@ -13,8 +13,8 @@ use super::watch::SignalWatch;
 use super::{Buffers, EventLoop, Stats};
 use crate::parts::wheel::TimerId;
 
-/// The loop, lent to a source or a callback for the time of one visit. Where a [`Handle`] enqueues, a `Ctx` does. All of
-/// `Handle`'s methods are here too.
+/// The loop, lent to a source or a callback for the time of one visit. Where a [`Handle`] enqueues, a `Ctx` does. All
+/// of `Handle`'s methods are here too.
 pub struct Ctx<'a> {
     pub(super) event_loop: &'a mut EventLoop,
     pub(super) token: Option<Token>,
@@ -38,7 +38,10 @@ impl Ctx<'_> {
 
     /// The same for a shorter time, to lend it on.
     pub fn reborrow(&mut self) -> Ctx<'_> {
-        Ctx { event_loop: self.event_loop, token: self.token }
+        Ctx {
+            event_loop: self.event_loop,
+            token: self.token,
+        }
     }
 
     /// The handle, to keep.
@@ -77,8 +80,8 @@ impl Ctx<'_> {
     }
 
     /// Open a listening socket for a source that takes connections. Listeners are visited after all other sources of a
-    /// turn (rule R9), so that those who are served come before those who want to be. Returns the source's token and the
-    /// address, with the port that was picked.
+    /// turn (rule R9), so that those who are served come before those who want to be. Returns the source's token and
+    /// the address, with the port that was picked.
     ///
     /// # Errors
     /// As [`Driver::listen`].
@@ -149,14 +152,22 @@ impl Ctx<'_> {
     /// # Errors
     /// When the signal cannot be caught here.
     #[track_caller]
-    pub fn on_signal(&mut self, signal: Signal, callback: impl FnMut(&mut Ctx<'_>) + 'static) -> io::Result<Token> {
+    pub fn on_signal(
+        &mut self,
+        signal: Signal,
+        callback: impl FnMut(&mut Ctx<'_>) + 'static,
+    ) -> io::Result<Token> {
         let token = self.add_source(|_| Box::new(SignalWatch::new(signal, callback)));
-        self.event_loop.driver.watch_signal(signal, token).inspect_err(|_| self.event_loop.forget(token))?;
+        self.event_loop
+            .driver
+            .watch_signal(signal, token)
+            .inspect_err(|_| self.event_loop.forget(token))?;
         Ok(token)
     }
 
-    /// Call `callback` each time the foreign descriptor `fd` has become readable. Edge-triggered: read until `WouldBlock`.
-    /// Ends with [`Ctx::close`] of the token, before `fd` is closed. A descriptor is watched in one direction only.
+    /// Call `callback` each time the foreign descriptor `fd` has become readable. Edge-triggered: read until
+    /// `WouldBlock`. Ends with [`Ctx::close`] of the token, before `fd` is closed. A descriptor is watched in one
+    /// direction only.
     ///
     /// # Errors
     /// As epoll_ctl(2): `fd` is closed, watched already, or of a kind that cannot be waited for.
@@ -198,8 +209,8 @@ impl Ctx<'_> {
         Ok(token)
     }
 
-    /// The loop's shared buffers, for the time of this visit; give them back with [`Ctx::give_back`]. A second loan at the
-    /// same time is served with fresh ones.
+    /// The loop's shared buffers, for the time of this visit; give them back with [`Ctx::give_back`]. A second loan
+    /// at the same time is served with fresh ones.
     pub fn lend_buffers(&mut self) -> Buffers {
         self.event_loop.lend_buffers()
     }

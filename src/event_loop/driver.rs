@@ -173,8 +173,8 @@ pub trait Driver {
     /// # Errors
     /// `WouldBlock` when none waits; otherwise as accept(2).
     fn accept(&mut self, listener: Socket) -> io::Result<(Socket, SocketAddr)>;
-    /// Out of descriptors: accept and drop at most `limit` waiting connections with the help of a reserved descriptor, so
-    /// that peers learn at once that they are not served. Returns how many.
+    /// Out of descriptors: accept and drop at most `limit` waiting connections with the help of a reserved
+    /// descriptor, so that peers learn at once that they are not served. Returns how many.
     fn turn_away(&mut self, listener: Socket, limit: usize) -> usize;
     /// Begin a TCP connection. It is made when the first `WRITABLE` event comes and [`Driver::take_error`] has none.
     ///

@@ -1,7 +1,7 @@
 //! Threads beside the loop, for work that blocks: name lookup, files, foreign drivers, long computations.
 //!
-//! The pool starts threads when they are needed and lets them go when they are not. A job's result comes back as a value
-//! on the loop's thread, and so does its panic.
+//! The pool starts threads when they are needed and lets them go when they are not. A job's result comes back as a
+//! value on the loop's thread, and so does its panic.
 
 use std::fmt;
 use std::io;
@@ -13,18 +13,21 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::Ctx;
 use super::driver::{BlockingJob, Executor};
 use super::handle::{CallKey, Handle, Remote};
 use super::panic::{Panicked, guarded};
 use super::stats::Origin;
-use super::Ctx;
 
 /// A thread that had nothing to do for this long ends.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// At most as many threads as asyncio's default executor has: enough for waiting, few enough to forget about.
 fn threads_max() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).saturating_add(4).min(32)
+    thread::available_parallelism()
+        .map_or(1, usize::from)
+        .saturating_add(4)
+        .min(32)
 }
 
 /// The real executor: named threads, started on demand, fed by one queue.
@@ -46,18 +49,25 @@ impl ThreadPool {
     /// A pool without a limit to its queue.
     pub(super) fn new() -> Self {
         let (queue, jobs) = crossbeam_channel::unbounded();
-        Self { queue, jobs, counts: Arc::default(), threads_max: threads_max() }
+        Self {
+            queue,
+            jobs,
+            counts: Arc::default(),
+            threads_max: threads_max(),
+        }
     }
 
     fn start_thread(&self) -> io::Result<()> {
         let (jobs, counts) = (self.jobs.clone(), Arc::clone(&self.counts));
         let number = counts.started.fetch_add(1, Ordering::Relaxed);
         counts.threads.fetch_add(1, Ordering::SeqCst);
-        let started = thread::Builder::new().name(format!("tourbillon-worker-{number}")).spawn(move || {
-            while let Some(job) = next_job(&jobs, &counts) {
-                job();
-            }
-        });
+        let started = thread::Builder::new()
+            .name(format!("tourbillon-worker-{number}"))
+            .spawn(move || {
+                while let Some(job) = next_job(&jobs, &counts) {
+                    job();
+                }
+            });
         if started.is_err() {
             self.counts.threads.fetch_sub(1, Ordering::SeqCst);
         }
@@ -82,7 +92,9 @@ fn next_job(jobs: &Receiver<BlockingJob>, counts: &Counts) -> Option<BlockingJob
 impl Executor for ThreadPool {
     fn submit(&self, job: BlockingJob) -> io::Result<()> {
         // Queue first and count then: a thread that is about to end looks at the queue after it has left the count.
-        self.queue.send(job).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        self.queue
+            .send(job)
+            .map_err(|_| io::ErrorKind::BrokenPipe)?;
         let threads = self.counts.threads.load(Ordering::SeqCst);
         if self.counts.idle.load(Ordering::SeqCst) < self.jobs.len() && threads < self.threads_max {
             match self.start_thread() {
@@ -140,7 +152,10 @@ pub struct JobHandle<T> {
 impl<T> JobHandle<T> {
     /// Take the job out of the queue. `false` when it is too late: it runs, or has ended.
     pub fn cancel(&self) -> bool {
-        self.state.stage.compare_exchange(QUEUED, CANCELLED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.state
+            .stage
+            .compare_exchange(QUEUED, CANCELLED, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
     }
 
     /// Whether the result is there (or has been taken).
@@ -195,7 +210,9 @@ impl<T> Drop for JobHandle<T> {
 
 impl<T> fmt::Debug for JobHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JobHandle").field("stage", &self.state.stage).finish_non_exhaustive()
+        f.debug_struct("JobHandle")
+            .field("stage", &self.state.stage)
+            .finish_non_exhaustive()
     }
 }
 
@@ -207,20 +224,34 @@ pub(super) fn submit<T: Send + 'static>(
 ) -> io::Result<JobHandle<T>> {
     let state = Arc::new(JobState {
         stage: AtomicU8::new(QUEUED),
-        end: Mutex::new(End { result: None, listener: Listener::None }),
+        end: Mutex::new(End {
+            result: None,
+            listener: Listener::None,
+        }),
     });
     let (theirs, remote) = (Arc::clone(&state), handle.remote());
-    if let Err(error) = handle.executor().submit(Box::new(move || run_job(&theirs, &remote, origin, job))) {
+    if let Err(error) = handle
+        .executor()
+        .submit(Box::new(move || run_job(&theirs, &remote, origin, job)))
+    {
         // It may have been queued all the same, with no thread to run it now.
         state.stage.store(CANCELLED, Ordering::SeqCst);
         return Err(error);
     }
-    Ok(JobHandle { state, handle: handle.clone(), detached: false })
+    Ok(JobHandle {
+        state,
+        handle: handle.clone(),
+        detached: false,
+    })
 }
 
 /// On the worker: run the job unless it was cancelled, leave the result, tell who waits.
 fn run_job<T>(state: &JobState<T>, remote: &Remote, origin: Origin, job: impl FnOnce() -> T) {
-    if state.stage.compare_exchange(QUEUED, STARTED, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+    if state
+        .stage
+        .compare_exchange(QUEUED, STARTED, Ordering::SeqCst, Ordering::SeqCst)
+        .is_err()
+    {
         return;
     }
     let result = guarded(origin, job);

@@ -75,7 +75,8 @@ thread_local! {
     static TURNING: RefCell<Option<Handle>> = const { RefCell::new(None) };
 }
 
-/// A loop's queues, for code on its thread: callbacks, tasks, connections. Cheap to clone; can enqueue, and nothing else.
+/// A loop's queues, for code on its thread: callbacks, tasks, connections. Cheap to clone; can enqueue, and nothing
+/// else.
 ///
 /// A handle does not keep the loop alive; what is enqueued after the loop was dropped never runs.
 #[derive(Clone)]
@@ -113,8 +114,8 @@ impl Handle {
         TURNING.with(|turning| turning.borrow().clone())
     }
 
-    /// Run `callback` once, in this turn's ready step if that has not begun, else in the next turn's. Callbacks run in the
-    /// order in which they were given (rules R1 and R2), and never on the caller's stack.
+    /// Run `callback` once, in this turn's ready step if that has not begun, else in the next turn's. Callbacks run
+    /// in the order in which they were given (rules R1 and R2), and never on the caller's stack.
     #[track_caller]
     pub fn call_soon(&self, callback: impl FnOnce(&mut Ctx<'_>) + 'static) -> CallHandle {
         let key = self.file_call(Box::new(callback));
@@ -123,20 +124,28 @@ impl Handle {
     }
 
     /// Run `callback` once, `delay` from the moment of this call: never earlier, later by less than a tick of 1 ms plus
-    /// the driver's own millisecond, and behind whatever keeps the loop busy then. Timers of one tick run in the order in
-    /// which they were set. A timer never runs in the turn that set it (rule R5).
+    /// the driver's own millisecond, and behind whatever keeps the loop busy then. Timers of one tick run in the
+    /// order in which they were set. A timer never runs in the turn that set it (rule R5).
     ///
-    /// The delay counts from a fresh reading of the clock, since the turn's own time may be stale by as long as the turn
-    /// has taken.
+    /// The delay counts from a fresh reading of the clock, since the turn's own time may be stale by as long as the
+    /// turn has taken.
     #[track_caller]
-    pub fn call_later(&self, delay: Duration, callback: impl FnOnce(&mut Ctx<'_>) + 'static) -> CallHandle {
+    pub fn call_later(
+        &self,
+        delay: Duration,
+        callback: impl FnOnce(&mut Ctx<'_>) + 'static,
+    ) -> CallHandle {
         self.call_at(self.time() + delay, callback)
     }
 
-    /// Run `callback` once when [`Handle::time`] has reached `when`. A time in the past means the next turn. Otherwise as
-    /// [`Handle::call_later`].
+    /// Run `callback` once when [`Handle::time`] has reached `when`. A time in the past means the next turn.
+    /// Otherwise as [`Handle::call_later`].
     #[track_caller]
-    pub fn call_at(&self, when: Instant, callback: impl FnOnce(&mut Ctx<'_>) + 'static) -> CallHandle {
+    pub fn call_at(
+        &self,
+        when: Instant,
+        callback: impl FnOnce(&mut Ctx<'_>) + 'static,
+    ) -> CallHandle {
         let key = self.file_call(Box::new(callback));
         self.set_call_timer(key, when);
         self.call_handle(key, when)
@@ -202,11 +211,14 @@ impl Handle {
 
     /// Visit `token`'s source with [`Readiness::WOKEN`] in the ready step.
     pub fn wake(&self, token: Token) {
-        self.0.ready.borrow_mut().push_back(Job::Visit(token, Readiness::WOKEN));
+        self.0
+            .ready
+            .borrow_mut()
+            .push_back(Job::Visit(token, Readiness::WOKEN));
     }
 
-    /// Visit `token`'s source with [`Readiness::FLUSH`] in step 7 of this turn. The caller sees to it that a source that is
-    /// marked already is not marked again.
+    /// Visit `token`'s source with [`Readiness::FLUSH`] in step 7 of this turn. The caller sees to it that a source
+    /// that is marked already is not marked again.
     pub fn mark_dirty(&self, token: Token) {
         self.0.dirty.borrow_mut().push(token);
     }
@@ -214,7 +226,10 @@ impl Handle {
     /// Take `source` in and give it its first visit, in the ready step, in the order of [`Handle::call_soon`].
     #[track_caller]
     pub fn start_source(&self, source: Box<dyn Source>) {
-        self.0.ready.borrow_mut().push_back(Job::Start(source, Location::caller()));
+        self.0
+            .ready
+            .borrow_mut()
+            .push_back(Job::Start(source, Location::caller()));
     }
 
     // What follows is for the loop and its executor.
@@ -222,12 +237,20 @@ impl Handle {
     #[track_caller]
     pub(super) fn file_call(&self, run: Callback) -> CallKey {
         let origin = Location::caller();
-        CallKey(self.0.calls.borrow_mut().insert(FiledCall { run, origin, timer: None }))
+        CallKey(self.0.calls.borrow_mut().insert(FiledCall {
+            run,
+            origin,
+            timer: None,
+        }))
     }
 
     /// A callback that another thread sent, with where it was sent from.
     pub(super) fn call_from(&self, run: Callback, origin: Origin) {
-        let key = CallKey(self.0.calls.borrow_mut().insert(FiledCall { run, origin, timer: None }));
+        let key = CallKey(self.0.calls.borrow_mut().insert(FiledCall {
+            run,
+            origin,
+            timer: None,
+        }));
         self.call_filed(key);
     }
 
@@ -236,7 +259,12 @@ impl Handle {
     }
 
     fn call_handle(&self, key: CallKey, when: Instant) -> CallHandle {
-        CallHandle { handle: self.clone(), key, when: Cell::new(when), cancelled: Cell::new(false) }
+        CallHandle {
+            handle: self.clone(),
+            key,
+            when: Cell::new(when),
+            cancelled: Cell::new(false),
+        }
     }
 
     fn set_call_timer(&self, key: CallKey, when: Instant) {
@@ -305,8 +333,8 @@ impl Handle {
         calls.remove(key.0).map(|call| (call.run, call.origin))
     }
 
-    /// Move what is due at `tick` to the ready queue, in the order (tick, sequence). Returns how many, and the first one's
-    /// tick.
+    /// Move what is due at `tick` to the ready queue, in the order (tick, sequence). Returns how many, and the first
+    /// one's tick.
     pub(super) fn fire_timers(&self, tick: u64) -> (u32, Option<u64>) {
         let (mut fired, mut earliest) = (0, None);
         let mut wheel = self.0.wheel.borrow_mut();
@@ -488,10 +516,13 @@ impl Remote {
     /// Run `callback` on the loop's thread, after the I/O of the turn that finds it. The queue is not bounded.
     ///
     /// # Errors
-    /// [`LoopGone`] when the loop was dropped. A message can still be lost after an `Ok`, if the loop is dropped before it
-    /// gets to it.
+    /// [`LoopGone`] when the loop was dropped. A message can still be lost after an `Ok`, if the loop is dropped
+    /// before it gets to it.
     #[track_caller]
-    pub fn call_soon_threadsafe(&self, callback: impl FnOnce(&mut Ctx<'_>) + Send + 'static) -> Result<(), LoopGone> {
+    pub fn call_soon_threadsafe(
+        &self,
+        callback: impl FnOnce(&mut Ctx<'_>) + Send + 'static,
+    ) -> Result<(), LoopGone> {
         self.post(Message::Call(Box::new(callback), Location::caller()))
     }
 
@@ -503,8 +534,8 @@ impl Remote {
         self.post(Message::Stop)
     }
 
-    /// Visit `token`'s source with [`Readiness::WOKEN`]. On the loop's own thread, during a turn, this takes the short way
-    /// straight to the ready queue.
+    /// Visit `token`'s source with [`Readiness::WOKEN`]. On the loop's own thread, during a turn, this takes the
+    /// short way straight to the ready queue.
     pub fn wake(&self, token: Token) {
         let local = TURNING.with(|turning| match &*turning.borrow() {
             Some(handle) if Arc::ptr_eq(&handle.0.remote.bell, &self.bell) => {
@@ -537,7 +568,9 @@ impl Remote {
         fence(Ordering::SeqCst);
         let state = &self.bell.state;
         if state.load(Ordering::Relaxed) == PARKED
-            && state.compare_exchange(PARKED, NOTIFIED, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+            && state
+                .compare_exchange(PARKED, NOTIFIED, Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok()
         {
             self.bell.notifier.notify();
         }
@@ -547,7 +580,9 @@ impl Remote {
 
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote").field("waiting", &self.sender.len()).finish_non_exhaustive()
+        f.debug_struct("Remote")
+            .field("waiting", &self.sender.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -560,8 +595,18 @@ pub(super) struct Inbox {
 impl Inbox {
     pub(super) fn new(notifier: Arc<dyn Notify>) -> (Self, Remote) {
         let (sender, receiver) = crossbeam_channel::unbounded();
-        let bell = Arc::new(Doorbell { state: AtomicU8::new(AWAKE), closed: AtomicBool::new(false), notifier });
-        (Self { receiver, bell: Arc::clone(&bell) }, Remote { sender, bell })
+        let bell = Arc::new(Doorbell {
+            state: AtomicU8::new(AWAKE),
+            closed: AtomicBool::new(false),
+            notifier,
+        });
+        (
+            Self {
+                receiver,
+                bell: Arc::clone(&bell),
+            },
+            Remote { sender, bell },
+        )
     }
 
     /// From here on a message rings. `false` when there are messages already, so that the loop must not sleep.

@@ -13,9 +13,11 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Waker};
 use slab::Slab;
 
-use super::driver::{Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch};
-use super::executor::ThreadPool;
 use super::EVENTS_MAX;
+use super::driver::{
+    Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
+};
+use super::executor::ThreadPool;
 
 /// mio's own token for the waker. No source gets it: its generation would have to wrap around first.
 const WAKER: mio::Token = mio::Token(usize::MAX);
@@ -74,7 +76,10 @@ fn reserve() -> Option<File> {
 }
 
 fn not_ours() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "no such socket is open in this driver")
+    io::Error::new(
+        io::ErrorKind::NotConnected,
+        "no such socket is open in this driver",
+    )
 }
 
 fn everything() -> Interest {
@@ -97,7 +102,8 @@ fn readiness_of(event: &mio::event::Event) -> Readiness {
     if event.is_writable() {
         readiness |= Readiness::WRITABLE;
     }
-    if event.is_read_closed() || event.is_write_closed() || event.is_error() || event.is_priority() {
+    if event.is_read_closed() || event.is_write_closed() || event.is_error() || event.is_priority()
+    {
         readiness |= Readiness::CLOSING;
     }
     readiness
@@ -149,10 +155,15 @@ impl Driver for MioDriver {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
         }
-        events.extend(self.events.iter().filter(|event| event.token() != WAKER).map(|event| Event {
-            token: Token::new(event.token().0 as u32, (event.token().0 >> 32) as u32),
-            readiness: readiness_of(event),
-        }));
+        events.extend(
+            self.events
+                .iter()
+                .filter(|event| event.token() != WAKER)
+                .map(|event| Event {
+                    token: Token::new(event.token().0 as u32, (event.token().0 >> 32) as u32),
+                    readiness: readiness_of(event),
+                }),
+        );
         Ok(())
     }
 
@@ -174,8 +185,8 @@ impl Driver for MioDriver {
             return Err(not_ours());
         };
         let (stream, peer) = uninterrupted(|| listener.accept())?;
-        // Answers leave when they are written, in one piece; Nagle's algorithm would only hold them back. It fails for a
-        // peer that has gone already, which the first read will say too.
+        // Answers leave when they are written, in one piece; Nagle's algorithm would only hold them back. It fails
+        // for a peer that has gone already, which the first read will say too.
         let _ = stream.set_nodelay(true);
         Ok((self.insert(Entry::Stream(stream)), peer))
     }
@@ -201,8 +212,12 @@ impl Driver for MioDriver {
     fn register(&mut self, socket: Socket, token: Token) -> io::Result<()> {
         let registry = self.poll.registry();
         match self.sockets.get_mut(socket.0 as usize) {
-            Some(Entry::Stream(stream)) => registry.register(stream, mio_token(token), everything()),
-            Some(Entry::Listener(listener)) => registry.register(listener, mio_token(token), Interest::READABLE),
+            Some(Entry::Stream(stream)) => {
+                registry.register(stream, mio_token(token), everything())
+            }
+            Some(Entry::Listener(listener)) => {
+                registry.register(listener, mio_token(token), Interest::READABLE)
+            }
             None => Err(not_ours()),
         }
     }
@@ -249,22 +264,33 @@ impl Driver for MioDriver {
 
     fn descriptor_limit(&self) -> Option<usize> {
         let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+        let line = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max open files"))?;
         line.split_whitespace().next()?.parse().ok()
     }
 
     #[cfg(unix)]
-    fn watch_descriptor(&mut self, fd: std::os::fd::RawFd, watch: Watch, token: Token) -> io::Result<()> {
+    fn watch_descriptor(
+        &mut self,
+        fd: std::os::fd::RawFd,
+        watch: Watch,
+        token: Token,
+    ) -> io::Result<()> {
         let interest = match watch {
             Watch::Read => Interest::READABLE,
             Watch::Write => Interest::WRITABLE,
         };
-        self.poll.registry().register(&mut mio::unix::SourceFd(&fd), mio_token(token), interest)
+        self.poll
+            .registry()
+            .register(&mut mio::unix::SourceFd(&fd), mio_token(token), interest)
     }
 
     #[cfg(unix)]
     fn unwatch_descriptor(&mut self, fd: std::os::fd::RawFd) -> io::Result<()> {
-        self.poll.registry().deregister(&mut mio::unix::SourceFd(&fd))
+        self.poll
+            .registry()
+            .deregister(&mut mio::unix::SourceFd(&fd))
     }
 
     #[cfg(unix)]

@@ -1,8 +1,8 @@
 //! The event loop: park until something happens, visit whom it happened to, run what came due, begin again.
 //!
-//! This is the file to read first. [`EventLoop::turn`] is one turn, step by step; what runs and in which order is decided
-//! there and nowhere else. Code that is not the loop's runs in two places only: a visit to a [`Source`] and a callback,
-//! and each is a function below that does nothing else.
+//! This is the file to read first. [`EventLoop::turn`] is one turn, step by step; what runs and in which order is
+//! decided there and nowhere else. Code that is not the loop's runs in two places only: a visit to a [`Source`] and a
+//! callback, and each is a function below that does nothing else.
 //!
 //! What a program may rely on (the rules R1 to R11; each is a test):
 //!
@@ -14,7 +14,8 @@
 //!   budget. What is cut off keeps its place.
 //! - R4 A source that was cut off, or cannot go on, is carried to the next turn when it asks ([`Next::Again`]): no edge
 //!   will come for what it left unread.
-//! - R5 A timer is never early, never runs in the turn that set it, and those of one tick run in the order they were set.
+//! - R5 A timer is never early, never runs in the turn that set it, and those of one tick run in the order they were
+//!   set.
 //! - R6 What was cancelled does not run, even if it stood in the ready queue already.
 //! - R7 After `closed`, nothing for that source: a token that is stale names nobody.
 //! - R8 A woken task stands in the queue once.
@@ -38,7 +39,9 @@ use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 pub use ctx::Ctx;
-pub use driver::{BlockingJob, Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch};
+pub use driver::{
+    BlockingJob, Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
+};
 pub use executor::JobHandle;
 pub use handle::{CallHandle, Handle, LoopGone, Remote};
 pub use mio_driver::MioDriver;
@@ -71,19 +74,28 @@ pub struct Budget {
 impl Default for Budget {
     /// Parked as long as nothing happens, [`CALLBACKS_MAX`] callbacks.
     fn default() -> Self {
-        Self { wait: None, callbacks: CALLBACKS_MAX }
+        Self {
+            wait: None,
+            callbacks: CALLBACKS_MAX,
+        }
     }
 }
 
 impl Budget {
     /// Take what is there and do not wait: for a loop that lives inside another one.
     pub fn no_wait() -> Self {
-        Self { wait: Some(Duration::ZERO), ..Self::default() }
+        Self {
+            wait: Some(Duration::ZERO),
+            ..Self::default()
+        }
     }
 
     /// Wait no longer than `wait`.
     pub fn wait_at_most(wait: Duration) -> Self {
-        Self { wait: Some(wait), ..Self::default() }
+        Self {
+            wait: Some(wait),
+            ..Self::default()
+        }
     }
 }
 
@@ -256,7 +268,10 @@ impl EventLoop {
         let mut carried = std::mem::take(&mut self.carried);
         for token in carried.drain(..) {
             if self.listeners.contains(&token) {
-                self.late_events.push(Event { token, readiness: Readiness::NONE });
+                self.late_events.push(Event {
+                    token,
+                    readiness: Readiness::NONE,
+                });
             } else {
                 self.visit(token, Readiness::NONE);
             }
@@ -272,7 +287,9 @@ impl EventLoop {
 
     fn take_messages(&mut self) {
         for _ in 0..MESSAGES_MAX {
-            let Some(message) = self.inbox.take() else { break };
+            let Some(message) = self.inbox.take() else {
+                break;
+            };
             self.turn.messages += 1;
             match message {
                 Message::Call(callback, origin) => self.handle.call_from(callback, origin),
@@ -319,7 +336,10 @@ impl EventLoop {
     fn close_finished(&mut self) {
         while let Some((token, mut slot)) = self.closing.pop() {
             self.listeners.retain(|listener| *listener != token);
-            let mut ctx = Ctx { event_loop: self, token: Some(token) };
+            let mut ctx = Ctx {
+                event_loop: self,
+                token: Some(token),
+            };
             let closed = guarded(slot.origin, || slot.source.closed(&mut ctx));
             let dropped = guarded(slot.origin, || drop(slot.source));
             self.sources.release(token.into());
@@ -335,9 +355,14 @@ impl EventLoop {
     /// Lend the loop to one source, then act on its answer.
     fn visit(&mut self, token: Token, readiness: Readiness) {
         // It may have closed earlier, and events, wakes and timers for it are still about: they find nobody.
-        let Some(mut slot) = self.sources.take(token.into()) else { return };
+        let Some(mut slot) = self.sources.take(token.into()) else {
+            return;
+        };
         self.turn.visits += 1;
-        let mut ctx = Ctx { event_loop: self, token: Some(token) };
+        let mut ctx = Ctx {
+            event_loop: self,
+            token: Some(token),
+        };
         let next = guarded(slot.origin, || slot.source.ready(&mut ctx, readiness));
         self.time(slot.origin);
         let next = match next {
@@ -360,9 +385,14 @@ impl EventLoop {
 
     /// Run one callback, unless it was cancelled or moved.
     fn call(&mut self, key: CallKey) {
-        let Some((callback, origin)) = self.handle.take_call(key) else { return };
+        let Some((callback, origin)) = self.handle.take_call(key) else {
+            return;
+        };
         self.turn.callbacks += 1;
-        let mut ctx = Ctx { event_loop: self, token: None };
+        let mut ctx = Ctx {
+            event_loop: self,
+            token: None,
+        };
         let called = guarded(origin, || callback(&mut ctx));
         self.time(origin);
         if let Err(panicked) = called {
@@ -404,7 +434,12 @@ impl EventLoop {
     }
 
     fn insert(&mut self, make: impl FnOnce(Token) -> Box<dyn Source>, origin: Origin) -> Token {
-        self.sources.insert_with(|key| Slot { source: make(key.into()), origin }).into()
+        self.sources
+            .insert_with(|key| Slot {
+                source: make(key.into()),
+                origin,
+            })
+            .into()
     }
 
     /// Drop a source that was never visited.
@@ -430,14 +465,19 @@ impl EventLoop {
     }
 
     fn census(&self) -> impl Iterator<Item = (Token, Inspection)> {
-        self.sources.iter().map(|(key, slot)| (key.into(), slot.source.inspect()))
+        self.sources
+            .iter()
+            .map(|(key, slot)| (key.into(), slot.source.inspect()))
     }
 
     // ---- around the turn ------------------------------------------------------------------------------------------
 
     /// What may be done now, outside a turn: listen, add sources.
     pub fn ctx(&mut self) -> Ctx<'_> {
-        Ctx { event_loop: self, token: None }
+        Ctx {
+            event_loop: self,
+            token: None,
+        }
     }
 
     /// The handle, to keep.
@@ -446,12 +486,15 @@ impl EventLoop {
     }
 
     /// When the loop next has something to do without anyone's help: now, if a callback is ready; `None`, if only the
-    /// outside can bring work. With [`EventLoop::pollable_descriptor`] and [`Budget::no_wait`] a loop lives inside another.
+    /// outside can bring work. With [`EventLoop::pollable_descriptor`] and [`Budget::no_wait`] a loop lives inside
+    /// another.
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.has_work() || !self.inbox.is_empty() {
             return Some(self.handle.time());
         }
-        self.handle.next_timer_tick().map(|tick| self.handle.instant_of(tick))
+        self.handle
+            .next_timer_tick()
+            .map(|tick| self.handle.instant_of(tick))
     }
 
     /// A descriptor that another loop can poll for reading: readable when a turn would find events or messages.
@@ -467,7 +510,11 @@ impl EventLoop {
 
     /// What the loop has counted.
     pub fn stats(&self) -> Stats {
-        Stats { sources: self.sources.len(), timers_set: self.handle.timers_set(), ..self.stats }
+        Stats {
+            sources: self.sources.len(),
+            timers_set: self.handle.timers_set(),
+            ..self.stats
+        }
     }
 }
 
@@ -492,7 +539,9 @@ impl Drop for EventLoop {
 
 impl fmt::Debug for EventLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventLoop").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("EventLoop")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 

@@ -17,7 +17,11 @@ pub struct Panicked {
 
 impl fmt::Display for Panicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "what was created at {} panicked: {}", self.origin, self.message)
+        write!(
+            f,
+            "what was created at {} panicked: {}",
+            self.origin, self.message
+        )
     }
 }
 

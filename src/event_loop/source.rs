@@ -2,13 +2,15 @@
 
 use super::{Ctx, Readiness};
 
-/// What a source wants next, as the answer to a visit. A source never registers or removes itself behind the loop's back.
+/// What a source wants next, as the answer to a visit. A source never registers or removes itself behind the loop's
+/// back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Next {
     /// Nothing until something happens.
     Wait,
-    /// Another visit in the next turn: the visit's budget was used up and there is more to do. No edge will come for it.
+    /// Another visit in the next turn: the visit's budget was used up and there is more to do. No edge will come for
+    /// it.
     Again,
     /// The end. [`Source::closed`] follows in step 8 of this turn, and nothing after it.
     Close,
@@ -16,8 +18,8 @@ pub enum Next {
 
 /// Something the loop visits when there is a reason to.
 ///
-/// The loop takes the source out of its slab for the visit, lends it a [`Ctx`], and puts it back by the answer. So a source
-/// cannot be visited while it is being visited, and needs no lock or cell around itself.
+/// The loop takes the source out of its slab for the visit, lends it a [`Ctx`], and puts it back by the answer. So a
+/// source cannot be visited while it is being visited, and needs no lock or cell around itself.
 pub trait Source: 'static {
     /// A visit: do what can be done now, without blocking, within a budget.
     ///

@@ -80,7 +80,11 @@ impl Stats {
     /// The part of its time that the loop was not asleep, 0 to 1.
     pub fn utilisation(&self) -> f64 {
         let whole = (self.asleep + self.awake).as_secs_f64();
-        if whole == 0.0 { 0.0 } else { self.awake.as_secs_f64() / whole }
+        if whole == 0.0 {
+            0.0
+        } else {
+            self.awake.as_secs_f64() / whole
+        }
     }
 
     pub(super) fn add(&mut self, turn: &Turn) {

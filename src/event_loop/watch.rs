@@ -1,8 +1,8 @@
 //! Small sources for what is not a socket of ours: signals, and descriptors that belong to someone else.
 
+use super::Ctx;
 use super::driver::{Readiness, Signal};
 use super::source::{Inspection, Next, Source};
-use super::Ctx;
 
 /// Calls back when a signal has come.
 pub(super) struct SignalWatch<F> {
@@ -25,7 +25,11 @@ impl<F: FnMut(&mut Ctx<'_>) + 'static> Source for SignalWatch<F> {
     }
 
     fn inspect(&self) -> Inspection {
-        Inspection { kind: "signal", read_drained: true, ..Inspection::default() }
+        Inspection {
+            kind: "signal",
+            read_drained: true,
+            ..Inspection::default()
+        }
     }
 }
 
@@ -56,6 +60,10 @@ impl Source for DescriptorWatch {
     }
 
     fn inspect(&self) -> Inspection {
-        Inspection { kind: "descriptor", read_drained: true, ..Inspection::default() }
+        Inspection {
+            kind: "descriptor",
+            read_drained: true,
+            ..Inspection::default()
+        }
     }
 }

@@ -32,8 +32,18 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Acceptor<F> {
     /// # Errors
     /// As bind(2): the address is in use, is not this machine's, or needs privileges.
     #[track_caller]
-    pub fn listen(ctx: &mut Ctx<'_>, address: SocketAddr, on_accept: F) -> io::Result<(Token, SocketAddr)> {
-        ctx.listen(address, |listener| Box::new(Self { listener, on_accept, pause: None }))
+    pub fn listen(
+        ctx: &mut Ctx<'_>,
+        address: SocketAddr,
+        on_accept: F,
+    ) -> io::Result<(Token, SocketAddr)> {
+        ctx.listen(address, |listener| {
+            Box::new(Self {
+                listener,
+                on_accept,
+                pause: None,
+            })
+        })
     }
 
     /// No descriptors: make room if anyone can be spared, else say no to those who wait. In both cases try again later,
@@ -55,8 +65,10 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Acceptor<F> {
 
 /// Close the connections that have been idle longest. Returns how many.
 fn shed_idle(ctx: &mut Ctx<'_>) -> usize {
-    let mut idle: Vec<_> =
-        ctx.census().filter_map(|(token, source)| source.idle_rank.map(|rank| (rank, token))).collect();
+    let mut idle: Vec<_> = ctx
+        .census()
+        .filter_map(|(token, source)| source.idle_rank.map(|rank| (rank, token)))
+        .collect();
     idle.sort_unstable();
     idle.truncate(SHED_MAX);
     for (_, token) in &idle {
@@ -86,7 +98,10 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Source for Acceptor<F
                     | ErrorKind::HostUnreachable
                     | ErrorKind::NetworkUnreachable
                     | ErrorKind::NetworkDown => {}
-                    _ if error.raw_os_error().is_some_and(|code| OUT_OF_DESCRIPTORS.contains(&code)) => {
+                    _ if error
+                        .raw_os_error()
+                        .is_some_and(|code| OUT_OF_DESCRIPTORS.contains(&code)) =>
+                    {
                         return self.out_of_descriptors(ctx);
                     }
                     _ => return self.rest(ctx),
@@ -104,7 +119,17 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Source for Acceptor<F
     }
 
     fn inspect(&self) -> Inspection {
-        let state = if self.pause.is_some() { "resting" } else { "listening" };
-        Inspection { kind: "listener", state, paused: self.pause.is_some(), read_drained: true, ..Inspection::default() }
+        let state = if self.pause.is_some() {
+            "resting"
+        } else {
+            "listening"
+        };
+        Inspection {
+            kind: "listener",
+            state,
+            paused: self.pause.is_some(),
+            read_drained: true,
+            ..Inspection::default()
+        }
     }
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use super::network::Shared;
 
-/// A client of a [`World`](super::World) that runs on no loop. Every call returns at once; what it causes happens as the
-/// world goes on. Clones are the same client. A client that is dropped stays connected.
+/// A client of a [`World`](super::World) that runs on no loop. Every call returns at once; what it causes happens as
+/// the world goes on. Clones are the same client. A client that is dropped stays connected.
 #[derive(Clone)]
 pub struct Client {
     network: Shared,
@@ -26,8 +26,8 @@ impl Client {
             .client_send(self.number, bytes.as_ref(), false);
     }
 
-    /// Send one urgent byte (RFC 9293, 3.8.5) behind what was sent so far. It is not part of the stream: readers stop at its
-    /// place once and go on behind it. While one is under way a second takes its place.
+    /// Send one urgent byte (RFC 9293, 3.8.5) behind what was sent so far. It is not part of the stream: readers stop
+    /// at its place once and go on behind it. While one is under way a second takes its place.
     pub fn send_urgent(&self) {
         self.network
             .borrow_mut()

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant, SystemTime};
 use super::network::Shared;
 #[cfg(unix)]
 use crate::event_loop::Watch;
-use crate::event_loop::{BlockingJob, Driver, Event, Executor, Notify, Signal, Socket, Token};
+use crate::event_loop::{
+    BlockingJob, Clock, Driver, Event, Executor, Notify, Signal, Socket, Token,
+};
 
 /// Where every world's wall clock starts: 2026-01-01 00:00:00 UTC. A fixed day, so that runs repeat.
 const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
 
-/// One loop's door into a [`World`](super::World). Never blocks: a poll returns what is there, and time passes only when the
-/// world lets it.
+/// One loop's door into a [`World`](super::World). Never blocks: a poll returns what is there, and time passes only
+/// when the world lets it.
 pub(super) struct SimDriver {
     network: Shared,
     process: usize,
@@ -33,13 +35,25 @@ impl SimDriver {
     }
 }
 
-impl Driver for SimDriver {
+struct SimClock {
+    network: Shared,
+}
+
+impl Clock for SimClock {
     fn now(&self) -> Instant {
         self.network.borrow().now()
     }
 
     fn wall_clock(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + WALL_CLOCK_START + self.network.borrow().elapsed()
+    }
+}
+
+impl Driver for SimDriver {
+    fn clock(&self) -> Rc<dyn Clock> {
+        Rc::new(SimClock {
+            network: Rc::clone(&self.network),
+        })
     }
 
     fn entropy(&mut self) -> u64 {
@@ -176,7 +190,8 @@ impl Notify for SimNotifier {
     }
 }
 
-/// Puts jobs on the world's schedule. They run between two turns, on the world's own thread, so that there is one order.
+/// Puts jobs on the world's schedule. They run between two turns, on the world's own thread, so that there is one
+/// order.
 struct SimExecutor {
     network: Shared,
     process: usize,

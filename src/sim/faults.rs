@@ -1,8 +1,8 @@
 //! What may go wrong in a world, and how often.
 //!
-//! Each fault is something that Linux, the network or a peer does now and then. Some leave TCP's promises whole: a server
-//! that keeps the rules answers every request through any mix of them ([`Faults::gentle`]). The others break connections or
-//! lose time, and then only the server's own promises hold: it goes on, and gives back what it held.
+//! Each fault is something that Linux, the network or a peer does now and then. Some leave TCP's promises whole: a
+//! server that keeps the rules answers every request through any mix of them ([`Faults::gentle`]). The others break
+//! connections or lose time, and then only the server's own promises hold: it goes on, and gives back what it held.
 
 use std::ops::RangeInclusive;
 
@@ -12,15 +12,16 @@ use super::Rng;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Faults {
     // The road between two sockets.
-    /// How long whatever is sent is on the road, in microseconds. Drawn for each delivery; the order within a connection
-    /// stays.
+    /// How long whatever is sent is on the road, in microseconds. Drawn for each delivery; the order within a
+    /// connection stays.
     pub latency_us: RangeInclusive<u64>,
-    /// Deliveries are cut into pieces of so many bytes, each with a latency of its own. `None`: what was sent travels whole.
+    /// Deliveries are cut into pieces of so many bytes, each with a latency of its own. `None`: what was sent travels
+    /// whole.
     pub piece_bytes: Option<RangeInclusive<usize>>,
     /// How often the end of a stream travels by itself, after the last bytes instead of with them.
     pub fin_apart: f64,
-    /// How often, at a delivery, one direction of the connection stands still as if the receiver's window were shut. Three
-    /// times in its life at most.
+    /// How often, at a delivery, one direction of the connection stands still as if the receiver's window were shut.
+    /// Three times in its life at most.
     pub stall: f64,
     /// For how many milliseconds it then stands still.
     pub stall_ms: RangeInclusive<u64>,
@@ -28,7 +29,8 @@ pub struct Faults {
     pub urgent: f64,
     /// How often, at a delivery, the connection is reset for both ends. Breaks connections.
     pub reset: f64,
-    /// How often a reset takes along what its receiver has not read yet. Linux leaves that readable, BSD and Windows do not.
+    /// How often a reset takes along what its receiver has not read yet. Linux leaves that readable, BSD and Windows
+    /// do not.
     pub reset_discards: f64,
 
     // Making connections.
@@ -38,8 +40,9 @@ pub struct Faults {
     pub connect_delay_ms: RangeInclusive<u64>,
     /// How many connections may wait to be accepted. For the next one the attempt is repeated after a second.
     pub backlog_max: RangeInclusive<usize>,
-    /// How often [`Driver::accept`](crate::event_loop::Driver::accept) fails for a moment, with one of `EMFILE`, `ENFILE`,
-    /// `ENOBUFS`, `ENOMEM`, `ECONNABORTED`. The waiting connections go on waiting, and no event comes for them.
+    /// How often [`Driver::accept`](crate::event_loop::Driver::accept) fails for a moment, with one of `EMFILE`,
+    /// `ENFILE`, `ENOBUFS`, `ENOMEM`, `ECONNABORTED`. The waiting connections go on waiting, and no event comes for
+    /// them.
     pub accept_error: f64,
     /// How many sockets each driver may have open; beyond it opening one fails with `EMFILE`.
     pub descriptor_limit: Option<usize>,
@@ -57,8 +60,8 @@ pub struct Faults {
     pub room_us: RangeInclusive<u64>,
     /// How often a read or a write fails with `ECONNRESET`, the connection being reset. Breaks connections.
     pub call_reset: f64,
-    /// How often, during a call of a driver, the next thing on the road arrives if it would within a millisecond. What it
-    /// changes is reported after the batch of events that the loop is working on.
+    /// How often, during a call of a driver, the next thing on the road arrives if it would within a millisecond.
+    /// What it changes is reported after the batch of events that the loop is working on.
     pub arrival_in_call: f64,
 
     // Events.
@@ -89,8 +92,9 @@ pub struct Faults {
     pub worker_us: RangeInclusive<u64>,
     /// How often the executor says that its queue is full.
     pub executor_full: f64,
-    /// How often a worker ends before it begins a job, which is then dropped and never run. No system does this to a healthy
-    /// program, so it is drawn by nobody: set it to test what is left of a job that panics outside of its own code.
+    /// How often a worker ends before it begins a job, which is then dropped and never run. No system does this to a
+    /// healthy program, so it is drawn by nobody: set it to test what is left of a job that panics outside of its own
+    /// code.
     pub worker_lost: f64,
 }
 
@@ -136,8 +140,8 @@ impl Faults {
 
     /// A mix drawn from `seed` that leaves TCP's promises whole: what is sent arrives, in order and in time.
     ///
-    /// Each fault is in about half of the mixes, with a strength that differs by orders of magnitude, since some bugs need
-    /// one fault alone and others several at once.
+    /// Each fault is in about half of the mixes, with a strength that differs by orders of magnitude, since some bugs
+    /// need one fault alone and others several at once.
     pub fn gentle(seed: u64) -> Self {
         let mut rng = Rng::for_purpose(seed, PURPOSE_GENTLE);
         let mut faults = Self::none();
@@ -187,8 +191,8 @@ impl Faults {
         faults
     }
 
-    /// A mix drawn from `seed` of every fault that a real machine shows: those of [`Faults::gentle`], and resets, refusals,
-    /// a low limit of descriptors, clock jumps, a full executor.
+    /// A mix drawn from `seed` of every fault that a real machine shows: those of [`Faults::gentle`], and resets,
+    /// refusals, a low limit of descriptors, clock jumps, a full executor.
     pub fn drawn(seed: u64) -> Self {
         let mut rng = Rng::for_purpose(seed, PURPOSE_DRAWN);
         let mut faults = Self::gentle(seed);

@@ -1,9 +1,10 @@
 //! The world in a box: loops, a network, clients and a clock in memory, all following from one seed.
 //!
-//! [`World`] is what a kernel and cables are to a real program: it gives out [`Driver`]s that behave as Linux's sockets and
-//! edge-triggered epoll do, and [`Client`]s that a test scripts byte by byte. [`Faults`] says what goes wrong and how often.
-//! [`Simulation`] turns the loops, lets time pass when all of them sleep, and checks after each turn what must always hold.
-//! The same seed gives the same run, event for event; a failure names its seed ([`check`]).
+//! [`World`] is what a kernel and cables are to a real program: it gives out [`Driver`]s that behave as Linux's
+//! sockets and edge-triggered epoll do, and [`Client`]s that a test scripts byte by byte. [`Faults`] says what goes
+//! wrong and how often. [`Simulation`] turns the loops, lets time pass when all of them sleep, and checks after each
+//! turn what must always hold. The same seed gives the same run, event for event; a failure names its seed
+//! ([`check`]).
 //!
 //! ```
 //! use tourbillon::event_loop::Token;
@@ -59,7 +60,8 @@ thread_local! {
 #[derive(Clone)]
 pub struct World {
     network: Shared,
-    /// For the test's own draws, apart from the network's: a client that draws one number more leaves the faults as they are.
+    /// For the test's own draws, apart from the network's: a client that draws one number more leaves the faults as
+    /// they are.
     script: Rc<Cell<u64>>,
 }
 
@@ -92,14 +94,14 @@ impl World {
         self.network.borrow().elapsed()
     }
 
-    /// The address of the host called `name`, in 10.0.0.0/8, the same at each call. A name that is an IPv4 address is its
-    /// own.
+    /// The address of the host called `name`, in 10.0.0.0/8, the same at each call. A name that is an IPv4 address is
+    /// its own.
     pub fn address(&self, name: &str) -> Ipv4Addr {
         self.network.borrow_mut().address(name)
     }
 
-    /// The door for one loop on the host called `host`. A host may have several loops; each has its own sockets, limit of
-    /// descriptors and signals.
+    /// The door for one loop on the host called `host`. A host may have several loops; each has its own sockets,
+    /// limit of descriptors and signals.
     pub fn driver(&self, host: &str) -> Box<dyn Driver> {
         Box::new(SimDriver::new(Rc::clone(&self.network), host))
     }
@@ -225,8 +227,8 @@ impl World {
 
 /// The record of what happened.
 impl World {
-    /// A hash of everything that happened: each event, each call of a driver with its answer, each byte a loop wrote. Equal
-    /// for equal runs.
+    /// A hash of everything that happened: each event, each call of a driver with its answer, each byte a loop wrote.
+    /// Equal for equal runs.
     pub fn trace_hash(&self) -> u64 {
         self.network.borrow().trace_hash()
     }
@@ -241,14 +243,14 @@ impl World {
         self.network.borrow().log_lines(usize::MAX)
     }
 
-    /// What drivers were asked that no correct loop asks: a call on a closed socket, a token of a slot whose last owner left a
-    /// socket open. A [`Simulation`] fails on the first.
+    /// What drivers were asked that no correct loop asks: a call on a closed socket, a token of a slot whose last
+    /// owner left a socket open. A [`Simulation`] fails on the first.
     pub fn violations(&self) -> Vec<String> {
         self.network.borrow().violations.clone()
     }
 
-    /// Registered sockets of the drivers on the host called `host` that have data, an end, an error or a waiting connection
-    /// that was not taken.
+    /// Registered sockets of the drivers on the host called `host` that have data, an end, an error or a waiting
+    /// connection that was not taken.
     pub fn undrained(&self, host: &str) -> Vec<(Socket, Token)> {
         let mut network = self.network.borrow_mut();
         let address = network.address(host);

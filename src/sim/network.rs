@@ -1,11 +1,12 @@
 //! The world's kernel and cables: sockets, ready lists, what is on the road, and the clock.
 //!
-//! One structure for all hosts of a world, so that everything that happens has one order. Nothing here calls anybody: jobs and
-//! scripted actions, which are other people's code, are handed to `World` to be run when no borrow is alive.
+//! One structure for all hosts of a world, so that everything that happens has one order. Nothing here calls anybody:
+//! jobs and scripted actions, which are other people's code, are handed to `World` to be run when no borrow is alive.
 //!
 //! The model of TCP: what is written waits in the sender's buffer until a delivery moves it, or a piece of it, to the
-//! receiver's. Each direction of a connection has at most one delivery under way, which keeps the order. The model of epoll is
-//! Linux's: an edge puts a socket on its driver's ready list, once; a poll takes it off and reports what is true *then*.
+//! receiver's. Each direction of a connection has at most one delivery under way, which keeps the order. The model of
+//! epoll is Linux's: an edge puts a socket on its driver's ready list, once; a poll takes it off and reports what is
+//! true *then*.
 
 mod calls;
 mod traffic;

@@ -1,7 +1,8 @@
 //! Numbers that look random and come again with the same seed.
 //!
-//! SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014): one word of state, so that a
-//! world can give each of its decisions a stream of its own. One that draws more then does not shift the others.
+//! SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014): one word of state, so
+//! that a world can give each of its decisions a stream of its own. One that draws more then does not shift the
+//! others.
 
 use std::ops::RangeInclusive;
 

@@ -23,8 +23,8 @@ pub trait Turning {
     /// When the loop has something to do although no event comes: now or earlier if at once, `None` if never.
     fn next_deadline(&self) -> Option<Instant>;
 
-    /// Whether the source behind `token` does not read on purpose, or waits for a timer to go on. Its unread data is then no
-    /// lost edge.
+    /// Whether the source behind `token` does not read on purpose, or waits for a timer to go on. Its unread data is
+    /// then no lost edge.
     fn is_paused(&self, token: Token) -> bool;
 }
 
@@ -217,15 +217,15 @@ impl<L: Turning> Simulation<L> {
     /// Run until nothing will ever happen again.
     ///
     /// # Errors
-    /// A [`Failure`] when an oracle objects or a turn fails. A loop with a timer that always sets itself again is never idle
-    /// and ends in [`FailureKind::Livelock`].
+    /// A [`Failure`] when an oracle objects or a turn fails. A loop with a timer that always sets itself again is
+    /// never idle and ends in [`FailureKind::Livelock`].
     pub fn run_until_idle(&mut self) -> Result<(), Failure> {
         while self.step(None)? != Step::Idle {}
         Ok(())
     }
 
-    /// One step: a turn of a loop that has work, or one thing of the world's that is due, each as likely as the next; when
-    /// there is neither, time passes, but not beyond `end`.
+    /// One step: a turn of a loop that has work, or one thing of the world's that is due, each as likely as the next;
+    /// when there is neither, time passes, but not beyond `end`.
     ///
     /// # Errors
     /// A [`Failure`] when an oracle objects or a turn fails.
@@ -336,7 +336,8 @@ impl<L: Turning> Simulation<L> {
             for (socket, token) in undrained {
                 if !each.is_paused(token) {
                     let message = format!(
-                        "loop {number} sleeps, but s{} ({token:?}) has something to read, and no event will say so again",
+                        "loop {number} sleeps, but s{} ({token:?}) has something to read, \
+                         and no event will say so again",
                         socket.0
                     );
                     return Err(self.failure(FailureKind::Oracle("lost edge"), message));

@@ -142,8 +142,8 @@ impl Stream {
         readiness
     }
 
-    /// As `sk_stream_is_writeable`: a third of the buffer is free. Writes take less than that; only reports do not bother.
-    /// After our own FIN always, so that whoever waits for room learns of it.
+    /// As `sk_stream_is_writeable`: a third of the buffer is free. Writes take less than that; only reports do not
+    /// bother. After our own FIN always, so that whoever waits for room learns of it.
     pub(super) fn is_writable(&self) -> bool {
         let used = self.outbound.data.len();
         self.outbound.fin != Fin::No
@@ -235,8 +235,8 @@ impl Stream {
             || self.outbound.fin == Fin::Queued
     }
 
-    /// Deliver at most `piece` bytes to `receiver`, as far as its window goes. The end travels with the last of them unless
-    /// it goes `fin_apart`.
+    /// Deliver at most `piece` bytes to `receiver`, as far as its window goes. The end travels with the last of them
+    /// unless it goes `fin_apart`.
     pub(super) fn deliver(&mut self, receiver: &mut Self, piece: usize, fin_apart: bool) -> Moved {
         let (from, to) = (&mut self.outbound, &mut receiver.inbound);
         let window = to.capacity - to.data.len().min(to.capacity);

@@ -867,7 +867,7 @@ impl Echo {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) if self.bug == Bug::NoAcceptRetry => return,
                 Err(_) => {
-                    self.accept_again_at = Some(self.driver.now() + 100 * MS);
+                    self.accept_again_at = Some(self.driver.clock().now() + 100 * MS);
                     return;
                 }
             }
@@ -965,7 +965,7 @@ impl Turning for Echo {
         }
         let due = self
             .accept_again_at
-            .is_some_and(|at| at <= self.driver.now());
+            .is_some_and(|at| at <= self.driver.clock().now());
         if self.accept_ready || due {
             self.accept();
         }
@@ -979,7 +979,7 @@ impl Turning for Echo {
             .filter_map(|slot| slot.connection.as_ref())
             .any(|connection| connection.carried);
         match carried {
-            true => Some(self.driver.now()),
+            true => Some(self.driver.clock().now()),
             false => self.accept_again_at,
         }
     }
@@ -1107,7 +1107,7 @@ struct Clockwork {
 impl Turning for Clockwork {
     fn turn(&mut self) -> io::Result<()> {
         self.driver.poll(&mut Vec::new(), None)?;
-        let now = self.driver.now();
+        let now = self.driver.clock().now();
         if !self.stuck {
             self.deadlines.retain(|&deadline| deadline > now);
         }

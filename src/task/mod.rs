@@ -1,4 +1,5 @@
-//! Tasks: futures on the loop. A task is a [`Source`] without a socket, so the loop needs to know nothing about futures.
+//! Tasks: futures on the loop. A task is a [`Source`] without a socket, so the loop needs to know nothing about
+//! futures.
 //!
 //! The loop holds its tasks strongly: a task runs on when its [`JoinHandle`] is dropped.
 
@@ -12,10 +13,13 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::event_loop::{Ctx, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked, Readiness, Source, guarded};
+use crate::event_loop::{
+    Ctx, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked, Readiness, Source,
+    guarded,
+};
 
-pub use join::{JoinError, JoinHandle};
 use join::JoinState;
+pub use join::{JoinError, JoinHandle};
 pub use sleep::{Sleep, YieldNow, sleep, sleep_until, yield_now};
 pub(crate) use waker::SourceWaker;
 
@@ -36,7 +40,9 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
             self.join.set_token(ctx.token());
             SourceWaker::new(ctx.remote(), ctx.token())
         });
-        let Some(future) = &mut self.future else { return Next::Close };
+        let Some(future) = &mut self.future else {
+            return Next::Close;
+        };
         // A wake during the poll counts for the next one (rule R8).
         waker.take_woken();
         let mut context = Context::from_waker(waker.waker());
@@ -62,12 +68,21 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
     }
 
     fn inspect(&self) -> Inspection {
-        Inspection { kind: "task", state: if self.waker.is_some() { "waiting" } else { "new" }, ..Inspection::default() }
+        Inspection {
+            kind: "task",
+            state: if self.waker.is_some() {
+                "waiting"
+            } else {
+                "new"
+            },
+            ..Inspection::default()
+        }
     }
 }
 
 impl Handle {
-    /// Run `future` as a task. It is polled for the first time in the ready step, in the order of [`Handle::call_soon`].
+    /// Run `future` as a task. It is polled for the first time in the ready step, in the order of
+    /// [`Handle::call_soon`].
     ///
     /// ```
     /// use tourbillon::event_loop::EventLoop;
@@ -81,8 +96,12 @@ impl Handle {
     pub fn spawn<F: Future<Output: 'static> + 'static>(&self, future: F) -> JoinHandle<F::Output> {
         let join = JoinState::new();
         let origin = std::panic::Location::caller();
-        let task =
-            Task { future: Some(Box::pin(future)), waker: None, join: std::rc::Rc::clone(&join), origin };
+        let task = Task {
+            future: Some(Box::pin(future)),
+            waker: None,
+            join: std::rc::Rc::clone(&join),
+            origin,
+        };
         self.start_source(Box::new(task));
         JoinHandle::new(join, self.clone())
     }
@@ -106,7 +125,10 @@ impl EventLoop {
     /// # Panics
     /// When the future panics, with the same message.
     #[track_caller]
-    pub fn run_until<F: Future<Output: 'static> + 'static>(&mut self, future: F) -> io::Result<F::Output> {
+    pub fn run_until<F: Future<Output: 'static> + 'static>(
+        &mut self,
+        future: F,
+    ) -> io::Result<F::Output> {
         let task = self.spawn(future);
         task.stop_when_done();
         self.run()?;
@@ -115,7 +137,10 @@ impl EventLoop {
             Some(Err(JoinError::Panicked(panicked))) => panic!("{panicked}"),
             Some(Err(JoinError::Cancelled)) | None => {
                 task.abort();
-                Err(io::Error::new(io::ErrorKind::Interrupted, "the loop was stopped before the future was done"))
+                Err(io::Error::new(
+                    io::ErrorKind::Interrupted,
+                    "the loop was stopped before the future was done",
+                ))
             }
         }
     }
@@ -126,6 +151,7 @@ impl<T> Future for JobHandle<T> {
 
     /// Ready when the job has ended. A job that was cancelled never ends.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.take_or_wake(context.waker()).map_or(Poll::Pending, Poll::Ready)
+        self.take_or_wake(context.waker())
+            .map_or(Poll::Pending, Poll::Ready)
     }
 }

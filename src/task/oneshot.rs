@@ -20,8 +20,17 @@ use std::task::{Context, Poll, Waker};
 /// # std::io::Result::Ok(())
 /// ```
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
-    let shared = Rc::new(RefCell::new(Shared { value: None, waker: None, closed: false }));
-    (Sender { shared: Rc::clone(&shared) }, Receiver { shared })
+    let shared = Rc::new(RefCell::new(Shared {
+        value: None,
+        waker: None,
+        closed: false,
+    }));
+    (
+        Sender {
+            shared: Rc::clone(&shared),
+        },
+        Receiver { shared },
+    )
 }
 
 struct Shared<T> {
@@ -84,7 +93,9 @@ impl<T> Drop for Sender<T> {
 
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("closed", &self.is_closed()).finish()
+        f.debug_struct("Sender")
+            .field("closed", &self.is_closed())
+            .finish()
     }
 }
 

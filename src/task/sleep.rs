@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::event_loop::{CallHandle, Handle};
 
-/// Wait for `delay` from now on the loop that is turning on this thread; as exact as [`Handle::call_later`]. Dropping the
-/// future takes its timer back.
+/// Wait for `delay` from now on the loop that is turning on this thread; as exact as [`Handle::call_later`]. Dropping
+/// the future takes its timer back.
 ///
 /// # Panics
 /// When no loop is turning on this thread.
@@ -21,13 +21,21 @@ pub fn sleep(delay: Duration) -> Sleep {
 /// # Panics
 /// When no loop is turning on this thread.
 pub fn sleep_until(when: Instant) -> Sleep {
-    Sleep { handle: Handle::current(), when, timer: None }
+    Sleep {
+        handle: Handle::current(),
+        when,
+        timer: None,
+    }
 }
 
 impl Handle {
     /// As the function [`sleep`], on this loop.
     pub fn sleep(&self, delay: Duration) -> Sleep {
-        Sleep { handle: self.clone(), when: self.time() + delay, timer: None }
+        Sleep {
+            handle: self.clone(),
+            when: self.time() + delay,
+            timer: None,
+        }
     }
 }
 

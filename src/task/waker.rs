@@ -32,7 +32,11 @@ pub(crate) struct SourceWaker {
 
 impl SourceWaker {
     pub(crate) fn new(remote: Remote, token: Token) -> Self {
-        let target = Arc::new(Target { remote, token, woken: AtomicBool::new(false) });
+        let target = Arc::new(Target {
+            remote,
+            token,
+            woken: AtomicBool::new(false),
+        });
         let waker = Waker::from(Arc::clone(&target));
         Self { target, waker }
     }

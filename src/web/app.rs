@@ -52,7 +52,12 @@ enum Answer<S> {
 impl<S: 'static> App<S> {
     /// An app without routes.
     pub fn new(state: S) -> Self {
-        Self { router: Router::default(), routes: Vec::new(), state: Shared::new(state), limits: Limits::default() }
+        Self {
+            router: Router::default(),
+            routes: Vec::new(),
+            state: Shared::new(state),
+            limits: Limits::default(),
+        }
     }
 
     /// Serve within `limits` instead of the defaults.
@@ -108,24 +113,40 @@ impl<S: 'static> App<S> {
     /// Answer `method`, in capital letters as it is sent.
     #[track_caller]
     pub fn route(self, method: &'static str, path: &'static str, handler: impl Handler<S>) -> Self {
-        self.add(method, path, Answer::Handler(Box::new(handler)), Location::caller())
+        self.add(
+            method,
+            path,
+            Answer::Handler(Box::new(handler)),
+            Location::caller(),
+        )
     }
 
     /// Open WebSockets.
     #[track_caller]
     pub fn ws(self, path: &'static str, upgrade: impl Upgrade<S>) -> Self {
-        self.add("GET", path, Answer::WebSocket(Box::new(upgrade)), Location::caller())
+        self.add(
+            "GET",
+            path,
+            Answer::WebSocket(Box::new(upgrade)),
+            Location::caller(),
+        )
     }
 
     #[track_caller]
-    fn add(mut self, method: &'static str, path: &'static str, answer: Answer<S>, origin: Origin) -> Self {
+    fn add(
+        mut self,
+        method: &'static str,
+        path: &'static str,
+        answer: Answer<S>,
+        origin: Origin,
+    ) -> Self {
         self.router.add(method, path, self.routes.len() as u32);
         self.routes.push(Route { answer, origin });
         self
     }
 
-    /// Serve on `address` until SIGINT or SIGTERM, on a loop of its own. The first signal begins a graceful shutdown of at
-    /// most 10 s, a second one ends it.
+    /// Serve on `address` until SIGINT or SIGTERM, on a loop of its own. The first signal begins a graceful shutdown
+    /// of at most 10 s, a second one ends it.
     ///
     /// # Errors
     /// When the address cannot be listened on: in use, not this machine's, not allowed, or not an address.
@@ -144,14 +165,20 @@ impl<S: 'static> App<S> {
     /// # Errors
     /// As [`App::serve`].
     #[track_caller]
-    pub fn listen(self, ctx: &mut Ctx<'_>, address: impl ToSocketAddrs) -> io::Result<(Server, SocketAddr)> {
+    pub fn listen(
+        self,
+        ctx: &mut Ctx<'_>,
+        address: impl ToSocketAddrs,
+    ) -> io::Result<(Server, SocketAddr)> {
         let limits = self.limits.clone();
         let server = Server::new(ctx, Rc::new(self), limits);
         let mut local = None;
         for address in address.to_socket_addrs()? {
             local = Some(server.listen(ctx, address)?);
         }
-        let local = local.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on"))?;
+        let local = local.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on")
+        })?;
         Ok((server, local))
     }
 
@@ -164,8 +191,8 @@ impl<S: 'static> App<S> {
     }
 }
 
-/// On SIGINT or SIGTERM, shut `server` down gracefully and stop the loop; on a second one at once. What it did is in the
-/// returned state when the loop has stopped.
+/// On SIGINT or SIGTERM, shut `server` down gracefully and stop the loop; on a second one at once. What it did is in
+/// the returned state when the loop has stopped.
 ///
 /// # Errors
 /// When the signals cannot be caught.
@@ -177,10 +204,14 @@ pub fn stop_on_signals(ctx: &mut Ctx<'_>, server: &Server) -> io::Result<Shared<
         ctx.on_signal(signal, move |ctx| {
             let is_first = calls.with(|calls| std::mem::replace(calls, 1) == 0);
             let report = report.clone();
-            server.shutdown(ctx, if is_first { SHUTDOWN } else { Duration::ZERO }, move |ctx, did| {
-                report.with(|report| *report = did);
-                ctx.stop();
-            });
+            server.shutdown(
+                ctx,
+                if is_first { SHUTDOWN } else { Duration::ZERO },
+                move |ctx, did| {
+                    report.with(|report| *report = did);
+                    ctx.stop();
+                },
+            );
         })?;
     }
     Ok(report)
@@ -193,14 +224,18 @@ impl<S: 'static> Service for App<S> {
                 request.set_route(route, parameters.iter());
                 match &self.routes[route as usize].answer {
                     Answer::Handler(handler) if handler.streams_body() => BodyPlan::Stream,
-                    _ => BodyPlan::Whole { bytes_max: self.limits.body_bytes_max },
+                    _ => BodyPlan::Whole {
+                        bytes_max: self.limits.body_bytes_max,
+                    },
                 }
             }
             // RFC 9110, 9.3.7: what can be done here.
             Match::OtherMethod(allow) if request.method() == "OPTIONS" => {
                 BodyPlan::Refuse(Response::of_status(204).with_header("allow", &allow))
             }
-            Match::OtherMethod(allow) => BodyPlan::Refuse(Response::of_status(405).with_header("allow", &allow)),
+            Match::OtherMethod(allow) => {
+                BodyPlan::Refuse(Response::of_status(405).with_header("allow", &allow))
+            }
             Match::Nothing => BodyPlan::Refuse(Response::of_status(404)),
         }
     }
@@ -219,6 +254,8 @@ impl<S: 'static> Service for App<S> {
 
 impl<S> fmt::Debug for App<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App").field("routes", &self.routes.len()).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("routes", &self.routes.len())
+            .finish_non_exhaustive()
     }
 }

@@ -8,8 +8,8 @@ use crate::event_loop::Ctx;
 
 /// Whatever can answer a request.
 ///
-/// - A function `fn(&Request, &mut S) -> impl IntoResponse` is called where the request was read, with the state. It must
-///   not block: the whole loop waits for it.
+/// - A function `fn(&Request, &mut S) -> impl IntoResponse` is called where the request was read, with the state. It
+///   must not block: the whole loop waits for it.
 /// - [`task`]`(async fn(Request, Shared<S>) -> impl IntoResponse)` may await.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot handle requests of an app whose state is `{S}`",
@@ -47,8 +47,8 @@ pub struct Task<F> {
 
 /// Run an `async fn(Request, Shared<S>)` for each request, or an `async fn(WebSocket, Shared<S>)` for each WebSocket.
 ///
-/// It is polled at once, where the request was read, and whenever what it awaits is ready. When the peer goes away before
-/// the answer, the future of a request is dropped.
+/// It is polled at once, where the request was read, and whenever what it awaits is ready. When the peer goes away
+/// before the answer, the future of a request is dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -64,14 +64,20 @@ pub struct Task<F> {
 /// # std::io::Result::Ok(())
 /// ```
 pub fn task<F>(run: F) -> Task<F> {
-    Task { run, streams_body: false }
+    Task {
+        run,
+        streams_body: false,
+    }
 }
 
 impl<F> Task<F> {
-    /// Run it as soon as the head of the request is here. Its body comes through [`Request::take_body`], piece by piece,
-    /// as fast as it is read, and is not limited in size.
+    /// Run it as soon as the head of the request is here. Its body comes through [`Request::take_body`], piece by
+    /// piece, as fast as it is read, and is not limited in size.
     pub fn streaming(self) -> Self {
-        Self { streams_body: true, ..self }
+        Self {
+            streams_body: true,
+            ..self
+        }
     }
 }
 

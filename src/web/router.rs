@@ -56,28 +56,53 @@ impl Router {
     /// Add a route. `{name}` in place of a segment matches any one segment, `{*name}` at the end all that is left.
     ///
     /// # Panics
-    /// When the path does not begin with a slash, a name is missing or differs from another route's at the same place, there
-    /// are too many parameters, or the route is there already.
+    /// When the path does not begin with a slash, a name is missing or differs from another route's at the same
+    /// place, there are too many parameters, or the route is there already.
     #[track_caller]
     pub(super) fn add(&mut self, method: &'static str, path: &'static str, route: u32) {
-        let Some(relative) = path.strip_prefix('/') else { panic!("the path {path:?} does not begin with a slash") };
-        let parameters = relative.split('/').filter(|segment| name_of(segment).is_some()).count();
-        assert!(parameters <= PARAMETERS_MAX, "{path:?} has more than {PARAMETERS_MAX} parameters");
+        let Some(relative) = path.strip_prefix('/') else {
+            panic!("the path {path:?} does not begin with a slash")
+        };
+        let parameters = relative
+            .split('/')
+            .filter(|segment| name_of(segment).is_some())
+            .count();
+        assert!(
+            parameters <= PARAMETERS_MAX,
+            "{path:?} has more than {PARAMETERS_MAX} parameters"
+        );
         let methods = self.root.methods_for(relative, path);
-        assert!(methods.iter().all(|(known, _)| *known != method), "there are two routes for {method} {path}");
+        assert!(
+            methods.iter().all(|(known, _)| *known != method),
+            "there are two routes for {method} {path}"
+        );
         methods.push((method, route));
     }
 
     /// The route for `path`, which begins with a slash.
     pub(super) fn find(&self, method: &str, path: &str) -> Match {
         let mut parameters = Parameters::default();
-        let Some(methods) = self.root.find(path, 1, &mut parameters) else { return Match::Nothing };
+        let Some(methods) = self.root.find(path, 1, &mut parameters) else {
+            return Match::Nothing;
+        };
         let route_of = |wanted: &str| {
-            methods.iter().find(|(known, _)| *known == wanted || *known == ANY).map(|(_, route)| *route)
+            methods
+                .iter()
+                .find(|(known, _)| *known == wanted || *known == ANY)
+                .map(|(_, route)| *route)
         };
         // What can be got can be asked about (RFC 9110, 9.3.2); the connection leaves the body out.
-        let route = route_of(method).or_else(|| if method == "HEAD" { route_of("GET") } else { None });
-        route.map_or_else(|| Match::OtherMethod(allow(methods)), |route| Match::Route(route, parameters))
+        let route = route_of(method).or_else(|| {
+            if method == "HEAD" {
+                route_of("GET")
+            } else {
+                None
+            }
+        });
+        route.map_or_else(
+            || Match::OtherMethod(allow(methods)),
+            |route| Match::Route(route, parameters),
+        )
     }
 }
 
@@ -109,22 +134,34 @@ impl Node {
         };
         let node = match name_of(segment) {
             None => {
-                let place = self.literals.iter().position(|(literal, _)| *literal == segment).unwrap_or_else(|| {
-                    self.literals.push((segment, Self::default()));
-                    self.literals.len() - 1
-                });
+                let place = self
+                    .literals
+                    .iter()
+                    .position(|(literal, _)| *literal == segment)
+                    .unwrap_or_else(|| {
+                        self.literals.push((segment, Self::default()));
+                        self.literals.len() - 1
+                    });
                 &mut self.literals[place].1
             }
             Some(name) => {
                 let bare = name.trim_start_matches('*');
                 assert!(!bare.is_empty(), "a parameter in {path:?} has no name");
                 let known = if bare == name {
-                    self.parameter.get_or_insert_with(|| Box::new((bare, Self::default()))).0
+                    self.parameter
+                        .get_or_insert_with(|| Box::new((bare, Self::default())))
+                        .0
                 } else {
-                    assert!(below.is_none(), "in {path:?}, {segment} is not the last segment");
+                    assert!(
+                        below.is_none(),
+                        "in {path:?}, {segment} is not the last segment"
+                    );
                     self.rest.get_or_insert_with(|| (bare, Methods::new())).0
                 };
-                assert!(known == bare, "in {path:?}, another route calls {{{bare}}} {{{known}}}");
+                assert!(
+                    known == bare,
+                    "in {path:?}, another route calls {{{bare}}} {{{known}}}"
+                );
                 match (&mut self.parameter, &mut self.rest) {
                     (Some(parameter), _) if bare == name => &mut parameter.1,
                     (_, Some((_, methods))) => return methods,
@@ -143,7 +180,10 @@ impl Node {
         let left = path.get(at..)?;
         let segment = left.split('/').next().unwrap_or_default();
         let next = (segment.len() < left.len()).then_some(at + segment.len() + 1);
-        if let Some((_, node)) = self.literals.iter().find(|(literal, _)| *literal == segment)
+        if let Some((_, node)) = self
+            .literals
+            .iter()
+            .find(|(literal, _)| *literal == segment)
             && let Some(methods) = node.find_below(path, next, parameters)
         {
             return Some(methods);
@@ -164,7 +204,12 @@ impl Node {
         Some(methods)
     }
 
-    fn find_below(&self, path: &str, next: Option<usize>, parameters: &mut Parameters) -> Option<&Methods> {
+    fn find_below(
+        &self,
+        path: &str,
+        next: Option<usize>,
+        parameters: &mut Parameters,
+    ) -> Option<&Methods> {
         match next {
             Some(next) => self.find(path, next, parameters),
             None => (!self.methods.is_empty()).then_some(&self.methods),
@@ -178,7 +223,15 @@ mod tests {
 
     fn router() -> Router {
         let mut router = Router::default();
-        let paths = ["/", "/users", "/users/{id}", "/users/me", "/users/{id}/posts/{post}", "/files/{*path}", "/a//b"];
+        let paths = [
+            "/",
+            "/users",
+            "/users/{id}",
+            "/users/me",
+            "/users/{id}/posts/{post}",
+            "/files/{*path}",
+            "/a//b",
+        ];
         for (route, path) in paths.into_iter().enumerate() {
             router.add("GET", path, route as u32);
         }
@@ -192,9 +245,16 @@ mod tests {
         let found = match router().find(method, path) {
             Match::Nothing => "nothing".to_owned(),
             Match::OtherMethod(allow) => format!("allow {allow}"),
-            Match::Route(route, parameters) => parameters.iter().fold(route.to_string(), |text, (name, span)| {
-                format!("{text} {name}={}", &path[span.start as usize..span.end as usize])
-            }),
+            Match::Route(route, parameters) => {
+                parameters
+                    .iter()
+                    .fold(route.to_string(), |text, (name, span)| {
+                        format!(
+                            "{text} {name}={}",
+                            &path[span.start as usize..span.end as usize]
+                        )
+                    })
+            }
         };
         assert_eq!(found, expected, "{method} {path}");
     }

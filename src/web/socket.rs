@@ -9,11 +9,14 @@ use std::task::{Poll, Waker};
 
 use super::handler::Task;
 use super::state::Shared;
-use crate::conn::{CloseReason, Message, Peer, Reply, Request, Response, SendOutcome, Sender, WebSocketHandler};
+use crate::conn::{
+    CloseReason, Message, Peer, Reply, Request, Response, SendOutcome, Sender, WebSocketHandler,
+};
 use crate::event_loop::{Ctx, Handle, Token};
 use crate::proto::ws::CloseCode;
 
-/// One WebSocket's side of the conversation. There is a value for each connection, so its fields are the connection's data.
+/// One WebSocket's side of the conversation. There is a value for each connection, so its fields are the connection's
+/// data.
 ///
 /// ```
 /// use tourbillon::web::{App, Message, Peer, Request, Socket};
@@ -49,8 +52,8 @@ pub trait Socket<S>: 'static {
     }
 }
 
-/// What makes WebSockets out of requests: a function `fn(&Request, &mut S) -> Result<impl Socket<S>, Response>`, which may
-/// look at the request and refuse, or [`super::task`]`(async fn(WebSocket, Shared<S>))`.
+/// What makes WebSockets out of requests: a function `fn(&Request, &mut S) -> Result<impl Socket<S>, Response>`,
+/// which may look at the request and refuse, or [`super::task`]`(async fn(WebSocket, Shared<S>))`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot open WebSockets of an app whose state is `{S}`",
     note = "called: `fn(&Request, &mut {S}) -> Result<impl Socket<{S}>, Response>`",
@@ -70,8 +73,14 @@ where
     fn upgrade(&self, request: &mut Request, state: &Shared<S>) -> Reply {
         match state.with(|state| self(request, state)) {
             Ok(socket) => {
-                let socket = Box::new(Called { socket, state: state.clone() });
-                Reply::WebSocket { socket, subprotocol: None }
+                let socket = Box::new(Called {
+                    socket,
+                    state: state.clone(),
+                });
+                Reply::WebSocket {
+                    socket,
+                    subprotocol: None,
+                }
             }
             Err(refusal) => Reply::Now(refusal),
         }
@@ -90,15 +99,18 @@ impl<S, W: Socket<S>> WebSocketHandler for Called<S, W> {
     }
 
     fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
-        self.state.with(|state| self.socket.message(peer, message, state));
+        self.state
+            .with(|state| self.socket.message(peer, message, state));
     }
 
     fn pong(&mut self, peer: &mut Peer<'_>, payload: &[u8]) {
-        self.state.with(|state| self.socket.pong(peer, payload, state));
+        self.state
+            .with(|state| self.socket.pong(peer, payload, state));
     }
 
     fn closed(&mut self, ctx: &mut Ctx<'_>, reason: &CloseReason) {
-        self.state.with(|state| self.socket.closed(ctx, reason, state));
+        self.state
+            .with(|state| self.socket.closed(ctx, reason, state));
     }
 }
 
@@ -158,7 +170,11 @@ impl WebSocket {
             let mut inbox = self.inbox.borrow_mut();
             if let Some(message) = inbox.messages.pop_front() {
                 inbox.bytes -= Message::from(&message).len();
-                let paused = if inbox.is_full() { None } else { inbox.paused.take() };
+                let paused = if inbox.is_full() {
+                    None
+                } else {
+                    inbox.paused.take()
+                };
                 drop(inbox);
                 if let Some((handle, token)) = paused {
                     handle.wake(token);
@@ -202,7 +218,11 @@ impl WebSocket {
 
 impl Drop for WebSocket {
     fn drop(&mut self) {
-        let code = if std::thread::panicking() { CloseCode::Error } else { CloseCode::Normal };
+        let code = if std::thread::panicking() {
+            CloseCode::Error
+        } else {
+            CloseCode::Normal
+        };
         self.sender.close(code, "");
         // Nobody reads what comes now; the connection must not wait for that.
         let (paused, messages) = {
@@ -220,7 +240,9 @@ impl Drop for WebSocket {
 
 impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSocket").field("sender", &self.sender).finish_non_exhaustive()
+        f.debug_struct("WebSocket")
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
     }
 }
 
@@ -234,10 +256,23 @@ where
         // The handshake is judged by what the request says, so the task gets a copy.
         let (run, state, theirs) = (self.run.clone(), state.clone(), request.clone_head());
         let start = move |sender: Sender, inbox, handle: &Handle| {
-            handle.spawn(run(WebSocket { request: theirs, sender, inbox }, state));
+            handle.spawn(run(
+                WebSocket {
+                    request: theirs,
+                    sender,
+                    inbox,
+                },
+                state,
+            ));
         };
-        let socket = Box::new(Read { start: Some(Box::new(start)), inbox: Rc::default() });
-        Reply::WebSocket { socket, subprotocol: None }
+        let socket = Box::new(Read {
+            start: Some(Box::new(start)),
+            inbox: Rc::default(),
+        });
+        Reply::WebSocket {
+            socket,
+            subprotocol: None,
+        }
     }
 }
 
@@ -253,7 +288,11 @@ impl WebSocketHandler for Read {
     fn opened(&mut self, peer: &mut Peer<'_>) {
         if let Some(start) = self.start.take() {
             // A task of its own: when the connection ends it lives on, to do what is to be done then.
-            start(peer.sender().clone(), Rc::clone(&self.inbox), peer.ctx().handle());
+            start(
+                peer.sender().clone(),
+                Rc::clone(&self.inbox),
+                peer.ctx().handle(),
+            );
         }
     }
 

@@ -27,7 +27,10 @@ pub struct TestApp {
 
 impl TestApp {
     pub(super) fn new(service: Rc<dyn Service>) -> io::Result<Self> {
-        Ok(Self { event_loop: EventLoop::new()?, service })
+        Ok(Self {
+            event_loop: EventLoop::new()?,
+            service,
+        })
     }
 
     /// GET `target`.
@@ -48,8 +51,8 @@ impl TestApp {
         self.call(Request::build("POST", target, &[("host", "localhost")], body).expect("a target"))
     }
 
-    /// Answer `request`. A task is run to its end, with the loop's other tasks and timers. A request for a WebSocket cannot
-    /// be granted without a connection, and is answered with 426.
+    /// Answer `request`. A task is run to its end, with the loop's other tasks and timers. A request for a WebSocket
+    /// cannot be granted without a connection, and is answered with 426.
     ///
     /// # Panics
     /// When the loop fails.
@@ -57,7 +60,9 @@ impl TestApp {
     pub fn call(&mut self, mut request: Request) -> Response {
         match self.service.plan(&mut request) {
             BodyPlan::Refuse(response) => return response,
-            BodyPlan::Whole { bytes_max } if request.body().len() > bytes_max => return Response::of_status(413),
+            BodyPlan::Whole { bytes_max } if request.body().len() > bytes_max => {
+                return Response::of_status(413);
+            }
             BodyPlan::Whole { .. } | BodyPlan::Stream => {}
         }
         let origin = self.service.origin(&request);

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// What the peer did that ends the exchange. The connection closes after the answer, since nobody can say any more where
-/// the next request begins.
+/// What the peer did that ends the exchange. The connection closes after the answer, since nobody can say any more
+/// where the next request begins.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PeerError {
     /// A line ended at LF alone. RFC 9112, 2.2 leaves us the choice; two readers that choose differently can be played
@@ -155,8 +155,8 @@ impl fmt::Display for PeerError {
 
 impl std::error::Error for PeerError {}
 
-/// A call that the machine cannot carry out in the state it is in: a bug on our side of the wire, never the peer's doing.
-/// Nothing has been written when it is returned.
+/// A call that the machine cannot carry out in the state it is in: a bug on our side of the wire, never the peer's
+/// doing. Nothing has been written when it is returned.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Misuse {
     /// A response where none is owed: no request was read, or its response has been begun already.

@@ -11,7 +11,8 @@ use std::mem::MaybeUninit;
 use super::error::PeerError;
 use super::line::{self, Meaning, Options, RequestLine, Seen};
 
-/// Bounds on what is read before a handler sees anything. Hitting one is the peer's error, with its own name and status.
+/// Bounds on what is read before a handler sees anything. Hitting one is the peer's error, with its own name and
+/// status.
 ///
 /// A bound is reached at the same byte however the input was cut. Bounds above 2^31 bytes count as 2^31.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -154,8 +155,8 @@ struct FieldSpan {
     value: Span,
 }
 
-/// The head of a request, owned: the bytes as they were sent, and spans over them. Cleared and filled again it allocates
-/// nothing, so one can serve a connection, or a pool of them a loop.
+/// The head of a request, owned: the bytes as they were sent, and spans over them. Cleared and filled again it
+/// allocates nothing, so one can serve a connection, or a pool of them a loop.
 ///
 /// ```
 /// use tourbillon::proto::http1::{Method, RequestHead};
@@ -609,7 +610,8 @@ impl Scan {
     /// Judge the lines that have become complete. What is known at an earlier byte is said first: the first byte, then
     /// a size, then what the whole line says.
     fn judge(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, PeerError> {
-        // The one fault seen before a line is complete: a TLS hello has no line ends, and should not wait for a timeout.
+        // The one fault seen before a line is complete: a TLS hello has no line ends, and should not wait for a
+        // timeout.
         if input
             .first()
             .is_some_and(|first| *first != b'\r' && !line::is_token_byte(*first))

@@ -64,8 +64,8 @@ impl RequestLine {
         let method_text = Span::new(0, method.len());
         let method = Method::from_bytes(method);
         let at = method_text.end() + 1;
-        // RFC 9112, 3.2: a fragment is never sent. Bytes outside visible ASCII are refused; characters that a URI should
-        // have encoded (`|`, `"`, braces) come from real browsers and mean nothing to framing.
+        // RFC 9112, 3.2: a fragment is never sent. Bytes outside visible ASCII are refused; characters that a URI
+        // should have encoded (`|`, `"`, braces) come from real browsers and mean nothing to framing.
         let is_sendable = |byte: u8| matches!(byte, b'!'..=b'~') && byte != b'#';
         if !all(target, is_sendable) {
             return Err(PeerError::BadTarget);
@@ -380,7 +380,8 @@ fn reg_name_len(text: &[u8]) -> Option<usize> {
     Some(index)
 }
 
-/// Whether every byte is of a kind. `Iterator::all` may stop early, so it goes byte by byte; this goes sixteen at a time.
+/// Whether every byte is of a kind. `Iterator::all` may stop early, so it goes byte by byte; this goes sixteen at a
+/// time.
 #[inline]
 pub(super) fn all(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |all, byte| all & is(*byte))

@@ -1,9 +1,10 @@
 //! HTTP/1.1, the server's half (RFC 9112; meanings from RFC 9110): bytes in, events out, and the answer's bytes back.
 //!
-//! [`Server`] is the machine; it owns no buffer, reads no clock and knows no socket, so a test feeds it from an array and
-//! the connection layer from a socket, and both see the same. It is strict: where two readers of the same bytes could
-//! disagree about where a message ends, it refuses instead of guessing (each refusal has a name in [`PeerError`]). And
-//! it is indifferent to cuts: the same bytes give the same events and the same error however they arrive.
+//! [`Server`] is the machine; it owns no buffer, reads no clock and knows no socket, so a test feeds it from an array
+//! and the connection layer from a socket, and both see the same. It is strict: where two readers of the same bytes
+//! could disagree about where a message ends, it refuses instead of guessing (each refusal has a name in
+//! [`PeerError`]). And it is indifferent to cuts: the same bytes give the same events and the same error however they
+//! arrive.
 //!
 //! | file | what |
 //! | --- | --- |

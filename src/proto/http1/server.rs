@@ -10,7 +10,8 @@
 //! | | | | | `Sent` | `after()` = next | `Idle` |
 //!
 //! Reading and writing go on side by side: an answer may begin before its request has ended. Whether there is a next
-//! exchange is a third matter (`persist`), since any of them may rule it out at any time, and none may rule it in again.
+//! exchange is a third matter (`persist`), since any of them may rule it out at any time, and none may rule it in
+//! again.
 
 use super::body::{Chunks, Framing};
 use super::error::{Misuse, PeerError};

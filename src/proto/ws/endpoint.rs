@@ -44,11 +44,12 @@ pub enum End {
 /// How much a peer may make us hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WsLimits {
-    /// The longest message, in bytes of payload over all its fragments. It is held against the length that a frame claims,
-    /// before any of it is stored. Default: 1 MiB, as for a request's body. (Autobahn's section 9 wants 16 MiB.)
+    /// The longest message, in bytes of payload over all its fragments. It is held against the length that a frame
+    /// claims, before any of it is stored. Default: 1 MiB, as for a request's body. (Autobahn's section 9 wants 16
+    /// MiB.)
     pub message_bytes_max: usize,
-    /// How many continuation frames a message may have, empty ones included. Each costs us more than the byte it may carry.
-    /// Default: 1,024.
+    /// How many continuation frames a message may have, empty ones included. Each costs us more than the byte it may
+    /// carry. Default: 1,024.
     pub fragments_max: u32,
 }
 

@@ -1,8 +1,8 @@
 //! One frame: a header read and checked, or a header written and a payload behind it.
 //!
-//! The layout is `tungstenite`'s [`FrameHeader`]; it reads what is there. What may not be there is refused here: each check
-//! of a header that needs no knowledge of the frames before. Reading by hand instead saves 5 ns of the 35 that the echo
-//! of 64 bytes costs (`echo_costs` in the tests): not worth a second codec.
+//! The layout is `tungstenite`'s [`FrameHeader`]; it reads what is there. What may not be there is refused here: each
+//! check of a header that needs no knowledge of the frames before. Reading by hand instead saves 5 ns of the 35 that
+//! the echo of 64 bytes costs (`echo_costs` in the tests): not worth a second codec.
 
 use std::io::Cursor;
 
@@ -30,7 +30,8 @@ pub(super) struct Header {
 impl Header {
     /// Read the header at the front of `input`, as it reaches `role`; `None` while it is incomplete.
     ///
-    /// It is judged when it is whole, in one order of checks, so that the verdict does not depend on how the bytes came.
+    /// It is judged when it is whole, in one order of checks, so that the verdict does not depend on how the bytes
+    /// came.
     pub(super) fn parse(input: &[u8], role: Role) -> Result<Option<Self>, PeerError> {
         let mut cursor = Cursor::new(input);
         let (header, payload_len) = match FrameHeader::parse(&mut cursor) {
@@ -96,8 +97,8 @@ pub(super) fn encode(opcode: OpCode, key: Option<[u8; 4]>, payload: &[u8], out: 
     }
 }
 
-/// A text message as a server's frame, to be sent to any number of clients: a server's frames carry no mask, so the same
-/// bytes serve them all.
+/// A text message as a server's frame, to be sent to any number of clients: a server's frames carry no mask, so the
+/// same bytes serve them all.
 ///
 /// ```
 /// use tourbillon::proto::ws::encode_text;

@@ -1,5 +1,5 @@
-//! The opening handshake, the server's part: is this HTTP request a wish for WebSocket that we can grant, and what answer
-//! proves that we understood it (RFC 6455, 4.2).
+//! The opening handshake, the server's part: is this HTTP request a wish for WebSocket that we can grant, and what
+//! answer proves that we understood it (RFC 6455, 4.2).
 //!
 //! Fields are asked for by name, so that this needs no HTTP machine, and any will do.
 
@@ -10,7 +10,8 @@ use base64::alphabet::STANDARD as STANDARD_ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
-/// What the server adds to the client's key before hashing (RFC 6455, 1.3): no server that does not know WebSocket does so.
+/// What the server adds to the client's key before hashing (RFC 6455, 1.3): no server that does not know WebSocket
+/// does so.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A key of random letters may leave bits in its last one that belong to no byte. It is only hashed: let it.
@@ -50,8 +51,8 @@ impl Accepted {
 }
 
 /// Judge an opening handshake by its method, its version (`http_1_1`: HTTP/1.1 or newer of that major version) and its
-/// fields. `header` finds a field by its name, whatever the case of its letters; for a list on several lines, it should give
-/// them joined by commas.
+/// fields. `header` finds a field by its name, whatever the case of its letters; for a list on several lines, it
+/// should give them joined by commas.
 ///
 /// That the request has a valid `Host` is the HTTP machine's business; what its `Origin` may be, the application's.
 ///
@@ -124,9 +125,9 @@ impl HandshakeError {
         }
     }
 
-    /// The fields that the answer must have for its status: 405 names the method that is allowed (RFC 9110, 15.5.6), 426 the
-    /// protocol (15.5.22), and here its version (RFC 6455, 4.4). To go with `Upgrade`, the answer's `Connection` must list
-    /// `upgrade` (RFC 9110, 7.8).
+    /// The fields that the answer must have for its status: 405 names the method that is allowed (RFC 9110, 15.5.6),
+    /// 426 the protocol (15.5.22), and here its version (RFC 6455, 4.4). To go with `Upgrade`, the answer's
+    /// `Connection` must list `upgrade` (RFC 9110, 7.8).
     pub const fn fields(self) -> &'static [(&'static str, &'static str)] {
         match self.status() {
             405 => &[("Allow", "GET")],

@@ -1,10 +1,11 @@
-//! Masking: the exclusive or of payload and a key of four bytes, over and over (RFC 6455, 5.3). Doing it twice undoes it.
+//! Masking: the exclusive or of payload and a key of four bytes, over and over (RFC 6455, 5.3). Doing it twice undoes
+//! it.
 //!
-//! Eight bytes at a time, in safe code: compilers make vector instructions of it, and for the small frames that are most of
-//! the traffic it costs a few nanoseconds.
+//! Eight bytes at a time, in safe code: compilers make vector instructions of it, and for the small frames that are
+//! most of the traffic it costs a few nanoseconds.
 
-/// Mask or unmask `payload` in place. Returns the key as it applies to the bytes that follow, so that a payload that comes
-/// in pieces needs no count of what went before.
+/// Mask or unmask `payload` in place. Returns the key as it applies to the bytes that follow, so that a payload that
+/// comes in pieces needs no count of what went before.
 pub(super) fn mask(payload: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     let next_key = {
         let mut key = key;

@@ -1,12 +1,12 @@
 //! WebSocket, RFC 6455: what the peer's bytes mean, and the bytes that say what we mean.
 //!
-//! [`check_request`] judges the handshake; from then on one [`Endpoint`] a connection is the protocol, on either side of
-//! it. It takes bytes from the caller's buffer and appends bytes to the caller's buffer, and knows of nothing else: no
-//! socket, no clock, no loop. When to answer a ping, how long to wait for a close and what a slow peer may cost are the
-//! connection's questions.
+//! [`check_request`] judges the handshake; from then on one [`Endpoint`] a connection is the protocol, on either side
+//! of it. It takes bytes from the caller's buffer and appends bytes to the caller's buffer, and knows of nothing
+//! else: no socket, no clock, no loop. When to answer a ping, how long to wait for a close and what a slow peer may
+//! cost are the connection's questions.
 //!
-//! The words of the protocol ([`CloseCode`], the opcodes) and the layout of a frame's header come from `tungstenite`; what
-//! frames make up a message, and which do not, is decided here.
+//! The words of the protocol ([`CloseCode`], the opcodes) and the layout of a frame's header come from `tungstenite`;
+//! what frames make up a message, and which do not, is decided here.
 
 mod endpoint;
 mod error;

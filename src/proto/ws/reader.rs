@@ -1,8 +1,9 @@
 //! What the peer says: frames in, whole messages out.
 //!
-//! A message that lies whole in the caller's buffer is unmasked where it lies and handed out as a slice of it: no copy, no
-//! allocation. One that comes in pieces, be it by its fragments or by the network's cuts, is put together in a buffer that
-//! grows with the bytes that came, never with the length that was claimed, and is given up after the message.
+//! A message that lies whole in the caller's buffer is unmasked where it lies and handed out as a slice of it: no
+//! copy, no allocation. One that comes in pieces, be it by its fragments or by the network's cuts, is put together in
+//! a buffer that grows with the bytes that came, never with the length that was claimed, and is given up after the
+//! message.
 
 use std::ops::Range;
 
@@ -100,19 +101,19 @@ impl Reader {
         }
     }
 
-    /// The next thing from the front of `input`, and how many bytes of `input` are used up by it. Payload is unmasked where
-    /// it lies; bytes that are not used up are left as they were.
+    /// The next thing from the front of `input`, and how many bytes of `input` are used up by it. Payload is unmasked
+    /// where it lies; bytes that are not used up are left as they were.
     ///
-    /// Call it with the rest of the input until it says [`Step::NeedMore`]. That may use up bytes, too: of data frames all
-    /// that has come is taken in, and only an incomplete header or an incomplete control frame, at most 130 bytes, is left,
-    /// to be presented again with the bytes that follow it. The call also gives up the memory of the message that the one
-    /// before handed out.
+    /// Call it with the rest of the input until it says [`Step::NeedMore`]. That may use up bytes, too: of data
+    /// frames all that has come is taken in, and only an incomplete header or an incomplete control frame, at most
+    /// 130 bytes, is left, to be presented again with the bytes that follow it. The call also gives up the memory of
+    /// the message that the one before handed out.
     ///
     /// After a close frame, an error, or [`Endpoint::eof`](super::Endpoint::eof), input is used up and ignored.
     ///
     /// # Errors
-    /// What the peer did wrong: known with the last byte of the frame's header, or with the first byte of a text that can
-    /// belong to none.
+    /// What the peer did wrong: known with the last byte of the frame's header, or with the first byte of a text that
+    /// can belong to none.
     pub fn next<'a>(
         &'a mut self,
         input: &'a mut [u8],
@@ -361,7 +362,8 @@ impl Body {
     }
 }
 
-/// Where in `input` the payload of the frame at `start` lies, now unmasked; `None`, and nothing done, if it is not all there.
+/// Where in `input` the payload of the frame at `start` lies, now unmasked; `None`, and nothing done, if it is not
+/// all there.
 fn unmask_whole(header: &Header, input: &mut [u8], start: usize) -> Option<Range<usize>> {
     let start = start + header.header_len;
     let end = start.checked_add(usize::try_from(header.payload_len).ok()?)?;

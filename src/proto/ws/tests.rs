@@ -6,7 +6,8 @@ use super::*;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// A frame written byte by byte, by nobody's codec: the first byte as given, the shortest length, masked if there is a key.
+/// A frame written byte by byte, by nobody's codec: the first byte as given, the shortest length, masked if there is
+/// a key.
 fn frame(first: u8, key: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     let mask_bit = if key.is_some() { 0x80 } else { 0 };
     let mut bytes = vec![first];
@@ -64,8 +65,8 @@ fn describe(step: Step<'_>) -> String {
     }
 }
 
-/// What `role` hears when its peer's bytes come in these pieces. As a connection does it: what is not used up is kept and
-/// presented again.
+/// What `role` hears when its peer's bytes come in these pieces. As a connection does it: what is not used up is kept
+/// and presented again.
 fn hear<'p>(role: Role, limits: &WsLimits, pieces: impl Iterator<Item = &'p [u8]>) -> Vec<String> {
     let mut endpoint = Endpoint::new(role);
     let mut events = Vec::new();
@@ -106,8 +107,8 @@ fn hear<'p>(role: Role, limits: &WsLimits, pieces: impl Iterator<Item = &'p [u8]
     events
 }
 
-/// Feed `input` whole, byte by byte, in threes, and cut at each place (of a long input, at the places near frames' borders
-/// and some others), and compare the events, joined by commas, with `expected`.
+/// Feed `input` whole, byte by byte, in threes, and cut at each place (of a long input, at the places near frames'
+/// borders and some others), and compare the events, joined by commas, with `expected`.
 fn check_as(role: Role, limits: &WsLimits, input: &[u8], expected: &str) {
     let whole = hear(role, limits, [input].into_iter());
     assert_eq!(whole.join(", "), expected);

@@ -1,5 +1,5 @@
-//! Text that arrives in pieces, cut anywhere, also inside a character. What is wrong is found at the first wrong byte, not
-//! at the end of the message (RFC 6455, 8.1 lets us wait; nobody is served by it).
+//! Text that arrives in pieces, cut anywhere, also inside a character. What is wrong is found at the first wrong
+//! byte, not at the end of the message (RFC 6455, 8.1 lets us wait; nobody is served by it).
 
 use super::PeerError;
 
@@ -7,8 +7,8 @@ use super::PeerError;
 #[derive(Debug, Default)]
 pub(super) struct Utf8 {
     text: String,
-    /// The beginning of a character whose other bytes are still to come: at most three, the first `tail_len` of these. The
-    /// fourth is where the last one to come is tried.
+    /// The beginning of a character whose other bytes are still to come: at most three, the first `tail_len` of
+    /// these. The fourth is where the last one to come is tried.
     tail: [u8; 4],
     tail_len: usize,
 }
@@ -25,7 +25,8 @@ impl Utf8 {
             Err(error) if error.error_len().is_some() => return Err(PeerError::InvalidUtf8),
             Err(error) => {
                 let (valid, tail) = bytes.split_at(error.valid_up_to());
-                // Looked at twice, for want of a safe way to say that it was; only where a cut falls inside a character.
+                // Looked at twice, for want of a safe way to say that it was; only where a cut falls inside a
+                // character.
                 self.text
                     .push_str(str::from_utf8(valid).map_err(|_| PeerError::InvalidUtf8)?);
                 self.tail[..tail.len()].copy_from_slice(tail);

@@ -166,8 +166,8 @@ impl Writer {
     }
 }
 
-/// Whether `code` may stand in a close frame: those of RFC 6455, 7.4.1 that are not for internal use, those that IANA has
-/// registered since (1012 to 1014), and the two ranges for libraries and applications (7.4.2).
+/// Whether `code` may stand in a close frame: those of RFC 6455, 7.4.1 that are not for internal use, those that IANA
+/// has registered since (1012 to 1014), and the two ranges for libraries and applications (7.4.2).
 pub(super) fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }

@@ -512,7 +512,8 @@ impl Network {
     }
 
     pub(super) fn reset_in_call(&mut self, number: u32) {
-        let is_open = matches!(&self.sockets[number as usize].kind, Kind::Stream(stream) if stream.phase == Phase::Established);
+        let kind = &self.sockets[number as usize].kind;
+        let is_open = matches!(kind, Kind::Stream(stream) if stream.phase == Phase::Established);
         if is_open && self.rng.chance(self.faults.call_reset) {
             self.break_connection(number);
         }

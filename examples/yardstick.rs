@@ -1,0 +1,193 @@
+//! The server that measurements and conformance runs talk to.
+//!
+//! Run it: `cargo run --release --example yardstick -- --port 8080` (or set `PORT`; 0 picks a free one). It prints the
+//! address it listens on. `--help` lists the limits that can be set.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::Serialize;
+use tourbillon::event_loop::EventLoop;
+use tourbillon::web::{
+    App, Body, Limits, Message, Peer, Request, Response, Rooms, Shared, Socket, stop_on_signals,
+    task,
+};
+
+const USAGE: &str =
+    "usage: yardstick [--port N] [--header-timeout S] [--body-timeout S] [--write-timeout S]
+                 [--keepalive-timeout S] [--body-limit BYTES] [--ws-limit BYTES]
+  --port N   the port on 127.0.0.1; 0 picks one; the default is $PORT, or 8080
+  timeouts are in seconds, with the library's defaults";
+
+struct Options {
+    port: u16,
+    limits: Limits,
+}
+
+fn options() -> Result<Options, String> {
+    let port = std::env::var("PORT").map_or(Ok(8080), |port| parse("PORT", &port))?;
+    let mut options = Options {
+        port,
+        limits: Limits::default(),
+    };
+    let limits = &mut options.limits;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        if name == "--help" {
+            println!("{USAGE}");
+            std::process::exit(0);
+        }
+        let value = arguments
+            .next()
+            .ok_or_else(|| format!("{name} needs a value"))?;
+        let seconds = || parse(&name, &value).map(Duration::from_secs);
+        match name.as_str() {
+            "--port" => options.port = parse(&name, &value)?,
+            "--header-timeout" => limits.header_timeout = seconds()?,
+            "--body-timeout" => limits.body_timeout = seconds()?,
+            "--write-timeout" => limits.write_timeout = seconds()?,
+            "--keepalive-timeout" => limits.keep_alive_timeout = seconds()?,
+            "--body-limit" => limits.body_bytes_max = parse(&name, &value)?,
+            "--ws-limit" => limits.websocket.message_bytes_max = parse(&name, &value)?,
+            _ => return Err(format!("unknown argument {name}")),
+        }
+    }
+    Ok(options)
+}
+
+fn parse<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
+    value
+        .parse()
+        .map_err(|_| format!("{name}: {value:?} is not a number in range"))
+}
+
+#[derive(Serialize)]
+struct Greeting {
+    message: &'static str,
+}
+
+fn json(_: &Request, _: &mut State) -> Response {
+    match serde_json::to_vec(&Greeting {
+        message: "Hello, World!",
+    }) {
+        Ok(json) => Response::new(json).with_content_type("application/json"),
+        Err(_) => Response::of_status(500),
+    }
+}
+
+async fn echo(mut request: Request, _: Shared<State>) -> Response {
+    let content_type = request
+        .header("content-type")
+        .unwrap_or("application/octet-stream")
+        .to_owned();
+    Response::new(request.take_body()).with_content_type(content_type)
+}
+
+async fn chunked(_: Request, _: Shared<State>) -> Response {
+    let (mut sender, body) = Body::channel();
+    tourbillon::task::spawn(async move {
+        for n in 0..5 {
+            if sender.send(format!("part{n}\n")).await.is_err() {
+                return;
+            }
+        }
+        sender.finish();
+    });
+    Response::text(body)
+}
+
+fn bytes(request: &Request, _: &mut State) -> Response {
+    const BYTES_MAX: usize = 1 << 30;
+    match request.param("n").and_then(|n| n.parse::<usize>().ok()) {
+        Some(n) if n <= BYTES_MAX => Response::text(vec![b'x'; n]),
+        _ => Response::of_status(404),
+    }
+}
+
+async fn sleep(request: Request, _: Shared<State>) -> Response {
+    let Some(ms) = request.param("ms").and_then(|ms| ms.parse().ok()) else {
+        return Response::of_status(404);
+    };
+    request.handle().sleep(Duration::from_millis(ms)).await;
+    Response::text("awake\n")
+}
+
+struct State {
+    rooms: Rooms,
+}
+
+struct Echo;
+
+impl Socket<State> for Echo {
+    fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>, _: &mut State) {
+        peer.send(message);
+    }
+}
+
+struct Member;
+
+impl Socket<State> for Member {
+    fn opened(&mut self, peer: &mut Peer<'_>, state: &mut State) {
+        state.rooms.join("room", peer.sender());
+    }
+
+    fn message(&mut self, _: &mut Peer<'_>, message: Message<'_>, state: &mut State) {
+        state.rooms.publish("room", message);
+    }
+}
+
+fn app() -> App<State> {
+    let open_echo = |_: &Request, _: &mut State| Ok(Echo);
+    let open_room = |_: &Request, _: &mut State| Ok(Member);
+    App::new(State {
+        rooms: Rooms::new(),
+    })
+    .get(
+        "/",
+        |_: &Request, _: &mut State| "A yardstick of Tourbillon.\n",
+    )
+    .get("/plaintext", |_: &Request, _: &mut State| {
+        Response::new("Hello, World!").with_content_type("text/plain")
+    })
+    .get("/json", json)
+    .post("/echo", task(echo).streaming())
+    .get("/204", |_: &Request, _: &mut State| 204)
+    .get("/304", |_: &Request, _: &mut State| 304)
+    .get("/chunked", task(chunked))
+    .get("/bytes/{n}", bytes)
+    .get("/sleep/{ms}", task(sleep))
+    .ws("/ws", open_echo)
+    .ws("/ws/echo", open_echo)
+    .ws("/room", open_room)
+    .ws("/ws/room", open_room)
+}
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("yardstick: {error}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("yardstick: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> std::io::Result<()> {
+    let mut event_loop = EventLoop::new()?;
+    let mut ctx = event_loop.ctx();
+    let (server, address) = app()
+        .limits(options.limits)
+        .listen(&mut ctx, ("127.0.0.1", options.port))?;
+    let report = stop_on_signals(&mut ctx, &server)?;
+    println!("listening on {address}");
+    event_loop.run()?;
+    report.with(|report| println!("stopped: {report}"));
+    Ok(())
+}

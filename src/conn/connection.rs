@@ -147,6 +147,8 @@ pub(super) struct Connection {
     protocol: Protocol,
     deadline: Deadline,
     phase: Phase,
+    /// Nothing was asked yet.
+    is_new: bool,
     place: u32,
     peer: SocketAddr,
     /// Input that is incomplete: empty between two requests.
@@ -162,8 +164,8 @@ impl Connection {
             wire: Wire::new(socket),
             protocol: Protocol::Http(Http::new()),
             deadline: Deadline::default(),
-            // Nothing was served yet, so this is not idleness.
             phase: Phase::Untimed,
+            is_new: true,
             place,
             peer,
             spill: Vec::new(),
@@ -266,6 +268,7 @@ impl Connection {
             }
         };
         let steps = STEPS_MAX - visit.steps_left;
+        self.is_new &= steps == 0;
         self.spill.extend_from_slice(visit.input.bytes());
         match &self.protocol {
             Protocol::Http(http) if http.is_collecting() => self.parked = Some(request),
@@ -287,9 +290,8 @@ impl Connection {
             _ if self.wire.is_blocked() => Phase::Write,
             Protocol::Http(http) => {
                 if http.is_between_requests() {
-                    if self.phase == Phase::Untimed && !progress
-                        || self.phase == Phase::Header && !progress
-                    {
+                    // A connection that was never used is not idle: its first head is awaited.
+                    if self.is_new {
                         Phase::Header
                     } else {
                         Phase::Idle
@@ -361,9 +363,13 @@ fn ticks(timeout: std::time::Duration) -> u64 {
 impl Source for Connection {
     fn ready(&mut self, ctx: &mut Ctx<'_>, readiness: Readiness) -> Next {
         self.wire.note(readiness);
-        if readiness.contains(Readiness::TIMER) && self.deadline.has_come(ctx) && !self.time_is_up()
-        {
-            return Next::Close;
+        if readiness.contains(Readiness::TIMER) {
+            match self.deadline.has_come(ctx) {
+                true if self.time_is_up() => {}
+                true => return Next::Close,
+                // It was moved since, and its entry is where it belongs now.
+                false => return Next::Wait,
+            }
         }
         if let Protocol::WebSocket(link) = &mut self.protocol {
             link.visited(readiness);

@@ -86,11 +86,14 @@ impl fmt::Display for ShutdownReport {
     }
 }
 
+/// Who is told when a shutdown is over.
+type Done = Box<dyn FnOnce(&mut Ctx<'_>, ShutdownReport)>;
+
 struct Drain {
     since: Instant,
     report: ShutdownReport,
     deadline: CallHandle,
-    done: Vec<Box<dyn FnOnce(&mut Ctx<'_>, ShutdownReport)>>,
+    done: Vec<Done>,
 }
 
 /// A server on one loop. Cheap to clone; the clones are the same server.

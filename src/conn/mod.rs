@@ -22,7 +22,7 @@ mod wire;
 pub use body::Body;
 pub use limits::{Hits, Limits, Overflow};
 pub use pipe::{BodyError, BodyReader, BodySender, Disconnected, body_channel};
-pub use request::{PARAMETERS_MAX, Request};
+pub use request::{PARAMETERS_MAX, Parameters, Request};
 pub use response::{IntoResponse, Response};
 pub use rooms::{Published, Rooms};
 pub use server::{Counts, Server, ShutdownReport};

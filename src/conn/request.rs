@@ -19,8 +19,46 @@ pub struct Request {
     pub(super) peer: SocketAddr,
     handle: Option<Handle>,
     route: u32,
-    parameters: [(&'static str, Range<u32>); PARAMETERS_MAX],
-    parameters_len: usize,
+    parameters: Parameters,
+}
+
+/// How a route names which parts of a path: at most [`PARAMETERS_MAX`].
+#[derive(Clone, Debug, Default)]
+pub struct Parameters {
+    spans: [(&'static str, Range<u32>); PARAMETERS_MAX],
+    len: usize,
+}
+
+impl Parameters {
+    /// Name a part of the path by where it stands.
+    ///
+    /// # Panics
+    /// When there are [`PARAMETERS_MAX`] already.
+    pub fn push(&mut self, name: &'static str, span: Range<usize>) {
+        self.spans[self.len] = (name, span.start as u32..span.end as u32);
+        self.len += 1;
+    }
+
+    /// Keep the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Each with its place in the path.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Range<usize>)> {
+        let spans = self.spans[..self.len].iter();
+        spans.map(|(name, span)| (*name, span.start as usize..span.end as usize))
+    }
 }
 
 /// Nowhere: the peer of a request that no socket brought.
@@ -59,8 +97,7 @@ impl Request {
             peer: NO_PEER,
             handle: None,
             route: 0,
-            parameters: std::array::from_fn(|_| ("", 0..0)),
-            parameters_len: 0,
+            parameters: Parameters::default(),
         }
     }
 
@@ -84,7 +121,7 @@ impl Request {
     pub(super) fn begin(&mut self, peer: SocketAddr, handle: &Handle) {
         self.body = Body::Empty;
         self.peer = peer;
-        self.parameters_len = 0;
+        self.parameters.truncate(0);
         if self.handle.is_none() {
             self.handle = Some(handle.clone());
         }
@@ -113,9 +150,8 @@ impl Request {
     /// The part of the path that the route calls `{name}`, decoded; `None` when the route has no such part, or its
     /// bytes are no UTF-8.
     pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
-        let parameters = &self.parameters[..self.parameters_len];
-        let (_, span) = parameters.iter().find(|(known, _)| *known == name)?;
-        percent_decode(&self.path()[span.start as usize..span.end as usize])
+        let (_, span) = self.parameters.iter().find(|(known, _)| *known == name)?;
+        percent_decode(&self.path()[span])
     }
 
     /// The first value of `name` in the query string, decoded as form data.
@@ -170,21 +206,23 @@ impl Request {
         self.handle.clone().unwrap_or_else(Handle::current)
     }
 
-    /// Note which of its service's routes the request is for, and how that route names which part of the path.
-    pub fn set_route(
-        &mut self,
-        route: u32,
-        parameters: impl IntoIterator<Item = (&'static str, Range<u32>)>,
-    ) {
-        self.route = route;
-        self.parameters_len = 0;
-        for (slot, parameter) in self.parameters.iter_mut().zip(parameters) {
-            *slot = parameter;
-            self.parameters_len += 1;
-        }
+    /// Look up which of its service's routes the request is for: `find` gets method and path, and the parameters to
+    /// fill.
+    pub fn find_route<T>(&mut self, find: impl FnOnce(&str, &str, &mut Parameters) -> T) -> T {
+        self.parameters.truncate(0);
+        find(
+            self.head.method_str(),
+            self.head.path(),
+            &mut self.parameters,
+        )
     }
 
-    /// See [`Request::set_route`].
+    /// Note the number of the route that was found.
+    pub fn set_route(&mut self, route: u32) {
+        self.route = route;
+    }
+
+    /// The number that the service knows the request's route by.
     pub fn route(&self) -> u32 {
         self.route
     }

@@ -219,9 +219,11 @@ pub fn stop_on_signals(ctx: &mut Ctx<'_>, server: &Server) -> io::Result<Shared<
 
 impl<S: 'static> Service for App<S> {
     fn plan(&self, request: &mut Request) -> BodyPlan {
-        match self.router.find(request.method(), request.path()) {
-            Match::Route(route, parameters) => {
-                request.set_route(route, parameters.iter());
+        let found = request
+            .find_route(|method, path, parameters| self.router.find(method, path, parameters));
+        match found {
+            Match::Route(route) => {
+                request.set_route(route);
                 match &self.routes[route as usize].answer {
                     Answer::Handler(handler) if handler.streams_body() => BodyPlan::Stream,
                     _ => BodyPlan::Whole {

@@ -1,8 +1,7 @@
-//! Which route a path belongs to: a tree of segments. A literal goes before a parameter, a parameter before the rest.
+//! Which route a path belongs to. A literal goes before a parameter, a parameter before the rest: so paths without any
+//! parameter are looked up whole, and only then those with one, in a tree of segments.
 
-use std::ops::Range;
-
-use crate::conn::PARAMETERS_MAX;
+use crate::conn::{PARAMETERS_MAX, Parameters};
 
 /// The methods of one path, each with its route.
 type Methods = Vec<(&'static str, u32)>;
@@ -13,6 +12,8 @@ pub(super) const ANY: &str = "*";
 /// A route table.
 #[derive(Default)]
 pub(super) struct Router {
+    /// Whole paths, by their length: nearly every look-up compares one.
+    literals: Vec<Vec<(&'static str, Methods)>>,
     root: Node,
 }
 
@@ -24,28 +25,10 @@ struct Node {
     methods: Methods,
 }
 
-/// Parameters of a match: names, and where in the path their values are.
-#[derive(Default)]
-pub(super) struct Parameters {
-    spans: [(&'static str, Range<u32>); PARAMETERS_MAX],
-    len: usize,
-}
-
-impl Parameters {
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, Range<u32>)> {
-        self.spans[..self.len].iter().cloned()
-    }
-
-    fn push(&mut self, name: &'static str, span: Range<usize>) {
-        self.spans[self.len] = (name, span.start as u32..span.end as u32);
-        self.len += 1;
-    }
-}
-
 /// What became of a look-up.
 pub(super) enum Match {
     /// The path's route for the method.
-    Route(u32, Parameters),
+    Route(u32),
     /// The path is known, for other methods: the value of `Allow`.
     OtherMethod(String),
     /// No such path.
@@ -71,7 +54,10 @@ impl Router {
             parameters <= PARAMETERS_MAX,
             "{path:?} has more than {PARAMETERS_MAX} parameters"
         );
-        let methods = self.root.methods_for(relative, path);
+        let methods = match parameters {
+            0 => self.literal(path),
+            _ => self.root.methods_for(relative, path),
+        };
         assert!(
             methods.iter().all(|(known, _)| *known != method),
             "there are two routes for {method} {path}"
@@ -79,10 +65,28 @@ impl Router {
         methods.push((method, route));
     }
 
-    /// The route for `path`, which begins with a slash.
-    pub(super) fn find(&self, method: &str, path: &str) -> Match {
-        let mut parameters = Parameters::default();
-        let Some(methods) = self.root.find(path, 1, &mut parameters) else {
+    /// The methods of a path without parameters.
+    fn literal(&mut self, path: &'static str) -> &mut Methods {
+        if self.literals.len() <= path.len() {
+            self.literals.resize_with(path.len() + 1, Vec::new);
+        }
+        let bucket = &mut self.literals[path.len()];
+        let place = bucket.iter().position(|(known, _)| *known == path);
+        let place = place.unwrap_or_else(|| {
+            bucket.push((path, Methods::new()));
+            bucket.len() - 1
+        });
+        &mut bucket[place].1
+    }
+
+    /// The route for `path`, which begins with a slash. Its parameters are added to `parameters`.
+    pub(super) fn find(&self, method: &str, path: &str, parameters: &mut Parameters) -> Match {
+        let bucket = self.literals.get(path.len()).map_or(&[][..], Vec::as_slice);
+        let literal = bucket
+            .iter()
+            .find(|(known, _)| *known == path)
+            .map(|(_, methods)| methods);
+        let Some(methods) = literal.or_else(|| self.root.find(path, 1, parameters)) else {
             return Match::Nothing;
         };
         let route_of = |wanted: &str| {
@@ -99,10 +103,7 @@ impl Router {
                 None
             }
         });
-        route.map_or_else(
-            || Match::OtherMethod(allow(methods)),
-            |route| Match::Route(route, parameters),
-        )
+        route.map_or_else(|| Match::OtherMethod(allow(methods)), Match::Route)
     }
 }
 
@@ -192,12 +193,12 @@ impl Node {
             && !segment.is_empty()
         {
             let (name, node) = &**parameter;
-            let before = parameters.len;
+            let before = parameters.len();
             parameters.push(name, at..at + segment.len());
             if let Some(methods) = node.find_below(path, next, parameters) {
                 return Some(methods);
             }
-            parameters.len = before;
+            parameters.truncate(before);
         }
         let (name, methods) = self.rest.as_ref()?;
         parameters.push(name, at..path.len());
@@ -242,10 +243,11 @@ mod tests {
 
     #[track_caller]
     fn check(method: &str, path: &str, expected: &str) {
-        let found = match router().find(method, path) {
+        let mut parameters = Parameters::default();
+        let found = match router().find(method, path, &mut parameters) {
             Match::Nothing => "nothing".to_owned(),
             Match::OtherMethod(allow) => format!("allow {allow}"),
-            Match::Route(route, parameters) => {
+            Match::Route(route) => {
                 parameters
                     .iter()
                     .fold(route.to_string(), |text, (name, span)| {

@@ -141,6 +141,11 @@ impl Span {
         &bytes[self.start as usize..self.end as usize]
     }
 
+    #[inline]
+    fn of_text(self, text: &str) -> &str {
+        &text[self.start as usize..self.end as usize]
+    }
+
     const fn moved_by(self, offset: usize) -> Self {
         Self {
             start: self.start + offset as u32,
@@ -169,6 +174,9 @@ struct FieldSpan {
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestHead {
     bytes: Vec<u8>,
+    /// Method and target once more, as text: every request's path is looked at, and checking it to be UTF-8 each time
+    /// costs more than this copy.
+    line_text: String,
     fields: Vec<FieldSpan>,
     line: RequestLine,
     /// Indices of fields.
@@ -185,6 +193,7 @@ impl RequestHead {
     pub const fn new() -> Self {
         Self {
             bytes: Vec::new(),
+            line_text: String::new(),
             fields: Vec::new(),
             line: RequestLine::EMPTY,
             host: None,
@@ -241,6 +250,7 @@ impl RequestHead {
     /// Forget the request and keep the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.line_text.clear();
         self.fields.clear();
         self.forget();
     }
@@ -253,19 +263,19 @@ impl RequestHead {
 
     /// The method's name as sent.
     pub fn method_str(&self) -> &str {
-        self.text(self.line.method_text)
+        self.line.method_text.of_text(&self.line_text)
     }
 
     /// The target as sent; visible ASCII.
     pub fn target(&self) -> &str {
-        self.text(self.line.target)
+        self.line.target.of_text(&self.line_text)
     }
 
     /// The target's path, still percent-encoded, without the query: of an absolute-form target its path, `/` if that is
     /// empty; `*` for `OPTIONS *`; empty for CONNECT.
     #[inline]
     pub fn path(&self) -> &str {
-        match self.text(self.line.path) {
+        match self.line.path.of_text(&self.line_text) {
             "" if self.line.method != Method::Connect => "/",
             path => path,
         }
@@ -273,7 +283,7 @@ impl RequestHead {
 
     /// What stands behind the target's first `?`, still encoded; see [`query_pairs`](super::query_pairs).
     pub fn query(&self) -> Option<&str> {
-        self.line.query.map(|query| self.text(query))
+        self.line.query.map(|query| query.of_text(&self.line_text))
     }
 
     /// The version.
@@ -311,11 +321,11 @@ impl RequestHead {
     /// The host that the request is for, with its port if it has one: the target's own if it names one, else `Host`
     /// (RFC 9112, 3.2.2). Empty if an HTTP/1.0 request names none.
     pub fn host(&self) -> &str {
-        let field = self.host.map(|index| self.fields[index as usize].value);
-        self.line
-            .authority
-            .or(field)
-            .map_or("", |host| self.text(host))
+        match (self.line.authority, self.host) {
+            (Some(authority), _) => authority.of_text(&self.line_text),
+            (None, Some(field)) => self.text(self.fields[field as usize].value),
+            (None, None) => "",
+        }
     }
 
     /// The declared length of the body in bytes.
@@ -364,8 +374,7 @@ impl RequestHead {
 
     #[inline]
     fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(span.of(&self.bytes))
-            .expect("tokens, targets and hosts were checked to be ASCII")
+        std::str::from_utf8(span.of(&self.bytes)).expect("names and hosts were checked to be ASCII")
     }
 
     fn forget(&mut self) {
@@ -380,9 +389,13 @@ impl RequestHead {
 
     /// Begin anew with the bytes of a whole head.
     #[inline]
-    fn start(&mut self, bytes: &[u8], line: RequestLine) {
+    fn start(&mut self, bytes: &[u8], line: RequestLine, method: &str, target: &str) {
         self.bytes.clear();
         self.bytes.extend_from_slice(bytes);
+        self.line_text.clear();
+        self.line_text.push_str(method);
+        self.line_text.push(' ');
+        self.line_text.push_str(target);
         self.fields.clear();
         self.forget();
         self.line = line;
@@ -431,13 +444,9 @@ impl RequestHead {
         } else {
             Version::Http10
         };
-        let line = RequestLine::new(
-            request.method?.as_bytes(),
-            request.path?.as_bytes(),
-            version,
-        )
-        .ok()?;
-        self.start(bytes, line);
+        let (method, target) = (request.method?, request.path?);
+        let line = RequestLine::new(method.as_bytes(), target.as_bytes(), version).ok()?;
+        self.start(bytes, line, method, target);
         self.fields.reserve(request.headers.len());
         let mut seen = Seen::request_line(version);
         for field in request.headers.iter() {
@@ -470,7 +479,12 @@ impl RequestHead {
                 text if at == 0 => {
                     let line = RequestLine::read(text)?;
                     seen = Seen::request_line(line.version);
-                    self.start(bytes, line);
+                    let mut words = text.split(|byte| *byte == b' ');
+                    let mut word = || std::str::from_utf8(words.next().unwrap_or_default());
+                    let (Ok(method), Ok(target)) = (word(), word()) else {
+                        return Err(PeerError::BadTarget);
+                    };
+                    self.start(bytes, line, method, target);
                 }
                 text => {
                     let (name, value) = line::read_field(text)?;

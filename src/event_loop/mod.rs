@@ -464,12 +464,6 @@ impl EventLoop {
         buffers
     }
 
-    fn census(&self) -> impl Iterator<Item = (Token, Inspection)> {
-        self.sources
-            .iter()
-            .map(|(key, slot)| (key.into(), slot.source.inspect()))
-    }
-
     // ---- around the turn ------------------------------------------------------------------------------------------
 
     /// What may be done now, outside a turn: listen, add sources.
@@ -501,6 +495,20 @@ impl EventLoop {
     #[cfg(unix)]
     pub fn pollable_descriptor(&self) -> Option<std::os::fd::RawFd> {
         self.driver.pollable_descriptor()
+    }
+
+    /// Every source, described. Costs a pass over all of them.
+    pub fn census(&self) -> impl Iterator<Item = (Token, Inspection)> {
+        self.sources
+            .iter()
+            .map(|(key, slot)| (key.into(), slot.source.inspect()))
+    }
+
+    /// One source, described; `None` when `token` names nobody.
+    pub fn inspect(&self, token: Token) -> Option<Inspection> {
+        self.sources
+            .get(token.into())
+            .map(|slot| slot.source.inspect())
     }
 
     /// Have panics reported to `hook` instead of standard error. The loop goes on in any case.

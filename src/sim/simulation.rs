@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::network::LOG_LINES_SHOWN;
 use super::{LOGGED, World};
-use crate::event_loop::{Driver, Token};
+use crate::event_loop::{Budget, Driver, EventLoop, Token};
 
 /// What the runner needs of a loop. `EventLoop` is one; a test may bring its own, or a loop with something around it.
 pub trait Turning {
@@ -28,8 +28,40 @@ pub trait Turning {
     fn is_paused(&self, token: Token) -> bool;
 }
 
+impl Turning for EventLoop {
+    fn turn(&mut self) -> io::Result<()> {
+        EventLoop::turn(self, Budget::no_wait()).map(drop)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        EventLoop::next_deadline(self)
+    }
+
+    fn is_paused(&self, token: Token) -> bool {
+        self.inspect(token)
+            .is_some_and(|inspection| inspection.paused)
+    }
+}
+
 /// Loops in a world, run until a condition holds.
-pub struct Simulation<L> {
+///
+/// ```
+/// use tourbillon::event_loop::EventLoop;
+/// use tourbillon::sim::{Simulation, World};
+/// use tourbillon::web::{App, Request};
+///
+/// let mut simulation = Simulation::new(World::new(1));
+/// let server = simulation.add("server", EventLoop::with_driver);
+/// let app = App::new(()).get("/", |_: &Request, _: &mut ()| "Hello!");
+/// app.listen(&mut simulation.loop_mut(server).ctx(), "0.0.0.0:80")?;
+///
+/// let world = simulation.world().clone();
+/// let client = world.connect((world.address("server"), 80));
+/// client.send("GET / HTTP/1.1\r\nHost: server\r\n\r\n");
+/// simulation.run_until(|_| client.received().ends_with(b"\r\n\r\nHello!"))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Simulation<L = EventLoop> {
     world: World,
     loops: Vec<L>,
     /// The number of each loop's driver in the world.

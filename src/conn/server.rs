@@ -231,7 +231,7 @@ impl Shared {
         self.connections.borrow_mut().try_remove(place as usize);
         if self.draining.get() {
             if let Some(drain) = &mut *self.drain.borrow_mut() {
-                drain.report.finished += 1;
+                drain.report.finished = drain.report.finished.wrapping_add(1);
             }
             self.finish_drain(ctx);
         }

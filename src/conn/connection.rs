@@ -235,10 +235,14 @@ impl Connection {
                     continue;
                 }
                 Progress::Over { linger } => {
-                    self.protocol = Protocol::Flushing {
+                    let flushing = Protocol::Flushing {
                         linger: linger || !visit.input.is_empty(),
                     };
                     visit.input.clear();
+                    let over = std::mem::replace(&mut self.protocol, flushing);
+                    if let Protocol::WebSocket(link) = over {
+                        link.closed(visit.ctx, || self.shared.count_websocket(-1));
+                    }
                     continue;
                 }
                 Progress::NeedInput | Progress::Paused | Progress::Again => {}
@@ -400,8 +404,7 @@ impl Source for Connection {
         // Drops a handler that is still at work.
         let protocol = std::mem::replace(&mut self.protocol, Protocol::Flushing { linger: false });
         if let Protocol::WebSocket(link) = protocol {
-            let shared = Rc::clone(&self.shared);
-            link.closed(ctx, || shared.count_websocket(-1));
+            link.closed(ctx, || self.shared.count_websocket(-1));
         }
     }
 

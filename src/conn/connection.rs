@@ -249,6 +249,15 @@ impl Connection {
             }
             written += visit.wire.flush(visit.ctx, visit.cork)?;
             let wants_input = match progress {
+                // What came before the peer's end was all used up: only now is it the protocol's end, too.
+                Progress::NeedInput if visit.wire.has_ended() => {
+                    match &mut self.protocol {
+                        Protocol::Http(http) => http.ended(),
+                        Protocol::WebSocket(link) => link.ended(),
+                        Protocol::Flushing { .. } | Protocol::Lingering { .. } => break Next::Close,
+                    }
+                    continue;
+                }
                 Progress::NeedInput => visit.wire.may_read() && !visit.wire.is_blocked(),
                 // Whoever waits for a handler wants to know whether the peer is still there.
                 Progress::Paused => visit.wire.has_news_of_end(),
@@ -271,11 +280,7 @@ impl Connection {
                     visit.input.add(n);
                 }
                 Fill::Blocked => break Next::Wait,
-                Fill::End => match &mut self.protocol {
-                    Protocol::Http(http) => http.ended(),
-                    Protocol::WebSocket(link) => link.ended(),
-                    Protocol::Flushing { .. } | Protocol::Lingering { .. } => break Next::Close,
-                },
+                Fill::End => {}
             }
         };
         let steps = STEPS_MAX - visit.steps_left;

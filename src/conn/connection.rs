@@ -303,6 +303,8 @@ impl Connection {
     fn set_deadline(&mut self, ctx: &mut Ctx<'_>, progress: bool) {
         let limits = &self.shared.limits;
         let phase = match &self.protocol {
+            // First of all: a peer that is closed because it does not read has no more than the time to close.
+            Protocol::WebSocket(link) if link.is_closing() => Phase::WebSocketClose,
             _ if self.wire.is_blocked() => Phase::Write,
             Protocol::Http(http) => {
                 if http.is_between_requests() {
@@ -320,13 +322,14 @@ impl Connection {
                     Phase::Untimed
                 }
             }
-            Protocol::WebSocket(link) if link.is_closing() => Phase::WebSocketClose,
             Protocol::WebSocket(_) => Phase::Untimed,
             Protocol::Flushing { .. } => Phase::Write,
             Protocol::Lingering { .. } => Phase::Linger,
         };
         let runs_on = match phase {
-            Phase::Header | Phase::WebSocketClose => true,
+            Phase::Header => true,
+            // It begins when the peer has taken what stood before our close frame.
+            Phase::WebSocketClose => !(progress && self.wire.is_blocked()),
             Phase::Write | Phase::Idle => !progress,
             // A visit in these phases means that bytes came.
             Phase::Body | Phase::Linger => false,

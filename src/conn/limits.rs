@@ -52,7 +52,8 @@ pub struct Limits {
     /// Open connections. Above it a connection is answered with 503 and closed. Default: the descriptors that the
     /// process may have, less 64 for the rest of the program.
     pub connections_max: Option<usize>,
-    /// How long a WebSocket whose closing handshake has begun may take to finish it. Default 5 s.
+    /// How long a WebSocket whose closing handshake has begun may take to finish it; and before that, how long its peer
+    /// may take nothing of what stands before our close frame. Default 5 s.
     pub close_timeout: Duration,
 }
 

@@ -55,6 +55,9 @@ pub struct Limits {
     /// How long a WebSocket whose closing handshake has begun may take to finish it; and before that, how long its peer
     /// may take nothing of what stands before our close frame. Default 5 s.
     pub close_timeout: Duration,
+    /// How long a graceful shutdown by signal may take before what is left is cut, see [`crate::web::stop_on_signals`].
+    /// Default 10 s.
+    pub shutdown_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -75,6 +78,7 @@ impl Default for Limits {
             outbox_overflow: Overflow::default(),
             connections_max: None,
             close_timeout: Duration::from_secs(5),
+            shutdown_timeout: Duration::from_secs(10),
         }
     }
 }

@@ -15,9 +15,6 @@ use super::test_app::TestApp;
 use crate::conn::{BodyPlan, Limits, Reply, Request, Response, Server, Service, ShutdownReport};
 use crate::event_loop::{Ctx, EventLoop, Origin, Signal};
 
-/// How long a graceful shutdown by signal may take.
-const SHUTDOWN: Duration = Duration::from_secs(10);
-
 /// Routes and the state their handlers share.
 ///
 /// ```no_run
@@ -146,7 +143,7 @@ impl<S: 'static> App<S> {
     }
 
     /// Serve on `address` until SIGINT or SIGTERM, on a loop of its own. The first signal begins a graceful shutdown
-    /// of at most 10 s, a second one ends it.
+    /// within [`Limits::shutdown_timeout`], a second one ends it.
     ///
     /// # Errors
     /// When the address cannot be listened on: in use, not this machine's, not allowed, or not an address.
@@ -191,8 +188,8 @@ impl<S: 'static> App<S> {
     }
 }
 
-/// On SIGINT or SIGTERM, shut `server` down gracefully and stop the loop; on a second one at once. What it did is in
-/// the returned state when the loop has stopped.
+/// On SIGINT or SIGTERM, shut `server` down gracefully, within its [`Limits::shutdown_timeout`], and stop the loop; on a
+/// second one at once. What it did is in the returned state when the loop has stopped.
 ///
 /// # Errors
 /// When the signals cannot be caught.
@@ -203,15 +200,16 @@ pub fn stop_on_signals(ctx: &mut Ctx<'_>, server: &Server) -> io::Result<Shared<
         let (server, report, calls) = (server.clone(), report.clone(), calls.clone());
         ctx.on_signal(signal, move |ctx| {
             let is_first = calls.with(|calls| std::mem::replace(calls, 1) == 0);
+            let deadline = if is_first {
+                server.limits().shutdown_timeout
+            } else {
+                Duration::ZERO
+            };
             let report = report.clone();
-            server.shutdown(
-                ctx,
-                if is_first { SHUTDOWN } else { Duration::ZERO },
-                move |ctx, did| {
-                    report.with(|report| *report = did);
-                    ctx.stop();
-                },
-            );
+            server.shutdown(ctx, deadline, move |ctx, did| {
+                report.with(|report| *report = did);
+                ctx.stop();
+            });
         })?;
     }
     Ok(report)

@@ -6,20 +6,25 @@
 //! machine has not used and shows it again with more behind it. The input holds three requests, and the third is an
 //! attack: it gives its body's length in two ways, so that one server might see a request where another sees a body.
 //! Change `PIECE_BYTES` to any other number: the pieces change, the events do not (a body's bytes may come in more
-//! slices). Here is what it prints; the `Date` of the answers is fixed.
+//! slices). Here is what it prints; the dates are cut out.
 //!
 //! ```text
 //! peer says  GET /hello?name=Ada HTTP/1.1\r\nHost: exam
 //! peer says  ple.com\r\n\r\nPOST /echo HTTP/1.1\r\nHost: ex
 //!   Head     GET /hello, query Some("name=Ada"), host example.com
 //!   End
-//! answer HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length:
-//! 0\r\n\r\n peer says ample.com\r\nTransfer-Encoding: chunked\r\n\r peer says
-//! \n4\r\nWiki\r\n5\r\npedia\r\n0\r\n\r\nPOST / HTTP/1.1 Head POST /echo, query None, host example.com Data Wiki Data
-//! pedia End answer HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type:
-//! text/plain\r\nContent-Length: 9\r\n\r\nWikipedia peer says \r\nHost: example.com\r\nContent-Length: 4\r\n peer
-//! says Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n fault both Content-Length and Transfer-Encoding are given answer
-//! HTTP/1.1 400 Bad Request\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 0\r\nConnection: close\r\n\r\n
+//!   answer   HTTP/1.1 200 OK\r\nDate: …\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n
+//! peer says  ample.com\r\nTransfer-Encoding: chunked\r\n\r
+//! peer says  \n4\r\nWiki\r\n5\r\npedia\r\n0\r\n\r\nPOST / HTTP/1.1
+//!   Head     POST /echo, query None, host example.com
+//!   Data     Wiki
+//!   Data     pedia
+//!   End
+//!   answer   HTTP/1.1 200 OK\r\nDate: …\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nWikipedia
+//! peer says  \r\nHost: example.com\r\nContent-Length: 4\r\n
+//! peer says  Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n
+//!   fault    both Content-Length and Transfer-Encoding are given
+//!   answer   HTTP/1.1 400 Bad Request\r\nDate: …\r\nContent-Length: 0\r\nConnection: close\r\n\r\n
 //! ```
 
 use std::error::Error;

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Clients that others wrote, one after another, each against a yardstick of its own.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root/tests/interop"
+export PYTHONDONTWRITEBYTECODE=1
+python=$root/target/venv/bin/python
+
+against_yardstick() {
+  echo "-- $*"
+  "$root/scripts/with-yardstick.sh" -- "$@"
+}
+
+against_yardstick bash curl.sh
+against_yardstick "$python" websockets_client.py
+against_yardstick "$python" aiohttp_client.py
+# Node 20 has a WebSocket of its own only when asked; from 22 on it is there anyway.
+against_yardstick node --no-warnings --experimental-websocket node.mjs

@@ -1,0 +1,308 @@
+//! The examples run, print what their comments promise, and say clearly what is wrong with what they were told.
+//!
+//! They are the ones beside this test's binary, which `cargo test` builds; `EXAMPLES` names another folder. Servers take
+//! a port of their own and are ended as a user would, with SIGINT.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn example(name: &str) -> Command {
+    let folder = std::env::var_os("EXAMPLES").map_or_else(
+        || {
+            // target/debug/deps/examples-…, beside target/debug/examples.
+            let test = std::env::current_exe().expect("a test has a file");
+            test.parent()
+                .and_then(|deps| deps.parent())
+                .expect("in a folder of target")
+                .join("examples")
+        },
+        PathBuf::from,
+    );
+    let path = folder.join(name);
+    assert!(
+        path.exists(),
+        "{} is not built: cargo build --examples",
+        path.display()
+    );
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null()).env_remove("PORT");
+    command
+}
+
+/// Run it to its end.
+fn output(name: &str, arguments: &[&str]) -> Output {
+    example(name).args(arguments).output().expect("it starts")
+}
+
+/// What it prints, when it ends well.
+fn printed(name: &str, arguments: &[&str]) -> String {
+    let output = output(name, arguments);
+    assert!(output.status.success(), "{name}: {output:?}");
+    assert!(output.stderr.is_empty(), "{name}: {output:?}");
+    String::from_utf8(output.stdout).expect("it prints UTF-8")
+}
+
+/// The block that an example's comment says it prints.
+fn promised(name: &str) -> String {
+    let path = format!("{}/examples/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+    let source = std::fs::read_to_string(path).expect("the source is there");
+    let block = source
+        .split("//! ```")
+        .nth(1)
+        .expect("its comment has a block");
+    let lines = block
+        .lines()
+        .skip(1)
+        .map(|line| line.strip_prefix("//! ").unwrap_or_default());
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// `text` with every number replaced, for what depends on how busy the machine is.
+fn without_numbers(text: &str) -> String {
+    let words = text.split_inclusive(' ').map(|word| {
+        let is_number = word
+            .trim_end_matches([' ', ',', ';', ':'])
+            .parse::<f64>()
+            .is_ok();
+        if is_number { "# " } else { word }
+    });
+    let spaced: String = words.filter(|word| !word.trim().is_empty()).collect();
+    spaced
+}
+
+/// A server that is ended when the test is.
+struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut child = example(name)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("it starts");
+        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        Self { child, stdout }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("it prints UTF-8");
+        line
+    }
+
+    /// The address in the line `listening on …`.
+    fn address(&mut self) -> SocketAddr {
+        let line = self.line();
+        let address = line.split_whitespace().find_map(|word| {
+            let word = word.trim_start_matches("http://").trim_end_matches('/');
+            word.parse().ok()
+        });
+        address.unwrap_or_else(|| panic!("no address in {line:?}"))
+    }
+
+    /// Ctrl-C. Returns what it printed then.
+    fn interrupt(mut self) -> String {
+        let pid = self.child.id().to_string();
+        let killed = Command::new("kill").args(["-INT", &pid]).status();
+        assert!(killed.expect("kill is there").success());
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it goes on after SIGINT");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert!(status.success(), "{status}");
+        let mut rest = String::new();
+        self.stdout
+            .read_to_string(&mut rest)
+            .expect("it prints UTF-8");
+        rest
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Does nothing to one that has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => {
+                stream
+                    .set_read_timeout(Some(PATIENCE))
+                    .expect("a limit that is not zero");
+                stream
+                    .set_write_timeout(Some(PATIENCE))
+                    .expect("a limit that is not zero");
+                return stream;
+            }
+            Err(error) => assert!(Instant::now() < deadline, "{address}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The whole answer to a GET.
+fn get(address: SocketAddr, target: &str) -> String {
+    let mut stream = connect(address);
+    write!(
+        stream,
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .expect("an answer in UTF-8");
+    answer
+}
+
+/// A port that nobody listens on now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+#[test]
+fn the_order_of_a_turn_is_the_one_that_01_turn_promises() {
+    assert_eq!(printed("01_turn", &[]), promised("01_turn"));
+}
+
+#[test]
+fn the_echo_gives_back_megabytes_to_a_client_that_reads_late() {
+    let mut server = Server::start("02_echo", &["0"]);
+    let address = server.address();
+    // More than both sockets' buffers hold, so that the server must stop reading and start again.
+    let sent: Vec<u8> = (0..16_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let mut stream = connect(address);
+    let mut writer = stream.try_clone().expect("a second handle");
+    let bytes = sent.clone();
+    let writing = std::thread::spawn(move || {
+        writer.write_all(&bytes)?;
+        writer.shutdown(Shutdown::Write)
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    let mut echoed = Vec::new();
+    stream.read_to_end(&mut echoed).expect("the echo");
+    writing
+        .join()
+        .expect("no panic")
+        .expect("everything is taken");
+    assert!(
+        echoed == sent,
+        "{} of {} bytes came back",
+        echoed.len(),
+        sent.len()
+    );
+    server.interrupt();
+}
+
+#[test]
+fn the_echo_serves_many_at_once() {
+    let mut server = Server::start("02_echo", &["0"]);
+    let address = server.address();
+    let mut clients: Vec<_> = (0..50).map(|_| connect(address)).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        write!(client, "client {n:02}").unwrap();
+    }
+    for (n, client) in clients.iter_mut().enumerate() {
+        let mut echoed = [0; 9];
+        client.read_exact(&mut echoed).expect("the echo");
+        assert_eq!(echoed, format!("client {n:02}").as_bytes());
+    }
+    drop(clients);
+    server.interrupt();
+}
+
+#[test]
+fn the_timers_run_in_the_order_that_03_timers_promises_and_none_is_early() {
+    let printed = printed("03_timers", &[]);
+    assert_eq!(
+        without_numbers(&printed),
+        without_numbers(&promised("03_timers"))
+    );
+    assert!(!printed.contains("-"), "a negative lateness: {printed}");
+}
+
+#[test]
+fn the_machine_alone_says_what_04_http_bytes_promises() {
+    let printed =
+        printed("04_http_bytes", &[]).replace("Date: Thu, 01 Jan 1970 00:00:00 GMT", "Date: …");
+    assert_eq!(printed, promised("04_http_bytes"));
+}
+
+#[test]
+fn hello_counts_its_visitors_and_waits_for_those_who_ask() {
+    let port = free_port();
+    let mut server = Server::start("05_hello", &[&port.to_string()]);
+    let address = server.address();
+    assert!(get(address, "/").ends_with("\r\n\r\nHello! You are visitor 1.\n"));
+    assert!(get(address, "/").ends_with("\r\n\r\nHello! You are visitor 2.\n"));
+    let began = Instant::now();
+    assert!(get(address, "/after/100").ends_with("\r\n\r\nThat took 100 ms.\n"));
+    assert!(began.elapsed() >= Duration::from_millis(100));
+    assert!(get(address, "/after/long").starts_with("HTTP/1.1 404 "));
+    assert!(server.interrupt().starts_with("stopped: "));
+}
+
+#[test]
+fn the_yardstick_and_the_salon_serve_and_end() {
+    for (name, target) in [("yardstick", "/"), ("salon", "/"), ("salon", "/dashboard")] {
+        let mut server = Server::start(name, &["--port", "0"]);
+        let address = server.address();
+        let answer = get(address, target);
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n"),
+            "{name} {target}: {answer}"
+        );
+        server.interrupt();
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named_in_the_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    for (name, arguments) in [
+        ("02_echo", vec![port.as_str()]),
+        ("05_hello", vec![&port]),
+        ("yardstick", vec!["--port", &port]),
+        ("salon", vec!["--port", &port]),
+    ] {
+        let output = output(name, &arguments);
+        assert_eq!(output.status.code(), Some(1), "{name}: {output:?}");
+        let error = String::from_utf8_lossy(&output.stderr).to_lowercase();
+        assert!(error.contains("in use"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_wrong_argument_is_named_in_the_error() {
+    for (name, arguments) in [
+        ("02_echo", vec!["eighty"]),
+        ("05_hello", vec!["eighty"]),
+        ("yardstick", vec!["--port", "eighty"]),
+        ("salon", vec!["--port", "eighty"]),
+    ] {
+        let output = output(name, &arguments);
+        assert!(!output.status.success(), "{name}: {output:?}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("port"), "{name}: {error}");
+    }
+}

@@ -254,7 +254,9 @@ impl Connection {
                     match &mut self.protocol {
                         Protocol::Http(http) => http.ended(),
                         Protocol::WebSocket(link) => link.ended(),
-                        Protocol::Flushing { .. } | Protocol::Lingering { .. } => break Next::Close,
+                        Protocol::Flushing { .. } | Protocol::Lingering { .. } => {
+                            break Next::Close;
+                        }
                     }
                     continue;
                 }

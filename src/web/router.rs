@@ -247,16 +247,11 @@ mod tests {
         let found = match router().find(method, path, &mut parameters) {
             Match::Nothing => "nothing".to_owned(),
             Match::OtherMethod(allow) => format!("allow {allow}"),
-            Match::Route(route) => {
-                parameters
-                    .iter()
-                    .fold(route.to_string(), |text, (name, span)| {
-                        format!(
-                            "{text} {name}={}",
-                            &path[span.start as usize..span.end as usize]
-                        )
-                    })
-            }
+            Match::Route(route) => parameters
+                .iter()
+                .fold(route.to_string(), |text, (name, span)| {
+                    format!("{text} {name}={}", &path[span])
+                }),
         };
         assert_eq!(found, expected, "{method} {path}");
     }

@@ -421,9 +421,7 @@ impl Source for Connection {
     fn inspect(&self) -> Inspection {
         let idle_rank = match &self.protocol {
             // The deadline orders the idle as well as the moment they became so, and is there already.
-            Protocol::Http(http) if http.is_between_requests() && self.spill.is_empty() => {
-                self.deadline.at()
-            }
+            Protocol::Http(_) if self.is_idle() => self.deadline.at(),
             _ => None,
         };
         let (kind, state, busy) = match &self.protocol {
@@ -446,8 +444,9 @@ impl Source for Connection {
 impl Connection {
     /// The server is shutting down, and nothing is left to do in this visit. Whether the connection can close at once.
     fn drain(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        let is_idle = self.is_idle();
         match &mut self.protocol {
-            Protocol::Http(http) if http.is_between_requests() && self.spill.is_empty() => {
+            Protocol::Http(_) if is_idle => {
                 self.shared.count_idle_drained();
                 true
             }
@@ -460,6 +459,13 @@ impl Connection {
                 false
             }
         }
+    }
+
+    /// Nothing of a request is here, and every answer has left.
+    fn is_idle(&self) -> bool {
+        matches!(&self.protocol, Protocol::Http(http) if http.is_between_requests())
+            && self.spill.is_empty()
+            && !self.wire.is_blocked()
     }
 
     fn protocol_bytes(&self) -> usize {

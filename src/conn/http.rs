@@ -56,6 +56,8 @@ pub(super) struct Http {
     /// When the body began to come, in ticks, and how much of it has.
     body_since: u64,
     body_bytes: u64,
+    /// It is we who end the connection, so the peer may be sending still.
+    lingers: bool,
 }
 
 /// Our own slip: the machine was asked for what it cannot do. The connection ends, the loop goes on.
@@ -72,6 +74,7 @@ impl Http {
             outgoing: Outgoing::Nowhere,
             body_since: 0,
             body_bytes: 0,
+            lingers: false,
         }
     }
 
@@ -143,6 +146,11 @@ impl Http {
                 }
                 Step::NeedMore => {
                     visit.input.use_up(used);
+                    // All is said, and what is missing of the body is not worth waiting for.
+                    if self.machine.after() == After::Close {
+                        visit.shared.count_exchange();
+                        return Ok(Progress::Over { linger: true });
+                    }
                     return Ok(Progress::NeedInput);
                 }
                 Step::Paused => match self.machine.after() {
@@ -155,7 +163,9 @@ impl Http {
                     }
                     After::Close => {
                         visit.shared.count_exchange();
-                        return Ok(Progress::Over { linger: false });
+                        return Ok(Progress::Over {
+                            linger: self.lingers,
+                        });
                     }
                     After::NotYet => return Ok(Progress::Paused),
                     After::Upgraded => return Err(misuse(Misuse::NotOwed)),
@@ -296,8 +306,13 @@ impl Http {
     /// The answer to a request whose handler panicked. The connection closes behind it: who knows what was left undone.
     fn panicked(&mut self, visit: &mut Visit<'_, '_>, panicked: &Panicked) -> Response {
         visit.ctx.report(panicked);
-        self.machine.close_after_this();
+        self.close_after_this();
         Response::of_status(500)
+    }
+
+    fn close_after_this(&mut self) {
+        self.machine.close_after_this();
+        self.lingers = true;
     }
 
     fn respond(&mut self, visit: &mut Visit<'_, '_>, response: Response) -> io::Result<()> {
@@ -305,7 +320,7 @@ impl Http {
         let is_stream = matches!(body, Body::Stream { .. });
         if visit.shared.is_draining() || (self.machine.is_reading_body() && !is_stream) {
             // What is left of the body would have to be read only to be thrown away.
-            self.machine.close_after_this();
+            self.close_after_this();
         }
         let length = body.length().map_or(BodyLength::Unknown, BodyLength::Known);
         let date = visit.shared.date(visit.ctx);

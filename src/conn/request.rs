@@ -198,10 +198,15 @@ impl Request {
         self.peer
     }
 
+    /// Say which loop serves a request that no socket brought.
+    pub(crate) fn serve_on(&mut self, handle: &Handle) {
+        self.handle = Some(handle.clone());
+    }
+
     /// The loop that serves it.
     ///
     /// # Panics
-    /// For a request of [`Request::build`] outside a turn.
+    /// For a request of [`Request::build`] outside a turn, unless a [`crate::web::TestApp`] answers it.
     pub fn handle(&self) -> Handle {
         self.handle.clone().unwrap_or_else(Handle::current)
     }

@@ -18,6 +18,10 @@ use crate::event_loop::{EventLoop, guarded};
 /// let mut app = App::new(()).get("/hello/{name}", hello).into_test()?;
 /// assert_eq!(app.get("/hello/w%C3%B6rld").body().as_bytes(), Some("Hello, wörld!".as_bytes()));
 /// assert_eq!(app.get("/goodbye").status(), 404);
+///
+/// // A handler finds its loop as it would in a server.
+/// let mut app = App::new(()).get("/", |request: &Request, _: &mut ()| { request.handle().time(); }).into_test()?;
+/// assert_eq!(app.get("/").status(), 204);
 /// # std::io::Result::Ok(())
 /// ```
 pub struct TestApp {
@@ -65,6 +69,7 @@ impl TestApp {
             }
             BodyPlan::Whole { .. } | BodyPlan::Stream => {}
         }
+        request.serve_on(self.event_loop.handle());
         let origin = self.service.origin(&request);
         let mut ctx = self.event_loop.ctx();
         match guarded(origin, || self.service.call(&mut ctx, &mut request)) {

@@ -25,7 +25,7 @@ pub use pipe::{BodyError, BodyReader, BodySender, Disconnected, body_channel};
 pub use request::{PARAMETERS_MAX, Parameters, Request};
 pub use response::{IntoResponse, Response};
 pub use rooms::{Published, Rooms};
-pub use server::{Counts, Server, ShutdownReport};
+pub use server::{Counts, Server, ShutdownReport, WeakServer};
 pub use service::{BodyPlan, Reply, Service};
 pub use websocket::{
     CloseReason, Message, Peer, RemoteSender, SendOutcome, Sender, WeakSender, WebSocketHandler,

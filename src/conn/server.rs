@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::Location;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use slab::Slab;
@@ -193,6 +193,44 @@ impl Server {
     /// How often each was hit.
     pub fn hits(&self) -> &Hits {
         &self.0.hits
+    }
+
+    /// The server for its own app's state, which would keep itself in memory with a [`Server`].
+    ///
+    /// ```
+    /// use tourbillon::event_loop::EventLoop;
+    /// use tourbillon::web::{App, Request, WeakServer};
+    ///
+    /// fn open(_: &Request, server: &mut WeakServer) -> String {
+    ///     let open = server.upgrade().map_or(0, |server| server.counts().open);
+    ///     format!("{open} connections")
+    /// }
+    /// let app = App::new(WeakServer::default()).get("/", open);
+    /// let state = app.state();
+    /// let mut event_loop = EventLoop::new()?;
+    /// let (server, _) = app.listen(&mut event_loop.ctx(), "127.0.0.1:0")?;
+    /// state.with(|state| *state = server.downgrade());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn downgrade(&self) -> WeakServer {
+        WeakServer(Rc::downgrade(&self.0))
+    }
+}
+
+/// See [`Server::downgrade`]. The default is a server that is not there yet.
+#[derive(Clone, Default)]
+pub struct WeakServer(Weak<Shared>);
+
+impl WeakServer {
+    /// The server, as long as it listens or has connections.
+    pub fn upgrade(&self) -> Option<Server> {
+        self.0.upgrade().map(Server)
+    }
+}
+
+impl fmt::Debug for WeakServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WeakServer").field(&self.upgrade()).finish()
     }
 }
 

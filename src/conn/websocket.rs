@@ -278,7 +278,7 @@ impl Sender {
         while !reason.is_char_boundary(end) {
             end -= 1;
         }
-        // A connection that cannot write is not marked again; it is visited all the same, for its time to close runs now.
+        // One that cannot write is not marked again. It is visited all the same, for its time to close runs now.
         if self.0.marked.get() {
             self.0.handle.wake(self.0.token);
         }

@@ -188,8 +188,8 @@ impl<S: 'static> App<S> {
     }
 }
 
-/// On SIGINT or SIGTERM, shut `server` down gracefully, within its [`Limits::shutdown_timeout`], and stop the loop; on a
-/// second one at once. What it did is in the returned state when the loop has stopped.
+/// On SIGINT or SIGTERM, shut `server` down gracefully, within its [`Limits::shutdown_timeout`], and stop the loop; on
+/// a second one at once. What it did is in the returned state when the loop has stopped.
 ///
 /// # Errors
 /// When the signals cannot be caught.

@@ -1,0 +1,313 @@
+//! The salon: people chat in rooms, and a dashboard shows what the process that serves them is doing. One thread, one
+//! loop, no locks.
+//!
+//! Run it: `cargo run --release --example salon`, then open the address that it prints in two windows. `--port N` picks
+//! another port than 8080.
+//!
+//! Read on in `chat.rs` (who is in a room, and who hears what) and `dashboard.rs` (a stream that runs while somebody
+//! watches). `messages.rs` has what is said, `PROTOCOL.md` what it means, `pages/` what a browser shows of it.
+
+mod alarm;
+mod chat;
+mod dashboard;
+mod messages;
+mod process;
+mod silence;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tourbillon::event_loop::EventLoop;
+use tourbillon::web::{App, Limits, Request, Response, Rooms, WeakServer, stop_on_signals};
+
+use dashboard::Stream;
+
+const USAGE: &str = "usage: salon [--port N]
+  --port N   the port on 127.0.0.1; 0 picks one; the default is 8080";
+
+/// What all handlers share.
+struct Salon {
+    /// Who chats, and in which room.
+    rooms: Rooms,
+    /// Who watches, and what is measured for them.
+    stream: Stream,
+    /// For its counts.
+    server: WeakServer,
+    opened_at: Instant,
+}
+
+impl Salon {
+    fn new(opened_at: Instant) -> Self {
+        Self {
+            rooms: Rooms::new(),
+            stream: Stream::default(),
+            server: WeakServer::default(),
+            opened_at,
+        }
+    }
+}
+
+fn app(opened_at: Instant) -> App<Salon> {
+    const HTML: &str = "text/html; charset=utf-8";
+    const SCRIPT: &str = "text/javascript; charset=utf-8";
+    const STYLE: &str = "text/css; charset=utf-8";
+    let app = App::new(Salon::new(opened_at)).limits(limits());
+    let salon = app.state();
+    app.get("/", file(HTML, include_str!("pages/chat.html")))
+        .ws("/ws", chat::enter)
+        .get(
+            "/dashboard",
+            file(HTML, include_str!("pages/dashboard.html")),
+        )
+        .ws("/realtime", dashboard::watch(salon))
+        .get("/stats", stats)
+        .get(
+            "/api",
+            file("application/json", include_str!("pages/api.json")),
+        )
+        .get("/salon.css", file(STYLE, include_str!("pages/salon.css")))
+        .get("/chat.js", file(SCRIPT, include_str!("pages/chat.js")))
+        .get(
+            "/dashboard.js",
+            file(SCRIPT, include_str!("pages/dashboard.js")),
+        )
+        .get("/chart.js", file(SCRIPT, include_str!("pages/chart.js")))
+        .get("/link.js", file(SCRIPT, include_str!("pages/link.js")))
+        .get(
+            "/mark.svg",
+            file("image/svg+xml", include_str!("pages/mark.svg")),
+        )
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.websocket.message_bytes_max = 64 * 1024;
+    // Room for what one member can say in one visit (64 messages, the longest of them 12 kB), so that nobody who reads
+    // is dropped because another one is quick.
+    limits.outbox_bytes_max = 1024 * 1024;
+    // A member who is dropped, or does not answer our close, is out of the room soon.
+    limits.close_timeout = Duration::from_secs(2);
+    // PROTOCOL.md promises an end within 5 s.
+    limits.shutdown_timeout = Duration::from_secs(4);
+    limits
+}
+
+/// One of the files in `pages/`, which are part of the program.
+fn file(
+    content_type: &'static str,
+    content: &'static str,
+) -> impl Fn(&Request, &mut Salon) -> Response {
+    move |_, _| {
+        Response::new(content)
+            .with_content_type(content_type)
+            // A program that was built anew is seen at the next visit.
+            .with_header("cache-control", "no-cache")
+            // Nothing from elsewhere, no script or style inside the pages, and in nobody's frame.
+            .with_header(
+                "content-security-policy",
+                "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+            )
+            .with_header("x-content-type-options", "nosniff")
+            .with_header("referrer-policy", "no-referrer")
+    }
+}
+
+#[derive(Serialize)]
+struct Stats {
+    rooms: BTreeMap<String, usize>,
+    connections: usize,
+    stream: dashboard::StreamStats,
+    uptime_s: f64,
+}
+
+fn stats(request: &Request, salon: &mut Salon) -> Response {
+    let uptime = request.handle().time() - salon.opened_at;
+    let stats = Stats {
+        rooms: salon.rooms.counts().into_iter().collect(),
+        connections: salon
+            .server
+            .upgrade()
+            .map_or(0, |server| server.counts().open),
+        stream: salon.stream.stats(),
+        uptime_s: uptime.as_millis() as f64 / 1000.0,
+    };
+    Response::new(messages::encode(&stats))
+        .with_content_type("application/json")
+        .with_header("cache-control", "no-store")
+}
+
+/// What the arguments ask for.
+#[derive(PartialEq, Debug)]
+enum Command {
+    Help,
+    Serve { port: u16 },
+}
+
+fn command(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
+    let mut port = 8080;
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--help" | "-h" => return Ok(Command::Help),
+            "--port" => {
+                let value = arguments.next().ok_or("--port needs a number")?;
+                port = value
+                    .parse()
+                    .map_err(|_| format!("--port: {value:?} is not a number from 0 to 65535"))?;
+            }
+            _ => return Err(format!("unknown argument {argument:?}")),
+        }
+    }
+    Ok(Command::Serve { port })
+}
+
+fn main() -> ExitCode {
+    let port = match command(std::env::args().skip(1)) {
+        Ok(Command::Serve { port }) => port,
+        Ok(Command::Help) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("salon: {error}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match serve(port) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            eprintln!(
+                "salon: port {port} is in use; --port N takes another, --port 0 any that is free"
+            );
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("salon: cannot serve on 127.0.0.1:{port}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(port: u16) -> io::Result<()> {
+    let mut event_loop = EventLoop::new()?;
+    let app = app(event_loop.time());
+    let salon = app.state();
+    let mut ctx = event_loop.ctx();
+    let (server, address) = app.listen(&mut ctx, ("127.0.0.1", port))?;
+    salon.with(|salon| salon.server = server.downgrade());
+    let report = stop_on_signals(&mut ctx, &server)?;
+    println!("listening on {address}");
+    println!("chat at http://{address}/, dashboard at http://{address}/dashboard, Ctrl+C ends it");
+    event_loop.run()?;
+    report.with(|report| println!("stopped: {report}"));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(target: &str) -> Response {
+        let app = app(Instant::now());
+        app.into_test().expect("a loop").get(target)
+    }
+
+    fn text(response: &Response) -> &str {
+        std::str::from_utf8(response.body().as_bytes().expect("a whole body")).expect("UTF-8")
+    }
+
+    #[test]
+    fn every_file_that_a_page_names_is_served_as_what_it_is() {
+        let kinds = [
+            ("js", "text/javascript; charset=utf-8"),
+            ("css", "text/css; charset=utf-8"),
+            ("svg", "image/svg+xml"),
+        ];
+        let mut found = 0;
+        for page in ["/", "/dashboard", "/chat.js", "/dashboard.js"] {
+            let page = ask(page);
+            for quoted in text(&page).split('"') {
+                let path = quoted.split('#').next().unwrap_or_default();
+                let is_path = path.starts_with('/') && !path.contains(char::is_whitespace);
+                let kind = path.rsplit_once('.').filter(|_| is_path);
+                let Some((_, extension)) = kind else { continue };
+                let (_, content_type) = kinds
+                    .iter()
+                    .find(|(known, _)| *known == extension)
+                    .unwrap_or_else(|| panic!("{path} is of no known kind"));
+                let file = ask(path);
+                assert_eq!(
+                    (file.status(), file.header("content-type")),
+                    (200, Some(*content_type)),
+                    "{path}"
+                );
+                found += 1;
+            }
+        }
+        assert!(found >= 10, "{found}");
+    }
+
+    #[test]
+    fn pages_may_load_from_here_only() {
+        for page in ["/", "/dashboard"] {
+            let page = ask(page);
+            assert_eq!(
+                page.header("content-type"),
+                Some("text/html; charset=utf-8")
+            );
+            let policy = page.header("content-security-policy").expect("a policy");
+            assert!(policy.starts_with("default-src 'self';"), "{policy}");
+        }
+    }
+
+    #[test]
+    fn stats_of_an_empty_salon() {
+        let stats = ask("/stats");
+        assert_eq!(stats.header("content-type"), Some("application/json"));
+        assert_eq!(stats.header("cache-control"), Some("no-store"));
+        let mut stats: serde_json::Value = serde_json::from_str(text(&stats)).expect("JSON");
+        let uptime = stats["uptime_s"].take();
+        assert!(
+            uptime.as_f64().is_some_and(|uptime| uptime < 60.0),
+            "{uptime}"
+        );
+        let expected = serde_json::json!({
+            "rooms": {},
+            "connections": 0,
+            "stream": { "clients": 0, "running": false, "ticks": 0 },
+            "uptime_s": null,
+        });
+        assert_eq!(stats, expected);
+    }
+
+    #[test]
+    fn a_room_that_cannot_be_is_refused_before_the_handshake() {
+        assert_eq!(ask("/ws?room=caf%C3%A9").status(), 426);
+        assert_eq!(ask("/ws?room=%20%20").status(), 426);
+        assert_eq!(ask("/ws?room=a%07b").status(), 400);
+        assert_eq!(ask(&format!("/ws?room={}", "r".repeat(65))).status(), 400);
+        assert_eq!(ask("/ws?name=a%07b").status(), 426);
+        assert_eq!(ask("/realtime").status(), 426);
+    }
+
+    #[test]
+    fn arguments_are_a_port_or_a_question() {
+        let command = |line: &str| command(line.split_whitespace().map(str::to_owned));
+        assert_eq!(command(""), Ok(Command::Serve { port: 8080 }));
+        assert_eq!(command("--port 0"), Ok(Command::Serve { port: 0 }));
+        assert_eq!(command("--port 80 --help"), Ok(Command::Help));
+        for wrong in [
+            "--port",
+            "--port 65536",
+            "--port -1",
+            "--port x",
+            "8080",
+            "--prot 80",
+        ] {
+            assert!(command(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,4 +1,63 @@
 //! Tourbillon: a networking framework whose event loop is on display.
+//!
+//! A reactor built by hand on [mio](https://docs.rs/mio), on one thread, that serves HTTP/1.1 and WebSocket: callbacks,
+//! timers and sockets first, futures on top of them, no tokio. Its sources are meant to be read.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use tourbillon::web::{App, Request, Shared, task};
+//!
+//! // Called on the spot, with the state and no lock: there is one thread.
+//! fn home(_: &Request, visits: &mut u64) -> String {
+//!     *visits += 1;
+//!     format!("Hello! You are visitor {visits}.\n")
+//! }
+//!
+//! // Run as a task: it may wait, and the others go on.
+//! async fn slowly(request: Request, _: Shared<u64>) -> &'static str {
+//!     request.handle().sleep(Duration::from_millis(500)).await;
+//!     "That took half a second.\n"
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let app = App::new(0).get("/", home).get("/slowly", task(slowly));
+//!     let report = app.serve("127.0.0.1:8080")?; // until Ctrl-C
+//!     println!("stopped: {report}");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The layers
+//!
+//! Each uses those below it and never one above or beside it; a test reads the sources and sees to that.
+//!
+//! ```text
+//!   your handlers       fn(&Request, &mut S)          async fn(Request, Shared<S>)
+//!   ──────────────────────────────────────────────────────────────────────────────────
+//!   web                 App, routes, handlers, WebSockets called and awaited
+//!   conn                fill ─ step ─ flush, limits, deadlines, bodies, rooms
+//!        ┌──────────────────────┴───────────────────────┐
+//!   net   taking connections in              proto  HTTP/1.1, WebSocket  (bytes only)
+//!   task  futures, wakers, sleep, oneshot           │
+//!   event_loop  Driver, Source, Ctx, turn           │      sim  (another Driver)
+//!        └──────────────────────┬───────────────────────┘
+//!   parts               timer wheel, generational slab, output queue
+//! ```
+//!
+//! - [`event_loop`] is the loop: what runs, and when. [`EventLoop::turn`] is the function to read first.
+//! - [`task`] makes futures run on it, [`net`] takes connections in.
+//! - [`proto`] holds the protocols as machines: bytes in, events out, no socket and no clock.
+//! - [`conn`] joins the two: a connection, its limits, its request and response.
+//! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms.
+//! - [`parts`] know nothing of all that and can be read alone.
+//!
+//! # Features
+//!
+//! None is on by default; `full` turns all of them on.
+//!
+//! - `json`: `Response::json` and `Request::json`, by serde.
+//! - `sim`: the simulated driver, for tests of whole programs. It has a clock and a network in memory that follow from
+//!   a seed, and faults to choose from.
 
 pub mod conn;
 pub mod event_loop;
@@ -9,3 +68,16 @@ pub mod proto;
 pub mod sim;
 pub mod task;
 pub mod web;
+
+pub use conn::{Request, Response};
+pub use event_loop::{Ctx, EventLoop};
+pub use web::App;
+
+/// The programs in the documentation beside the code, compiled.
+#[cfg(doctest)]
+mod documentation {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/ARCHITECTURE.md")]
+    struct Architecture;
+}

@@ -1,0 +1,151 @@
+//! What the documents beside the code say about it is true: the lines they quote, the files they list, the number of
+//! crates they name, the places they point to.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The lines of `text` that say something, without their indentation and without documentation.
+fn code_lines(text: &str) -> Vec<&str> {
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with("///"))
+        .collect()
+}
+
+/// The blocks of Rust in a document.
+fn rust_blocks(document: &str) -> Vec<&str> {
+    let blocks = document.split("```rust\n").skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn every_line_that_one_turn_quotes_stands_in_the_loop() {
+    let source = text("src/event_loop/mod.rs");
+    let source = code_lines(&source);
+    let document = text("docs/one-turn.md");
+    let blocks = rust_blocks(&document);
+    assert!(blocks.len() > 10, "the page quotes the loop");
+    for block in blocks {
+        let quoted = code_lines(block);
+        assert!(
+            source.windows(quoted.len()).any(|lines| lines == quoted),
+            "docs/one-turn.md quotes what is not in src/event_loop/mod.rs:\n{block}"
+        );
+    }
+}
+
+#[test]
+fn one_turn_quotes_each_step_of_the_turn() {
+    let document = text("docs/one-turn.md");
+    for step in 1..=8 {
+        let heading = format!("## {step}");
+        assert!(
+            step == 2 || document.contains(&heading),
+            "no chapter for step {step}"
+        );
+    }
+}
+
+#[test]
+fn the_map_lists_every_file_of_the_sources_and_no_other() {
+    let map = text("docs/ARCHITECTURE.md");
+    let listed: BTreeSet<String> = map
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("- `")?.split_once("`: ")?.0.to_owned()))
+        .collect();
+    let mut files = Vec::new();
+    collect(&root().join("src"), &mut files);
+    let there: BTreeSet<String> = files
+        .iter()
+        .map(|file| {
+            let path = file
+                .strip_prefix(root().join("src"))
+                .expect("it was found there");
+            path.to_str().expect("plain names").replace('\\', "/")
+        })
+        .filter(|path| !path.ends_with("tests.rs") && !path.contains("tests/"))
+        .collect();
+    let missing: Vec<_> = there.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&there).collect();
+    assert!(
+        missing.is_empty() && gone.is_empty(),
+        "docs/ARCHITECTURE.md does not list {missing:?} and lists {gone:?}, which are not there"
+    );
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("the folder can be read").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_readme_says_how_many_crates_there_are() {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--locked",
+            "--offline",
+            "-e",
+            "normal",
+            "--prefix",
+            "none",
+        ])
+        .current_dir(root())
+        .output()
+        .expect("cargo is there");
+    assert!(output.status.success(), "{output:?}");
+    let tree = String::from_utf8(output.stdout).expect("names are UTF-8");
+    let crates: BTreeSet<_> = tree
+        .lines()
+        .map(|line| line.trim_end_matches(" (*)"))
+        .filter(|line| !line.is_empty() && !line.starts_with("tourbillon "))
+        .collect();
+    assert!(crates.len() <= 34, "{} crates: {crates:#?}", crates.len());
+    // The number is that of the system on which the README was written.
+    if cfg!(target_os = "linux") {
+        let sentence = format!("The default build has {} crates", crates.len());
+        assert!(
+            text("README.md").contains(&sentence),
+            "README.md: {sentence}"
+        );
+    }
+}
+
+#[test]
+fn links_to_files_lead_somewhere() {
+    for document in [
+        "README.md",
+        "docs/ARCHITECTURE.md",
+        "docs/CHANGELOG.md",
+        "docs/STYLE.md",
+        "docs/one-turn.md",
+    ] {
+        let folder = root().join(document);
+        let folder = folder.parent().expect("a file stands in a folder");
+        for rest in text(document).split("](").skip(1) {
+            let target = rest.split([')', '#']).next().unwrap_or_default();
+            if !target.is_empty() && !target.starts_with("https://") {
+                let found = folder.join(target).exists();
+                assert!(found, "{document} points to {target}, which is not there");
+            }
+        }
+    }
+}

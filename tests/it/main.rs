@@ -1,0 +1,17 @@
+//! The public API over loopback: an app on a thread of its own, and clients that block.
+//!
+//! Nothing here sleeps to let something happen. A test waits for what it can see: an answer, the end of a stream, a
+//! count that the server gives. Every wait has the same generous bound, so that a test which fails does not hang.
+
+mod apps;
+mod deadlines;
+mod http;
+mod limits;
+mod panics;
+mod refusals;
+mod rooms;
+mod shutdown;
+mod streaming;
+mod support;
+mod vanishing;
+mod websocket;

@@ -212,7 +212,11 @@ impl Connection {
                         break Next::Close;
                     }
                     visit.ctx.driver().shutdown_write(visit.wire.socket())?;
-                    let limit = self.shared.limits.linger_timeout * LINGER_TIMES;
+                    let limit = self
+                        .shared
+                        .limits
+                        .linger_timeout
+                        .saturating_mul(LINGER_TIMES);
                     self.protocol = Protocol::Lingering {
                         bytes: 0,
                         until: visit.ctx.tick() + ticks(limit),
@@ -236,12 +240,13 @@ impl Connection {
                 }
                 Progress::Over { linger } => {
                     let flushing = Protocol::Flushing {
-                        linger: linger || !visit.input.is_empty(),
+                        // What is left unread would turn our close into a reset.
+                        linger: linger || !visit.input.is_empty() || visit.wire.may_read(),
                     };
                     visit.input.clear();
                     let over = std::mem::replace(&mut self.protocol, flushing);
                     if let Protocol::WebSocket(link) = over {
-                        link.closed(visit.ctx, || self.shared.count_websocket(-1));
+                        link.closed(visit.ctx, &self.shared);
                     }
                     continue;
                 }
@@ -414,7 +419,7 @@ impl Source for Connection {
         // Drops a handler that is still at work.
         let protocol = std::mem::replace(&mut self.protocol, Protocol::Flushing { linger: false });
         if let Protocol::WebSocket(link) = protocol {
-            link.closed(ctx, || self.shared.count_websocket(-1));
+            link.closed(ctx, &self.shared);
         }
     }
 

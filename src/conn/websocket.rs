@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::limits::{Hits, Overflow};
 use super::rooms::Membership;
 use super::server::Shared;
-use crate::event_loop::{CORK_BYTES, Ctx, Handle, LoopGone, Remote, Token};
+use crate::event_loop::{CORK_BYTES, Ctx, Handle, LoopGone, Origin, Remote, Token};
 use crate::parts::output::Chunk;
 use crate::proto::ws::{self, CloseCode, Writer};
 
@@ -130,6 +130,7 @@ pub struct Peer<'a> {
     pub(super) sender: &'a Sender,
     pub(super) writer: &'a mut Writer,
     pub(super) cork: &'a mut Vec<u8>,
+    pub(super) origin: Origin,
 }
 
 impl Peer<'_> {
@@ -163,6 +164,11 @@ impl Peer<'_> {
     /// The sender, to keep and to clone.
     pub fn sender(&self) -> &Sender {
         self.sender
+    }
+
+    /// Where the route was added that this WebSocket was opened by.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// The loop.

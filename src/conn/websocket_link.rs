@@ -6,6 +6,7 @@ use std::io;
 use super::connection::{Progress, Visit};
 use super::limits::Hits;
 use super::rooms;
+use super::server::Shared;
 use super::websocket::{CloseReason, Message, Peer, Sender, WebSocketHandler};
 use crate::event_loop::{Ctx, Origin, Readiness, guarded};
 use crate::proto::ws::{CloseCode, Endpoint, PeerError, Role, Step};
@@ -107,6 +108,7 @@ impl WebSocketLink {
             sender: &self.sender,
             writer,
             cork: visit.cork,
+            origin: self.origin,
         };
         let socket = &mut self.socket;
         // A close that was asked for is on its way: what the peer sent before it heard of it is not delivered.
@@ -162,6 +164,7 @@ impl WebSocketLink {
             sender: &self.sender,
             writer,
             cork: visit.cork,
+            origin: self.origin,
         };
         let socket = &mut *self.socket;
         if let Err(panicked) = guarded(self.origin, || tell(socket, &mut peer)) {
@@ -238,11 +241,13 @@ impl WebSocketLink {
     }
 
     /// The connection has gone.
-    pub(super) fn closed(mut self, ctx: &mut Ctx<'_>, websockets: impl FnOnce()) {
+    pub(super) fn closed(mut self, ctx: &mut Ctx<'_>, shared: &Shared) {
         self.sender.shut();
         rooms::leave_all(&self.sender);
-        websockets();
+        shared.count_websocket(-1);
         let reason = self.reason.take().unwrap_or(CloseReason::Lost);
-        self.socket.closed(ctx, &reason);
+        if let Err(panicked) = guarded(self.origin, || self.socket.closed(ctx, &reason)) {
+            ctx.report(&panicked);
+        }
     }
 }

@@ -94,8 +94,16 @@ impl Handle {
     /// ```
     #[track_caller]
     pub fn spawn<F: Future<Output: 'static> + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        self.spawn_from(std::panic::Location::caller(), future)
+    }
+
+    /// [`Handle::spawn`] for someone else, who is to blame when it panics.
+    pub(crate) fn spawn_from<F: Future<Output: 'static> + 'static>(
+        &self,
+        origin: Origin,
+        future: F,
+    ) -> JoinHandle<F::Output> {
         let join = JoinState::new();
-        let origin = std::panic::Location::caller();
         let task = Task {
             future: Some(Box::pin(future)),
             waker: None,

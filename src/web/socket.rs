@@ -255,15 +255,14 @@ where
     fn upgrade(&self, request: &mut Request, state: &Shared<S>) -> Reply {
         // The handshake is judged by what the request says, so the task gets a copy.
         let (run, state, theirs) = (self.run.clone(), state.clone(), request.clone_head());
-        let start = move |sender: Sender, inbox, handle: &Handle| {
-            handle.spawn(run(
-                WebSocket {
-                    request: theirs,
-                    sender,
-                    inbox,
-                },
-                state,
-            ));
+        let start = move |peer: &mut Peer<'_>, inbox| {
+            let socket = WebSocket {
+                request: theirs,
+                sender: peer.sender().clone(),
+                inbox,
+            };
+            let origin = peer.origin();
+            peer.ctx().spawn_from(origin, run(socket, state));
         };
         let socket = Box::new(Read {
             start: Some(Box::new(start)),
@@ -276,7 +275,7 @@ where
     }
 }
 
-type Start = Box<dyn FnOnce(Sender, Rc<RefCell<Inbox>>, &Handle)>;
+type Start = Box<dyn FnOnce(&mut Peer<'_>, Rc<RefCell<Inbox>>)>;
 
 /// Puts messages where a task reads them.
 struct Read {
@@ -288,11 +287,7 @@ impl WebSocketHandler for Read {
     fn opened(&mut self, peer: &mut Peer<'_>) {
         if let Some(start) = self.start.take() {
             // A task of its own: when the connection ends it lives on, to do what is to be done then.
-            start(
-                peer.sender().clone(),
-                Rc::clone(&self.inbox),
-                peer.ctx().handle(),
-            );
+            start(peer, Rc::clone(&self.inbox));
         }
     }
 

@@ -94,6 +94,10 @@ impl Http {
             {
                 return Ok(Progress::Paused);
             }
+            if self.is_done_before_its_body() {
+                visit.shared.count_exchange();
+                return Ok(Progress::Over { linger: true });
+            }
             let limits = &visit.shared.limits.head;
             let (used, step) =
                 match self
@@ -225,9 +229,23 @@ impl Http {
             }
             BodyPlan::Refuse(response) => {
                 self.incoming = Incoming::Discard;
+                if announced.is_some_and(|length| length <= visit.input.bytes().len() as u64) {
+                    self.skip_body(visit, request);
+                }
                 self.respond(visit, response)?;
                 Ok(None)
             }
+        }
+    }
+
+    /// Throw away a body of known length that is all here: that costs less than the connection.
+    fn skip_body(&mut self, visit: &mut Visit<'_, '_>, request: &mut Request) {
+        let limits = &visit.shared.limits.head;
+        let next = self
+            .machine
+            .next(visit.input.bytes(), &mut request.head, limits);
+        if let Ok((used, Step::Data(_))) = next {
+            visit.input.use_up(used);
         }
     }
 
@@ -374,8 +392,11 @@ impl Http {
             match reader.pull_for(visit.ctx.handle(), visit.ctx.token()) {
                 Pull::Chunk(bytes) => {
                     let started = self.machine.body_frame_start(bytes.len(), visit.cork);
-                    // More than the handler announced: there is no right way to go on.
-                    if started.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))? {
+                    let Ok(started) = started else {
+                        // More than the handler announced.
+                        return Self::cut_off(visit);
+                    };
+                    if started {
                         if bytes.len() < BY_REFERENCE_BYTES {
                             visit.cork.extend_from_slice(&bytes);
                         } else {
@@ -387,13 +408,18 @@ impl Http {
                     }
                 }
                 Pull::End => {
-                    return self
-                        .machine
-                        .end(visit.cork)
-                        .map_err(|error| io::Error::new(ErrorKind::InvalidData, error));
+                    if self.machine.end(visit.cork).is_err() {
+                        // Less than the handler announced.
+                        return Self::cut_off(visit);
+                    }
+                    if matches!(&self.incoming, Incoming::Stream(sender) if sender.is_disconnected())
+                    {
+                        // Nobody reads the rest of the request.
+                        self.machine.close_after_this();
+                    }
+                    return Ok(());
                 }
-                // Half an answer must not look like a whole one.
-                Pull::Truncated => return Err(ErrorKind::ConnectionAborted.into()),
+                Pull::Truncated => return Self::cut_off(visit),
                 Pull::Wait => break,
             }
         }
@@ -401,9 +427,18 @@ impl Http {
         Ok(())
     }
 
+    /// Half an answer must not look like a whole one: the connection ends behind what there is of it.
+    fn cut_off(visit: &mut Visit<'_, '_>) -> io::Result<()> {
+        visit.wire.flush(visit.ctx, visit.cork)?;
+        Err(ErrorKind::ConnectionAborted.into())
+    }
+
     /// The peer broke a rule or a limit: say so, if nothing was said yet, and end it.
     fn refused(&mut self, visit: &mut Visit<'_, '_>, error: PeerError) -> io::Result<Progress> {
-        Hits::count(&visit.shared.hits.refused_requests);
+        if !matches!(error, PeerError::TooSlow | PeerError::BodyTooLarge) {
+            // Those two have counters of their own.
+            Hits::count(&visit.shared.hits.refused_requests);
+        }
         // A handler that waits for the rest of this request waits in vain.
         self.outgoing = Outgoing::Nowhere;
         self.incoming = Incoming::Done;
@@ -431,7 +466,13 @@ impl Http {
         let is_get = head.method() == Method::Get;
         let is_http11 = head.version() == Version::Http11;
         let accepted = match ws::check_request(is_get, is_http11, |name| head.header(name)) {
-            Ok(accepted) if !visit.shared.is_draining() => accepted,
+            Ok(accepted) if !visit.shared.is_draining() && head.upgrade().is_some() => accepted,
+            Ok(_) if head.has_body() => {
+                // To which of the two protocols would it belong?
+                let response = Response::text("a WebSocket handshake has no body\n");
+                self.respond(visit, response.with_status(400))?;
+                return Ok(None);
+            }
             Ok(_) => {
                 self.respond(visit, Response::of_status(503))?;
                 return Ok(None);
@@ -478,9 +519,16 @@ impl Http {
     pub(super) fn ended(&mut self) {
         // A request that was cut off is refused at the next step.
         let _ = self.machine.eof();
-        if self.machine.is_reading_body() {
-            self.incoming = Incoming::Discard;
-        }
+    }
+
+    /// The answer is complete, the connection is to close, and nobody waits for what is left of the request's body.
+    fn is_done_before_its_body(&mut self) -> bool {
+        let is_wanted = match &self.incoming {
+            Incoming::Done | Incoming::Whole { .. } => true,
+            Incoming::Stream(sender) => !sender.is_disconnected(),
+            Incoming::Discard => false,
+        };
+        !is_wanted && self.machine.is_reading_body() && self.machine.after() == After::Close
     }
 
     /// The header or body deadline has come. Whether there is something to say: a peer that never began gets no answer.

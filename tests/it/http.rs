@@ -34,15 +34,20 @@ fn app() -> App<u32> {
         .get("/204", |_: &Request, _: &mut u32| 204)
         .get("/304", |_: &Request, _: &mut u32| 304)
         .get("/large", |_: &Request, _: &mut u32| vec![b'x'; 3_000_000])
-        .get("/user/{name}/post/{id}", |request: &Request, _: &mut u32| {
-            let name = request.param("name").unwrap_or_default();
-            let id = request.param("id").unwrap_or_default();
-            format!("{name} {id} {:?}", request.query("q"))
-        })
+        .get(
+            "/user/{name}/post/{id}",
+            |request: &Request, _: &mut u32| {
+                let name = request.param("name").unwrap_or_default();
+                let id = request.param("id").unwrap_or_default();
+                format!("{name} {id} {:?}", request.query("q"))
+            },
+        )
         .get("/files/{*path}", |request: &Request, _: &mut u32| {
             request.param("path").map(|path| path.into_owned())
         })
-        .post("/echo", |request: &Request, _: &mut u32| request.body().to_vec())
+        .post("/echo", |request: &Request, _: &mut u32| {
+            request.body().to_vec()
+        })
         .put("/thing", |_: &Request, _: &mut u32| ())
         .delete("/thing", |_: &Request, _: &mut u32| ())
 }
@@ -58,7 +63,10 @@ fn a_connection_carries_one_request_after_another() {
     for n in 1..=3 {
         client.get("/count");
         let answer = client.answer();
-        assert_eq!((answer.status, answer.text()), (200, n.to_string().as_str()));
+        assert_eq!(
+            (answer.status, answer.text()),
+            (200, n.to_string().as_str())
+        );
         assert_eq!(answer.field("connection"), None);
         assert!(answer.field("date").is_some());
     }
@@ -69,7 +77,9 @@ fn a_connection_carries_one_request_after_another() {
 fn pipelined_answers_keep_their_order_behind_a_slow_task() {
     let server = server();
     let mut client = server.connect();
-    let targets = ["/slow", "/fine", "/parts", "/count", "/204", "/slow", "/large", "/fine"];
+    let targets = [
+        "/slow", "/fine", "/parts", "/count", "/204", "/slow", "/large", "/fine",
+    ];
     let requests: String = targets
         .iter()
         .map(|target| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
@@ -152,7 +162,9 @@ fn a_chunked_body_is_put_together() {
 fn a_peer_that_expects_100_is_told_to_continue_once() {
     let server = server();
     let mut client = server.connect();
-    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    client.send(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+    );
     assert_eq!(client.head().status, 100);
     client.send("hello");
     let answer = client.answer();
@@ -180,7 +192,11 @@ fn a_peer_that_expects_100_may_be_refused_at_once() {
 fn head_gets_the_fields_of_get_and_no_body() {
     let server = server();
     let mut client = server.connect();
-    for (target, length) in [("/fine", Some("4")), ("/large", Some("3000000")), ("/parts", None)] {
+    for (target, length) in [
+        ("/fine", Some("4")),
+        ("/large", Some("3000000")),
+        ("/parts", None),
+    ] {
         client.send(format!("HEAD {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
         let head = client.head();
         assert_eq!(head.status, 200);
@@ -208,7 +224,8 @@ fn statuses_without_a_body_have_none() {
 fn the_connection_closes_when_the_peer_asks_for_it() {
     let server = server();
     let mut client = server.connect();
-    client.send("GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /fine HTTP/1.1\r\n");
+    client
+        .send("GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /fine HTTP/1.1\r\n");
     let answer = client.answer();
     assert_eq!(answer.field("connection"), Some("close"));
     assert_eq!(answer.body.len(), 3_000_000);

@@ -13,7 +13,9 @@ use crate::support::{Report, Running, serve};
 /// What the loop reports for what was created on that line of this file.
 #[track_caller]
 fn assert_reported(server: &Running, message: &str, line: u32) {
-    server.wait_until("the panic is reported", |server| !server.reports().is_empty());
+    server.wait_until("the panic is reported", |server| {
+        !server.reports().is_empty()
+    });
     let report = Report {
         message: message.into(),
         origin: format!("{}:{line}", file!()),
@@ -37,7 +39,10 @@ fn a_called_handler_that_panics_is_answered_with_500() {
     client.send("GET /fine HTTP/1.1\r\nHost: a\r\n\r\nGET /broken HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.answer().text(), "fine");
     let answer = client.answer();
-    assert_eq!((answer.status, answer.field("connection")), (500, Some("close")));
+    assert_eq!(
+        (answer.status, answer.field("connection")),
+        (500, Some("close"))
+    );
     client.assert_closed();
     assert_reported(&server, "called", LINE);
 }
@@ -73,7 +78,10 @@ fn an_answer_that_was_begun_when_its_task_panics_is_cut_off() {
     assert_eq!(client.answer().text(), "fine");
     assert_eq!(client.head().status, 200);
     assert_eq!(client.chunk().unwrap().unwrap(), b"half");
-    assert!(client.chunk().is_err(), "half an answer looks like a whole one");
+    assert!(
+        client.chunk().is_err(),
+        "half an answer looks like a whole one"
+    );
     assert_eq!(server.reports()[0].message, "in the middle");
     server.assert_it_goes_on();
 }

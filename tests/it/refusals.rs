@@ -48,10 +48,7 @@ fn a_port_in_use_is_an_error_that_says_so() {
     let server = server();
     let mut event_loop = EventLoop::new().unwrap();
     let listened = App::new(()).listen(&mut event_loop.ctx(), server.address);
-    assert_eq!(
-        listened.unwrap_err().kind(),
-        std::io::ErrorKind::AddrInUse
-    );
+    assert_eq!(listened.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
     let served = App::new(()).serve(server.address);
     assert_eq!(served.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
 }
@@ -59,15 +56,25 @@ fn a_port_in_use_is_an_error_that_says_so() {
 #[test]
 fn an_address_that_is_none_is_an_error() {
     assert!(App::new(()).serve("localhost:no-port").is_err());
-    assert!(App::new(()).serve(&[][..] as &[std::net::SocketAddr]).is_err());
+    assert!(
+        App::new(())
+            .serve(&[][..] as &[std::net::SocketAddr])
+            .is_err()
+    );
 }
 
 #[test]
 fn malformed_requests_are_answered_with_their_status_and_a_close() {
     let server = server();
-    let many_fields = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(200));
+    let many_fields = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        "A: b\r\n".repeat(200)
+    );
     let long_line = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(20_000));
-    let long_field = format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", "x".repeat(20_000));
+    let long_field = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n",
+        "x".repeat(20_000)
+    );
     for (request, status) in [
         ("GET / HTTP/1.1\n", 400),
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
@@ -78,11 +85,26 @@ fn malformed_requests_are_answered_with_their_status_and_a_close() {
         ("GET / HTTP/1.1\r\nHost: a\r\nA: \0\r\n\r\n", 400),
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
         ("GET / HTTP/1.1\r\nHost: a\r\nExpect: wonders\r\n\r\n", 417),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
-        ("POST /length HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", 400),
-        ("POST /length HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc", 400),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            501,
+        ),
+        (
+            "POST /length HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+            400,
+        ),
+        (
+            "POST /length HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc",
+            400,
+        ),
         ("\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}", 400),
         (many_fields.as_str(), 431),
         (long_line.as_str(), 414),
@@ -118,7 +140,10 @@ fn a_body_that_is_declared_too_large_is_refused_before_it_comes() {
     let mut client = server.connect();
     client.send("POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n");
     let answer = client.answer();
-    assert_eq!((answer.status, answer.field("connection")), (413, Some("close")));
+    assert_eq!(
+        (answer.status, answer.field("connection")),
+        (413, Some("close"))
+    );
     client.assert_closed();
     assert_eq!(server.hits("body_bytes"), 1);
     assert_eq!(server.hits("refused_requests"), 0, "another limit");
@@ -151,7 +176,10 @@ fn the_answer_to_a_body_too_large_is_readable_while_the_client_still_sends() {
         client.send(first);
         // The server has answered and closed its end when the rest is sent.
         let answer = client.answer();
-        assert_eq!((answer.status, answer.field("connection")), (413, Some("close")));
+        assert_eq!(
+            (answer.status, answer.field("connection")),
+            (413, Some("close"))
+        );
         for piece in rest.as_bytes().chunks(10_000) {
             client.send(piece);
         }
@@ -196,18 +224,36 @@ fn wrong_handshakes_are_answered_with_what_is_wrong() {
         assert!(!answer.text().is_empty());
     };
     let needs_upgrade = [("upgrade", "websocket"), ("sec-websocket-version", "13")];
-    check(handshake.replace("Upgrade: websocket\r\n", ""), 426, &needs_upgrade);
-    check(handshake.replace("Version: 13", "Version: 8"), 426, &needs_upgrade);
+    check(
+        handshake.replace("Upgrade: websocket\r\n", ""),
+        426,
+        &needs_upgrade,
+    );
+    check(
+        handshake.replace("Version: 13", "Version: 8"),
+        426,
+        &needs_upgrade,
+    );
     check(handshake.replace("Connection: Upgrade\r\n", ""), 400, &[]);
-    check(handshake.replace("dGhlIHNhbXBsZSBub25jZQ==", "short"), 400, &[]);
+    check(
+        handshake.replace("dGhlIHNhbXBsZSBub25jZQ==", "short"),
+        400,
+        &[],
+    );
     check(handshake.replace("HTTP/1.1", "HTTP/1.0"), 400, &[]);
     check(
-        handshake.replace("GET", "POST").replace("\r\n\r\n", "\r\nContent-Length: 0\r\n\r\n"),
+        handshake
+            .replace("GET", "POST")
+            .replace("\r\n\r\n", "\r\nContent-Length: 0\r\n\r\n"),
         405,
         &[("allow", "GET, HEAD, OPTIONS")],
     );
     // To which protocol would the body belong?
-    check(handshake.replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\nhello"), 400, &[]);
+    check(
+        handshake.replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\nhello"),
+        400,
+        &[],
+    );
     assert_eq!(server.counts().websockets, 0);
     assert_eq!(server.reports(), []);
     server.assert_it_goes_on();

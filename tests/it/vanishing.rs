@@ -22,6 +22,11 @@ async fn forever(request: Request, told: Shared<Told>) -> &'static str {
     "never"
 }
 
+async fn nap(request: Request, _: Shared<Told>) -> &'static str {
+    request.handle().sleep(Duration::from_millis(30)).await;
+    "rested"
+}
+
 async fn endless(_: Request, told: Shared<Told>) -> Response {
     let (mut sender, body) = Body::channel();
     let guard = told.with(|told| DropGuard("sender dropped", told.clone()));
@@ -60,7 +65,10 @@ async fn reader(mut ws: WebSocket, told: Shared<Told>) {
         ws.request().handle().sleep(Duration::from_millis(1)).await;
     }
     assert!(ws.reason().is_some());
-    told.with(|told| told.send(if count == 200 { "all" } else { "some" }).unwrap());
+    told.with(|told| {
+        told.send(if count == 200 { "all" } else { "some" })
+            .unwrap()
+    });
 }
 
 fn server() -> (Running, Receiver<&'static str>) {
@@ -70,12 +78,15 @@ fn server() -> (Running, Receiver<&'static str>) {
             .get("/fine", |_: &Request, _: &mut Told| "fine")
             .get("/large", |_: &Request, _: &mut Told| vec![b'x'; 20_000_000])
             .get("/forever", task(forever))
+            .get("/nap", task(nap))
             .get("/endless", task(endless))
             .post("/upload", task(upload).streaming())
             .post("/length", |request: &Request, _: &mut Told| {
                 request.body().len().to_string()
             })
-            .ws("/ws", |_: &Request, told: &mut Told| Ok(Told2(told.clone())))
+            .ws("/ws", |_: &Request, told: &mut Told| {
+                Ok(Told2(told.clone()))
+            })
             .ws("/reader", task(reader))
     });
     (server, tells)
@@ -129,13 +140,22 @@ fn a_client_that_goes_in_the_middle_of_an_answer_is_forgotten() {
 }
 
 #[test]
-fn a_task_is_dropped_when_its_client_goes() {
-    let (server, tells) = server();
+fn a_task_answers_a_client_that_has_only_ended_its_half() {
+    let (server, _) = server();
     let mut client = server.connect();
-    client.get("/forever");
-    assert_eq!(next(&tells), "begun");
+    client.get("/nap");
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.answer().text(), "rested");
+    client.assert_closed();
+}
+
+#[test]
+fn a_task_whose_client_has_closed_ends_and_its_connection_too() {
+    let (server, _) = server();
+    let mut client = server.connect();
+    client.get("/nap");
     drop(client);
-    assert_eq!(next(&tells), "dropped");
+    server.wait_until("it was taken in", |server| server.counts().accepted == 1);
     server.wait_until_empty();
     server.assert_it_goes_on();
 }

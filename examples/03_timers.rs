@@ -6,28 +6,28 @@
 //! look at:
 //!
 //! - Two timers of one millisecond run in the order in which they were set.
-//! - The timer of 10 ms is moved to 30 ms before it is due, as the time limit of a connection is at every request. It
+//! - The timer of 100 ms is moved to 300 ms before it is due, as the time limit of a connection is at every request. It
 //!   stays where it is in memory; whoever sets timers by the ten thousand mostly moves them.
-//! - The timer of 15 ms is taken back and does not run.
-//! - A callback computes for 10 ms, and so the timer of 42 ms is late: one thread does one thing at a time. The loop
+//! - The timer of 150 ms is taken back and does not run.
+//! - A callback computes for 100 ms, and so the timer of 420 ms is late: one thread does one thing at a time. The loop
 //!   measures that as its lag.
 //! - None is early.
 //!
-//! It prints this, with other small numbers at the end of the lines:
+//! It prints this, with other numbers where it says how late it was:
 //!
 //! ```text
-//! asked for  5 ms, late by  0.3 ms: moves one timer and takes one back
-//!     the one of 10 ms is moved: true; it is now asked for 30 ms
-//!     the one of 15 ms is taken back: true; cancelled: true; a second time: false
-//! asked for 20 ms, late by  0.2 ms: the first of two
-//! asked for 20 ms, late by  0.2 ms: the second of two
-//! asked for 30 ms, late by  0.4 ms: moved here
-//! asked for 40 ms, late by  0.3 ms: computes for 10 ms
-//! asked for 42 ms, late by  8.5 ms: had to wait for it
-//! 6 timers ran; the largest lag was 8.5 ms
+//! asked for  50 ms, late by  0.3 ms: moves one timer and takes one back
+//!     the one of 100 ms is moved: true; it is now asked for 300 ms
+//!     the one of 150 ms is taken back: true; cancelled: true; a second time: false
+//! asked for 200 ms, late by  0.2 ms: the first of two
+//! asked for 200 ms, late by  0.2 ms: the second of two
+//! asked for 300 ms, late by  0.4 ms: moved here
+//! asked for 400 ms, late by  0.3 ms: computes for 100 ms
+//! asked for 420 ms, late by 80.5 ms: had to wait for it
+//! 6 timers ran; the largest lag was 80.4 ms
 //! ```
 //!
-//! A question: the lines of 20 ms are asked for with the same `Instant`. What if the second one asked for a tenth of a
+//! A question: the lines of 200 ms are asked for with the same `Instant`. What if the second one asked for a tenth of a
 //! millisecond less? (The wheel's ticks are whole milliseconds, and never early.)
 
 use std::io;
@@ -44,37 +44,37 @@ fn main() -> io::Result<()> {
     let say = move |ctx: &Ctx<'_>, ms, what: &str| {
         let late = ctx.time().duration_since(at(ms));
         println!(
-            "asked for {ms:2} ms, late by {:4.1} ms: {what}",
+            "asked for {ms:3} ms, late by {:4.1} ms: {what}",
             in_ms(late)
         );
     };
 
-    let moved = event_loop.call_at(at(10), move |ctx| say(ctx, 30, "moved here"));
-    let taken_back = event_loop.call_at(at(15), |_| unreachable!("it was taken back"));
+    let moved = event_loop.call_at(at(100), move |ctx| say(ctx, 300, "moved here"));
+    let taken_back = event_loop.call_at(at(150), |_| unreachable!("it was taken back"));
 
-    event_loop.call_at(at(5), move |ctx| {
-        say(ctx, 5, "moves one timer and takes one back");
-        let is_moved = moved.reset(at(30).duration_since(ctx.time()));
+    event_loop.call_at(at(50), move |ctx| {
+        say(ctx, 50, "moves one timer and takes one back");
+        let is_moved = moved.reset(at(300).duration_since(ctx.time()));
         let asked_for = round_ms(start, moved.when());
-        println!("    the one of 10 ms is moved: {is_moved}; it is now asked for {asked_for} ms");
+        println!("    the one of 100 ms is moved: {is_moved}; it is now asked for {asked_for} ms");
         println!(
-            "    the one of 15 ms is taken back: {}; cancelled: {}; a second time: {}",
+            "    the one of 150 ms is taken back: {}; cancelled: {}; a second time: {}",
             taken_back.cancel(),
             taken_back.cancelled(),
             taken_back.cancel()
         );
     });
 
-    event_loop.call_at(at(20), move |ctx| say(ctx, 20, "the first of two"));
-    event_loop.call_at(at(20), move |ctx| say(ctx, 20, "the second of two"));
+    event_loop.call_at(at(200), move |ctx| say(ctx, 200, "the first of two"));
+    event_loop.call_at(at(200), move |ctx| say(ctx, 200, "the second of two"));
 
-    event_loop.call_at(at(42), move |ctx| {
-        say(ctx, 42, "had to wait for it");
+    event_loop.call_at(at(420), move |ctx| {
+        say(ctx, 420, "had to wait for it");
         ctx.stop();
     });
-    event_loop.call_at(at(40), move |ctx| {
-        say(ctx, 40, "computes for 10 ms");
-        thread::sleep(Duration::from_millis(10));
+    event_loop.call_at(at(400), move |ctx| {
+        say(ctx, 400, "computes for 100 ms");
+        thread::sleep(Duration::from_millis(100));
     });
 
     event_loop.run()?;

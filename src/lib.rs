@@ -1,7 +1,7 @@
 //! Tourbillon: a networking framework whose event loop is on display.
 //!
-//! A reactor built by hand on [mio](https://docs.rs/mio), on one thread, that serves HTTP/1.1 and WebSocket: callbacks,
-//! timers and sockets first, futures on top of them, no tokio. Its sources are meant to be read.
+//! A reactor built by hand on [mio](https://github.com/tokio-rs/mio), on one thread, that serves HTTP/1.1 and
+//! WebSocket: callbacks, timers and sockets first, futures on top of them, no tokio. Its sources are meant to be read.
 //!
 //! ```no_run
 //! use std::time::Duration;

@@ -70,14 +70,12 @@ impl Alarm {
     fn alert(&self, value: f64) -> Alert {
         let Self { figure, unit, .. } = self;
         let digits = usize::from(value.fract() != 0.0);
+        let value = format!("{value:.digits$}{unit}");
         let message = match self.level {
-            Level::Info => format!("{figure} back to {value:.digits$}{unit}"),
-            Level::Warning => format!(
-                "{figure} at {value:.digits$}{unit}, {}{unit} or more",
-                self.warning
-            ),
+            Level::Info => format!("{figure} back to {value}"),
+            Level::Warning => format!("{figure} at {value} (warning from {}{unit})", self.warning),
             Level::Critical => format!(
-                "{figure} at {value:.digits$}{unit}, {}{unit} or more",
+                "{figure} at {value} (critical from {}{unit})",
                 self.critical
             ),
         };
@@ -124,11 +122,11 @@ mod tests {
     fn an_alert_says_the_figure_and_the_threshold() {
         let mut alarm = Alarm::new("Connections", "", 100.0, 500.0);
         let mut said = |value| alarm.observe(value).expect("an alert").message;
-        assert_eq!(said(120.0), "Connections at 120, 100 or more");
-        assert_eq!(said(500.0), "Connections at 500, 500 or more");
+        assert_eq!(said(120.0), "Connections at 120 (warning from 100)");
+        assert_eq!(said(500.0), "Connections at 500 (critical from 500)");
         assert_eq!(said(3.0), "Connections back to 3");
         let mut alarm = Alarm::new("Loop lag", " ms", 50.0, 250.0);
         let message = alarm.observe(61.25).expect("an alert").message;
-        assert_eq!(message, "Loop lag at 61.2 ms, 50 ms or more");
+        assert_eq!(message, "Loop lag at 61.2 ms (warning from 50 ms)");
     }
 }

@@ -329,7 +329,10 @@ mod tests {
         };
         assert_eq!(
             encode(&ToWatcher::Metrics(&metrics)),
-            r#"{"type":"metrics","timestamp":1,"cpu_percent":12.5,"memory_bytes":null,"loop_lag_ms":0.25,"connections":2,"requests":3,"turns":4,"rooms":5,"chatters":6}"#
+            concat!(
+                r#"{"type":"metrics","timestamp":1,"cpu_percent":12.5,"memory_bytes":null,"loop_lag_ms":0.25,"#,
+                r#""connections":2,"requests":3,"turns":4,"rooms":5,"chatters":6}"#
+            )
         );
     }
 }

@@ -9,7 +9,7 @@ use tourbillon::web::{CloseCode, Peer};
 /// lost.
 const SILENCE_MAX: Duration = Duration::from_secs(180);
 
-/// Closes a WebSocket that has said nothing for [`SILENCE_MAX`]. One timer for each, which every message moves in place.
+/// Closes a WebSocket that has said nothing for [`SILENCE_MAX`]. It has one timer, which every message moves in place.
 #[derive(Default)]
 pub(crate) struct Silence(Option<CallHandle>);
 

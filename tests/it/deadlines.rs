@@ -1,1 +1,193 @@
-//! x
+//! Every deadline, shortened: what happens when it comes, and that it is counted. Times are checked from above only,
+//! and generously: a machine under load is late, never early.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tourbillon::web::{App, Limits, Request, Shared, task};
+
+use crate::support::{Client, Running, serve};
+
+const SHORT: Duration = Duration::from_millis(60);
+
+/// Serve with long limits but for what `shorten` does.
+fn server(shorten: impl FnOnce(&mut Limits) + Send + 'static) -> Running {
+    async fn tick(mut request: Request, _: Shared<()>) -> &'static str {
+        let handle = request.handle();
+        let done = Arc::new(AtomicBool::new(false));
+        let is_done = Arc::clone(&done);
+        // Wakes the connection all the time, without a byte having come.
+        let ticking = async move {
+            while !is_done.load(Ordering::SeqCst) {
+                handle.sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let mut ticking = Box::pin(ticking);
+        let mut body = request.take_body();
+        let mut reading = Box::pin(async move { while let Ok(Some(_)) = body.chunk().await {} });
+        std::future::poll_fn(move |context| {
+            use std::future::Future;
+            let _ = ticking.as_mut().poll(context);
+            reading.as_mut().poll(context)
+        })
+        .await;
+        done.store(true, Ordering::SeqCst);
+        "read"
+    }
+    serve(|| {
+        let minute = Duration::from_secs(60);
+        let mut limits = Limits {
+            header_timeout: minute,
+            body_timeout: minute,
+            write_timeout: minute,
+            keep_alive_timeout: minute,
+            linger_timeout: minute,
+            ..Limits::default()
+        };
+        shorten(&mut limits);
+        App::new(())
+            .limits(limits)
+            .get("/fine", |_: &Request, _: &mut ()| "fine")
+            .get("/large", |_: &Request, _: &mut ()| vec![b'x'; 50_000_000])
+            .post("/length", |request: &Request, _: &mut ()| {
+                request.body().len().to_string()
+            })
+            .post("/tick", task(tick).streaming())
+    })
+}
+
+/// Send a byte of `bytes` every few milliseconds, over and over, until the server has answered.
+fn drip(client: &mut Client, bytes: &[u8]) {
+    let (answered, mut writer) = (Arc::new(AtomicBool::new(false)), client.stream.try_clone());
+    let is_answered = Arc::clone(&answered);
+    let bytes = bytes.to_vec();
+    let dripping = std::thread::spawn(move || {
+        for byte in bytes.iter().cycle() {
+            let sent = writer.as_mut().unwrap().write_all(&[*byte]);
+            if sent.is_err() || is_answered.load(Ordering::SeqCst) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let answer = client.answer();
+    answered.store(true, Ordering::SeqCst);
+    dripping.join().unwrap();
+    assert_eq!(
+        (answer.status, answer.field("connection")),
+        (408, Some("close"))
+    );
+}
+
+#[test]
+fn a_head_that_drips_is_answered_with_408() {
+    let server = server(|limits| limits.header_timeout = SHORT);
+    let mut client = server.connect();
+    client.get("/fine");
+    assert_eq!(client.answer().text(), "fine");
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n");
+    drip(&mut client, b"A: b\r\n");
+    assert_eq!(server.hits("header_timeout"), 1);
+    assert_eq!(server.hits("refused_requests"), 0, "another limit");
+}
+
+#[test]
+fn a_peer_that_says_nothing_at_all_is_closed_without_a_word() {
+    let server = server(|limits| limits.header_timeout = SHORT);
+    let mut client = server.connect();
+    client.assert_closed();
+    assert_eq!(server.hits("header_timeout"), 1);
+    server.wait_until_empty();
+}
+
+#[test]
+fn a_pipeline_that_never_ends_between_two_requests_is_not_too_slow() {
+    let server = server(|limits| limits.header_timeout = SHORT);
+    let mut client = server.connect();
+    // There is always the beginning of a head, and never one that takes long.
+    client.send("GET /fi");
+    let since = std::time::Instant::now();
+    while since.elapsed() < SHORT * 5 {
+        client.send("ne HTTP/1.1\r\nHost: a\r\n\r\nGET /fi");
+        assert_eq!(client.answer().text(), "fine");
+    }
+    assert_eq!(server.hits("header_timeout"), 0);
+}
+
+#[test]
+fn a_body_that_stands_still_is_answered_with_408() {
+    let server = server(|limits| limits.body_timeout = SHORT);
+    for target in ["/length", "/tick", "/fine"] {
+        let mut client = server.connect();
+        client.send(format!(
+            "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf"
+        ));
+        let answer = client.answer();
+        let expected = if target == "/fine" { 405 } else { 408 };
+        assert_eq!(answer.status, expected, "{target}");
+        client.assert_closed();
+    }
+    assert_eq!(server.hits("body_timeout"), 2);
+}
+
+#[test]
+fn a_body_that_drips_below_the_rate_is_answered_with_408() {
+    let server = server(|limits| limits.body_timeout = SHORT);
+    let mut client = server.connect();
+    client.send("POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+    drip(&mut client, b"x");
+    assert_eq!(server.hits("body_timeout"), 1);
+}
+
+#[test]
+fn a_connection_that_is_not_used_is_closed() {
+    let server = server(|limits| limits.keep_alive_timeout = SHORT);
+    let mut client = server.connect();
+    for _ in 0..3 {
+        client.get("/fine");
+        assert_eq!(client.answer().text(), "fine");
+    }
+    client.assert_closed();
+    assert_eq!(server.hits("keep_alive_timeout"), 1);
+    server.wait_until_empty();
+}
+
+#[test]
+fn a_peer_that_does_not_take_its_answer_is_closed() {
+    let server = server(|limits| limits.write_timeout = SHORT);
+    let mut client = server.connect();
+    client.get("/large");
+    server.wait_until_empty();
+    assert_eq!(server.hits("write_timeout"), 1);
+    let _ = client.exactly(1);
+    server.assert_it_goes_on();
+}
+
+#[test]
+fn a_peer_that_takes_its_answer_slowly_is_not_closed() {
+    let server = server(|limits| limits.write_timeout = SHORT * 5);
+    let mut client = server.connect();
+    client.get("/large");
+    let head = client.head();
+    let mut left = head.field("content-length").unwrap().parse().unwrap();
+    for _ in 0..20 {
+        std::thread::sleep(SHORT);
+        client.exactly(500_000).unwrap();
+        left -= 500_000;
+    }
+    client.exactly(left).unwrap();
+    assert_eq!(server.hits("write_timeout"), 0);
+}
+
+#[test]
+fn a_peer_that_never_ends_after_a_refusal_is_closed() {
+    let server = server(|limits| limits.linger_timeout = SHORT);
+    let mut client = server.connect();
+    client.send("nonsense\r\n\r\n");
+    assert_eq!(client.answer().status, 400);
+    client.assert_closed();
+    server.wait_until_empty();
+    assert_eq!(server.hits("linger"), 1);
+}

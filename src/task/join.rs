@@ -119,6 +119,11 @@ impl<T> JoinHandle<T> {
         self.state.stop.replace(Some(self.handle.clone()));
     }
 
+    /// Nobody waits for the end any more.
+    pub(super) fn do_not_stop(&self) {
+        self.state.stop.replace(None);
+    }
+
     pub(super) fn take(&self) -> Option<Result<T, JoinError>> {
         self.state.take()
     }

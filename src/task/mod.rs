@@ -144,6 +144,8 @@ impl EventLoop {
             Some(Ok(output)) => Ok(output),
             Some(Err(JoinError::Panicked(panicked))) => panic!("{panicked}"),
             Some(Err(JoinError::Cancelled)) | None => {
+                // Its end comes in a later run, which is not to stop there.
+                task.do_not_stop();
                 task.abort();
                 Err(io::Error::new(
                     io::ErrorKind::Interrupted,

@@ -268,7 +268,7 @@ impl Handle {
     }
 
     fn set_call_timer(&self, key: CallKey, when: Instant) {
-        let tick = self.tick_after(when);
+        let tick = self.timer_tick(self.tick_after(when));
         if let Some(call) = self.0.calls.borrow_mut().get_mut(key.0) {
             let mut wheel = self.0.wheel.borrow_mut();
             match call.timer {
@@ -285,6 +285,12 @@ impl Handle {
         let since = when.saturating_duration_since(self.0.origin);
         // 2^64 ms are half a billion years.
         u64::try_from(since.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+
+    /// `tick`, or the first one that comes after this turn (rule R5): the wheel itself comes to this turn's tick only in
+    /// step 5, and I/O sets timers before that.
+    fn timer_tick(&self, tick: u64) -> u64 {
+        tick.max(self.tick().saturating_add(1))
     }
 
     /// The tick that has passed at `now`.
@@ -364,10 +370,12 @@ impl Handle {
     }
 
     pub(super) fn set_source_timer(&self, token: Token, tick: u64) -> TimerId {
+        let tick = self.timer_tick(tick);
         self.0.wheel.borrow_mut().insert(tick, Due::Source(token))
     }
 
     pub(super) fn reset_timer(&self, timer: TimerId, tick: u64) -> bool {
+        let tick = self.timer_tick(tick);
         self.0.wheel.borrow_mut().reset(timer, tick)
     }
 

@@ -33,6 +33,9 @@ mod source;
 mod stats;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io;
 use std::ops::Deref;

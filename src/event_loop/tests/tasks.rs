@@ -1,0 +1,193 @@
+//! Tasks on the loop: when they are polled, how they end, who hears of it.
+
+use std::cell::Cell;
+use std::future::{Future, pending};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::manual::manual;
+use super::*;
+use crate::task::{JoinError, oneshot, sleep, sleep_until, spawn, yield_now};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn turn(event_loop: &mut EventLoop) {
+    event_loop.turn(Budget::no_wait()).unwrap();
+}
+
+#[test]
+fn tasks_are_polled_first_in_the_order_of_spawning_among_the_callbacks() {
+    let (mut event_loop, _) = manual();
+    let log = log();
+    event_loop.call_soon(note(&log, "callback"));
+    for name in ["first", "second"] {
+        let log = Rc::clone(&log);
+        event_loop.spawn(async move { log.borrow_mut().push(name) });
+    }
+    event_loop.call_soon(note(&log, "callback behind"));
+    assert_eq!(taken(&log), [""; 0], "never on the caller's stack");
+    turn(&mut event_loop);
+    assert_eq!(
+        taken(&log),
+        ["callback", "first", "second", "callback behind"]
+    );
+    assert_eq!(event_loop.stats().sources, 0);
+}
+
+#[test]
+fn a_join_handle_gives_the_result_the_panic_or_the_end() {
+    let (mut event_loop, _) = manual();
+    event_loop.on_panic(|_| {});
+    let value = event_loop.spawn(async { 6 * 7 });
+    let panic = event_loop.spawn(async {
+        std::panic::resume_unwind(Box::new("on purpose"));
+    });
+    let aborted = event_loop.spawn(pending::<()>());
+    aborted.abort();
+    aborted.abort();
+    let outcome = event_loop
+        .run_until(async { (value.await, panic.await, aborted.await) })
+        .unwrap();
+    assert_eq!(outcome.0.unwrap(), 42);
+    assert!(
+        matches!(outcome.1, Err(JoinError::Panicked(panicked)) if panicked.message == "on purpose")
+    );
+    assert!(matches!(outcome.2, Err(JoinError::Cancelled)));
+}
+
+#[test]
+fn abort_drops_the_future_with_all_it_holds_and_a_dropped_handle_lets_the_task_run_on() {
+    let (mut event_loop, _) = manual();
+    let held = Rc::new(());
+    let theirs = Rc::clone(&held);
+    let task = event_loop.spawn(async move {
+        let _held = theirs;
+        pending::<()>().await
+    });
+    turn(&mut event_loop);
+    assert!(!task.is_finished());
+    task.abort();
+    turn(&mut event_loop);
+    assert!(task.is_finished());
+    assert_eq!(Rc::strong_count(&held), 1);
+    task.abort();
+
+    let ran = Rc::new(Cell::new(false));
+    let theirs = Rc::clone(&ran);
+    drop(event_loop.spawn(async move {
+        yield_now().await;
+        theirs.set(true);
+    }));
+    turn(&mut event_loop);
+    assert!(!ran.get(), "it yielded");
+    turn(&mut event_loop);
+    assert!(ran.get());
+}
+
+#[test]
+fn sleeping_tasks_wake_in_their_order_and_never_early() {
+    let (mut event_loop, _) = manual();
+    let woken = Rc::new(RefCell::new(Vec::new()));
+    let tasks: Vec<_> = [30, 10, 20, 10, 0]
+        .into_iter()
+        .map(|ms| {
+            let woken = Rc::clone(&woken);
+            event_loop.spawn(async move {
+                let before = Handle::current().time();
+                sleep(MS * ms).await;
+                assert!(Handle::current().time() >= before + MS * ms);
+                sleep_until(before).await;
+                woken.borrow_mut().push(ms);
+            })
+        })
+        .collect();
+    event_loop
+        .run_until(async {
+            for task in tasks {
+                task.await.unwrap();
+            }
+        })
+        .unwrap();
+    assert_eq!(*woken.borrow(), [0, 10, 10, 20, 30]);
+}
+
+#[test]
+fn a_sleep_that_is_dropped_leaves_no_timer() {
+    let (mut event_loop, _) = manual();
+    let task = event_loop.spawn(async { sleep(MS).await });
+    turn(&mut event_loop);
+    assert_eq!(event_loop.stats().timers_set, 1);
+    task.abort();
+    turn(&mut event_loop);
+    assert_eq!(event_loop.stats().timers_set, 0);
+}
+
+#[test]
+fn a_oneshot_brings_its_value_and_each_end_learns_that_the_other_has_gone() {
+    let (mut event_loop, _) = manual();
+    let (sender, receiver) = oneshot::channel();
+    let (unsent, lonely) = oneshot::channel::<()>();
+    let (refused, gone) = oneshot::channel();
+    drop(gone);
+    let received = event_loop.spawn(async { (receiver.await, lonely.await) });
+    turn(&mut event_loop);
+    assert!(refused.is_closed());
+    assert_eq!(refused.send(1), Err(1));
+    event_loop.call_soon(move |_| {
+        sender.send("value").unwrap();
+        drop(unsent);
+    });
+    let received = event_loop.run_until(received).unwrap().unwrap();
+    assert_eq!(received, (Ok("value"), Err(oneshot::Closed)));
+}
+
+#[test]
+fn run_until_goes_on_where_it_stopped_and_says_when_it_was_interrupted() {
+    let (mut event_loop, _) = manual();
+    let stopped = event_loop.run_until(async {
+        Handle::current().call_soon(|ctx| ctx.stop());
+        pending::<()>().await
+    });
+    assert_eq!(stopped.unwrap_err().kind(), std::io::ErrorKind::Interrupted);
+    let nested = event_loop.run_until(async {
+        let inner = spawn(async {
+            yield_now().await;
+            "inner"
+        });
+        inner.await.unwrap()
+    });
+    assert_eq!(nested.unwrap(), "inner");
+    turn(&mut event_loop);
+    assert_eq!(
+        event_loop.stats().sources,
+        0,
+        "the interrupted future was dropped"
+    );
+}
+
+#[test]
+#[should_panic(expected = "on purpose")]
+fn run_until_panics_with_the_future() {
+    let (mut event_loop, _) = manual();
+    event_loop.on_panic(|_| {});
+    let fails: std::pin::Pin<Box<dyn Future<Output = ()>>> =
+        Box::pin(async { std::panic::resume_unwind(Box::new("on purpose")) });
+    let _ = event_loop.run_until(fails);
+}
+
+#[test]
+fn a_waker_wakes_from_another_thread() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let mut asked = false;
+    let mut thread = None;
+    let woken_from = std::future::poll_fn(move |context| {
+        if std::mem::replace(&mut asked, true) {
+            return std::task::Poll::Ready(thread.take().map(std::thread::JoinHandle::join));
+        }
+        let waker = context.waker().clone();
+        thread = Some(std::thread::spawn(move || waker.wake()));
+        std::task::Poll::Pending
+    });
+    let joined = event_loop.run_until(woken_from).unwrap();
+    assert!(joined.unwrap().is_ok());
+}

@@ -141,6 +141,15 @@ enum Phase {
     Untimed,
 }
 
+/// What a visit has moved.
+#[derive(Default)]
+struct Moved {
+    bytes_in: usize,
+    bytes_out: usize,
+    /// Requests or messages handled.
+    steps: u32,
+}
+
 pub(super) struct Connection {
     shared: Rc<Shared>,
     wire: Wire,
@@ -301,13 +310,18 @@ impl Connection {
             link.set_backlog(self.wire.backlog_bytes());
         }
         if next != Next::Close {
-            self.set_deadline(ctx, written + steps as usize > 0);
+            let moved = Moved {
+                bytes_in: READ_BYTES_MAX - read_left,
+                bytes_out: written,
+                steps,
+            };
+            self.set_deadline(ctx, &moved);
         }
         Ok(next)
     }
 
-    /// Which deadline runs now; it runs anew when the phase is new, or, where that counts, when there was progress.
-    fn set_deadline(&mut self, ctx: &mut Ctx<'_>, progress: bool) {
+    /// Which deadline runs now; it runs anew when the phase is new, or when what counts in that phase has moved.
+    fn set_deadline(&mut self, ctx: &mut Ctx<'_>, moved: &Moved) {
         let limits = &self.shared.limits;
         let phase = match &self.protocol {
             // First of all: a peer that is closed because it does not read has no more than the time to close.
@@ -333,13 +347,15 @@ impl Connection {
             Protocol::Flushing { .. } => Phase::Write,
             Protocol::Lingering { .. } => Phase::Linger,
         };
+        let was_used = moved.steps > 0;
         let runs_on = match phase {
-            Phase::Header => true,
+            // Behind an answer it is another head that is awaited.
+            Phase::Header | Phase::Idle => !was_used,
             // It begins when the peer has taken what stood before our close frame.
-            Phase::WebSocketClose => !(progress && self.wire.is_blocked()),
-            Phase::Write | Phase::Idle => !progress,
-            // A visit in these phases means that bytes came.
-            Phase::Body | Phase::Linger => false,
+            Phase::WebSocketClose => moved.bytes_out == 0 || !self.wire.is_blocked(),
+            Phase::Write => !was_used && moved.bytes_out == 0,
+            // A handler that is woken does not speak for its peer.
+            Phase::Body | Phase::Linger => !was_used && moved.bytes_in == 0,
             Phase::Untimed => false,
         };
         if phase == self.phase && runs_on {
@@ -459,7 +475,7 @@ impl Connection {
             Protocol::WebSocket(link) => {
                 link.go_away();
                 if self.phase != Phase::WebSocketClose {
-                    self.set_deadline(ctx, false);
+                    self.set_deadline(ctx, &Moved::default());
                 }
                 false
             }

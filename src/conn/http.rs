@@ -94,10 +94,6 @@ impl Http {
             {
                 return Ok(Progress::Paused);
             }
-            if self.is_done_before_its_body() {
-                visit.shared.count_exchange();
-                return Ok(Progress::Over { linger: true });
-            }
             let limits = &visit.shared.limits.head;
             let (used, step) =
                 match self
@@ -151,7 +147,7 @@ impl Http {
                 Step::NeedMore => {
                     visit.input.use_up(used);
                     // All is said, and what is missing of the body is not worth waiting for.
-                    if self.machine.after() == After::Close {
+                    if self.is_done_before_its_body() {
                         visit.shared.count_exchange();
                         return Ok(Progress::Over { linger: true });
                     }

@@ -10,7 +10,7 @@ use tourbillon::event_loop::{CallHandle, Ctx};
 use tourbillon::web::{CloseReason, Message, Peer, Request, Response, Rooms, Shared, Socket};
 
 use crate::Salon;
-use crate::alarm::Alarm;
+use crate::alarm::{Alarm, Alert};
 use crate::messages::{FromWatcher, Metrics, Refusal, ToWatcher, decode, encode, timestamp};
 use crate::process::{self, CpuMeter};
 use crate::silence::Silence;
@@ -145,7 +145,7 @@ fn tick(ctx: &Ctx<'_>, now: Instant, salon: &mut Salon) {
 }
 
 impl Alarms {
-    fn observe(&mut self, metrics: &Metrics) -> impl Iterator<Item = crate::alarm::Alert> {
+    fn observe(&mut self, metrics: &Metrics) -> impl Iterator<Item = Alert> {
         [
             metrics
                 .cpu_percent

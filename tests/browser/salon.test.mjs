@@ -167,6 +167,10 @@ async function person(room, name, options) {
 }
 
 const points = (page, id = "load") => page.locator(`#${id}`).getAttribute("data-points").then(Number);
+/** Waits for what moves to arrive; the cage, which turns for ever, is not waited for. */
+const stillness = (page) => page.evaluate(() => Promise.allSettled(
+  document.getAnimations().filter((moving) => moving.effect.getComputedTiming().endTime < Infinity).map((moving) => moving.finished),
+));
 const picture = (page, name, options = {}) => page.screenshot({ path: `${OUT}${name}.png`, ...options });
 
 async function run() {
@@ -465,8 +469,12 @@ async function run() {
 
   await check("pictures: the dashboard with at least twenty points, light and dark", async () => {
     await until("twenty points", () => points(dashboard), (n) => n >= 20, 30_000);
+    // The talk before has left, and the needle has come to rest.
+    await until("three chatters", () => dashboard.locator("#chatters").textContent(), (n) => n === "3");
+    await stillness(dashboard);
     await picture(dashboard, "dashboard-light");
     await dashboard.emulateMedia({ colorScheme: "dark" });
+    await stillness(dashboard);
     await picture(dashboard, "dashboard-dark");
     await dashboard.emulateMedia({ colorScheme: "light" });
   });

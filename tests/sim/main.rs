@@ -64,13 +64,15 @@ fn seeds_from_8750() {
     lives(8_750..10_000);
 }
 
-/// Each run of the tests looks at some lives that nobody has seen before.
+/// Each run of the tests looks at some lives that nobody has seen before; at more of them if `SEEDS` says so.
 #[test]
 fn fresh_seeds() {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let first = since.as_nanos() as u64 >> 8;
-    println!("seeds from {first}");
-    lives(first..first + 200);
+    let count =
+        std::env::var("SEEDS").map_or(200, |count| count.parse().expect("SEEDS is a number"));
+    println!("{count} seeds from {first}");
+    lives(first..first + count);
 }
 
 #[test]

@@ -309,6 +309,15 @@ impl Connection {
         if let Protocol::WebSocket(link) = &self.protocol {
             link.set_backlog(self.wire.backlog_bytes());
         }
+        let progress = written + steps as usize > 0;
+        let next = match next {
+            // Its last answer is on its way, without word that the server is shutting down: the peer may go on.
+            Next::Wait if progress && self.shared.is_draining() && self.is_idle() => {
+                self.protocol = Protocol::Flushing { linger: true };
+                Next::Again
+            }
+            next => next,
+        };
         if next != Next::Close {
             let moved = Moved {
                 bytes_in: READ_BYTES_MAX - read_left,

@@ -374,8 +374,10 @@ impl Actor for HttpClient {
             }
             return Ok(());
         }
-        if is_over && self.received.is_empty() && world.faults().accept_error > 0.0 {
-            // A server without descriptors turned it away, or closed it because it was idle.
+        let is_between = self.received.is_empty() || self.client.was_reset();
+        if is_over && is_between && world.faults().accept_error > 0.0 {
+            // A server without descriptors turned it away, or closed it because it was idle. What it sent meanwhile then
+            // meets a reset, which may overtake an answer.
             self.done = true;
             return Ok(());
         }

@@ -206,7 +206,9 @@ impl WsClient {
 
     /// A client who follows a drawn script up to somewhere, and then breaks off.
     pub(crate) fn breaking_off(world: &World, client: Client) -> Self {
-        let mut rude = Self::drawn(world, client, 1_000_000, 500, true);
+        // A name that nobody else has.
+        let number = world.range(1_000..=1 << 40) as usize;
+        let mut rude = Self::drawn(world, client, number, 500, true);
         rude.ops
             .truncate(world.range(0..=rude.ops.len() as u64) as usize);
         if let Some(Op::Send(bytes)) = rude.ops.back_mut() {

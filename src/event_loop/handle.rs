@@ -287,8 +287,8 @@ impl Handle {
         u64::try_from(since.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 
-    /// `tick`, or the first one that comes after this turn (rule R5): the wheel itself comes to this turn's tick in step
-    /// 5 only, and I/O sets timers before that.
+    /// `tick`, or the first one that comes after this turn (rule R5): the wheel itself comes to this turn's tick in
+    /// step 5, and I/O sets timers before that.
     fn timer_tick(&self, tick: u64) -> u64 {
         tick.max(self.tick().saturating_add(1))
     }

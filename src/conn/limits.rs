@@ -45,7 +45,8 @@ pub struct Limits {
     /// Messages and fragments of a WebSocket. Above them: 1009.
     pub websocket: WsLimits,
     /// What waits for a WebSocket peer that does not take it, in bytes. A message is accepted while no more than this
-    /// waits before it. Default 64 KiB. Above it, see [`Limits::outbox_overflow`].
+    /// waits before it. Default 64 KiB. Above it, see [`Limits::outbox_overflow`]. A peer that has taken all does not
+    /// let anything wait: what a single turn sends to it may be 16 times as much.
     pub outbox_bytes_max: usize,
     /// What happens then. Default [`Overflow::Close`].
     pub outbox_overflow: Overflow,

@@ -16,21 +16,21 @@ use super::websocket::{Message, SendOutcome, Sender};
 /// A set of rooms by name. Cheap to clone; the clones share the rooms.
 ///
 /// ```
-/// use tourbillon::web::{CloseReason, Message, Peer, Rooms, Socket};
 /// use tourbillon::event_loop::Ctx;
+/// use tourbillon::web::{CloseReason, Message, Peer, Rooms, Socket};
 ///
-/// struct Chatter { rooms: Rooms }
+/// struct Chatter;
 ///
-/// impl Socket for Chatter {
-///     fn opened(&mut self, peer: &mut Peer<'_>) {
-///         self.rooms.join("lobby", peer.sender());
-///         self.rooms.publish_except("lobby", peer.sender(), "someone joined");
+/// impl Socket<Rooms> for Chatter {
+///     fn opened(&mut self, peer: &mut Peer<'_>, rooms: &mut Rooms) {
+///         rooms.join("lobby", peer.sender());
+///         rooms.publish_except("lobby", peer.sender(), "someone joined");
 ///     }
-///     fn message(&mut self, _: &mut Peer<'_>, message: Message<'_>) {
-///         self.rooms.publish("lobby", message);
+///     fn message(&mut self, _: &mut Peer<'_>, message: Message<'_>, rooms: &mut Rooms) {
+///         rooms.publish("lobby", message);
 ///     }
-///     fn closed(&mut self, _: &mut Ctx<'_>, _: &CloseReason) {
-///         self.rooms.publish("lobby", "someone left");
+///     fn closed(&mut self, _: &mut Ctx<'_>, _: &CloseReason, rooms: &mut Rooms) {
+///         rooms.publish("lobby", "someone left");
 ///     }
 /// }
 /// ```

@@ -183,6 +183,20 @@ enum Mail {
     Close(CloseCode, String),
 }
 
+/// How far the mail was moved.
+pub(super) enum Collected {
+    /// There is none left.
+    All,
+    /// The cork is full.
+    Full,
+    /// Next is a large frame, to be sent from where it lies.
+    Large(Chunk),
+}
+
+/// A peer that takes what it gets can take nothing during a turn. What the turn sends to it may be so many times the
+/// limit for what waits: enough for a busy room's turn, and an end to a handler that sends without end.
+const TURN_TIMES: usize = 16;
+
 pub(super) struct PeerShared {
     token: Token,
     handle: Handle,
@@ -197,8 +211,11 @@ pub(super) struct PeerShared {
     /// What it was closed with, by us.
     close_code: Cell<Option<CloseCode>>,
     rooms: RefCell<Vec<Membership>>,
-    posted: OnceCell<Arc<Mutex<Vec<Posted>>>>,
+    posted: OnceCell<Arc<Mailbox>>,
 }
+
+/// What other threads posted; `None` when nobody will come for it any more.
+type Mailbox = Mutex<Option<Vec<Posted>>>;
 
 impl PeerShared {
     fn put(&self, mail: Mail) {
@@ -249,7 +266,13 @@ impl Sender {
             return SendOutcome::Closed;
         }
         let limits = &peer.server.limits;
-        if peer.backlog.get() + peer.mail_bytes.get() > limits.outbox_bytes_max {
+        let waits = peer.backlog.get() > 0;
+        let bytes_max = if waits {
+            limits.outbox_bytes_max
+        } else {
+            limits.outbox_bytes_max.saturating_mul(TURN_TIMES)
+        };
+        if peer.backlog.get() + peer.mail_bytes.get() > bytes_max {
             Hits::count(&peer.server.hits.outbox_bytes);
             return match limits.outbox_overflow {
                 Overflow::DropNewest => SendOutcome::Dropped,
@@ -259,7 +282,6 @@ impl Sender {
                 }
             };
         }
-        let waits = peer.backlog.get() > 0;
         peer.put(Mail::Frame(frame));
         if waits {
             SendOutcome::Queued
@@ -309,7 +331,10 @@ impl Sender {
     /// A sender for other threads.
     pub fn remote(&self) -> RemoteSender {
         RemoteSender {
-            posted: Arc::clone(self.0.posted.get_or_init(Arc::default)),
+            posted: Arc::clone(self.0.posted.get_or_init(|| {
+                let posted = self.is_open().then(Vec::new);
+                Arc::new(Mutex::new(posted))
+            })),
             remote: self.0.handle.remote(),
             token: self.0.token,
         }
@@ -330,6 +355,9 @@ impl Sender {
         let mail = self.0.mail.take();
         self.0.mail_bytes.set(0);
         drop(mail);
+        if let Some(posted) = self.0.posted.get() {
+            *posted.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     /// What it was closed with, if it was closed here.
@@ -347,7 +375,10 @@ impl Sender {
         let Some(posted) = self.0.posted.get() else {
             return;
         };
-        let posted = std::mem::take(&mut *posted.lock().unwrap_or_else(PoisonError::into_inner));
+        let posted = match &mut *posted.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(posted) => std::mem::take(posted),
+            None => return,
+        };
         for message in posted {
             match message {
                 Posted::Text(text) => {
@@ -366,14 +397,16 @@ impl Sender {
         self.0.marked.get()
     }
 
-    /// Move the mail into `cork`; a large frame is returned instead, to be sent from where it lies, and the call
-    /// repeated.
-    pub(super) fn collect_mail(&self, writer: &mut Writer, cork: &mut Vec<u8>) -> Option<Chunk> {
+    /// Move the mail into `cork`, as far as there is room.
+    pub(super) fn collect_mail(&self, writer: &mut Writer, cork: &mut Vec<u8>) -> Collected {
         let peer = &*self.0;
         loop {
+            if cork.len() >= CORK_BYTES {
+                return Collected::Full;
+            }
             let Some(mail) = peer.mail.borrow_mut().pop_front() else {
                 peer.marked.set(false);
-                return None;
+                return Collected::All;
             };
             match mail {
                 Mail::Frame(frame) => {
@@ -382,7 +415,7 @@ impl Sender {
                         continue;
                     }
                     if frame.len() >= super::wire::BY_REFERENCE_BYTES {
-                        return Some(Chunk::Shared(frame));
+                        return Collected::Large(Chunk::Shared(frame));
                     }
                     cork.extend_from_slice(&frame);
                 }
@@ -442,7 +475,7 @@ enum Posted {
 /// there on the limits of [`Sender::send`] hold.
 #[derive(Clone)]
 pub struct RemoteSender {
-    posted: Arc<Mutex<Vec<Posted>>>,
+    posted: Arc<Mailbox>,
     remote: Remote,
     token: Token,
 }
@@ -478,6 +511,9 @@ impl RemoteSender {
         }
         let first = {
             let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(posted) = &mut *posted else {
+                return Ok(());
+            };
             posted.push(message);
             posted.len() == 1
         };

@@ -7,7 +7,7 @@ use super::connection::{Progress, Visit};
 use super::limits::Hits;
 use super::rooms;
 use super::server::Shared;
-use super::websocket::{CloseReason, Message, Peer, Sender, WebSocketHandler};
+use super::websocket::{CloseReason, Collected, Message, Peer, Sender, WebSocketHandler};
 use crate::event_loop::{Ctx, Origin, Readiness, guarded};
 use crate::proto::ws::{CloseCode, Endpoint, PeerError, Role, Step};
 
@@ -52,6 +52,8 @@ impl WebSocketLink {
     /// The source was visited, and why.
     pub(super) fn visited(&mut self, readiness: Readiness) {
         if readiness.contains(Readiness::WOKEN) {
+            // At once, and not when it can be written: so that the outbox's limit holds for what is posted, too.
+            self.sender.take_posted();
             self.woken = true;
         }
     }
@@ -60,7 +62,6 @@ impl WebSocketLink {
     pub(super) fn step(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
         self.sender.set_backlog(0);
         if std::mem::take(&mut self.woken) {
-            self.sender.take_posted();
             self.tell(visit, |socket, peer| socket.woken(peer));
         }
         loop {
@@ -179,13 +180,17 @@ impl WebSocketLink {
             return Ok(true);
         }
         let (_, writer) = self.endpoint.split();
-        while let Some(frame) = self.sender.collect_mail(writer, visit.cork) {
-            visit.wire.flush_with(visit.ctx, visit.cork, frame)?;
+        loop {
+            match self.sender.collect_mail(writer, visit.cork) {
+                Collected::All => break,
+                Collected::Full => visit.wire.flush(visit.ctx, visit.cork)?,
+                Collected::Large(frame) => visit.wire.flush_with(visit.ctx, visit.cork, frame)?,
+            };
             if visit.wire.is_blocked() {
                 return Ok(false);
             }
         }
-        if self.endpoint.split().1.is_closed() && self.reason.is_none() {
+        if writer.is_closed() && self.reason.is_none() {
             self.reason = self.sender.close_code().map(CloseReason::Us);
         }
         Ok(true)

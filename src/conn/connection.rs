@@ -12,7 +12,7 @@ use super::deadline::Deadline;
 use super::http::Http;
 use super::limits::Hits;
 use super::request::Request;
-use super::server::Shared;
+use super::server::{Leaving, Shared};
 use super::websocket_link::WebSocketLink;
 use super::wire::{Fill, Wire};
 use crate::event_loop::{Buffers, CORK_BYTES, Ctx, Inspection, Next, Readiness, Socket, Source};
@@ -417,7 +417,10 @@ impl Source for Connection {
         if readiness.contains(Readiness::TIMER) {
             match self.deadline.has_come(ctx) {
                 true if self.time_is_up() => {}
-                true => return Next::Close,
+                true => {
+                    self.shared.note_leaving(self.place, Leaving::Finished);
+                    return Next::Close;
+                }
                 // It was moved since, and its entry is where it belongs now.
                 false => return Next::Wait,
             }
@@ -431,8 +434,8 @@ impl Source for Connection {
         ctx.give_back(buffers);
         // An error of the socket is the end of the connection, and there is no one left to tell.
         let next = next.unwrap_or(Next::Close);
-        if self.shared.is_draining() && next == Next::Wait && self.drain(ctx) {
-            return Next::Close;
+        if self.shared.is_draining() {
+            return self.drain(ctx, next);
         }
         next
     }
@@ -472,23 +475,23 @@ impl Source for Connection {
 }
 
 impl Connection {
-    /// The server is shutting down, and nothing is left to do in this visit. Whether the connection can close at once.
-    fn drain(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        let is_idle = self.is_idle();
-        match &mut self.protocol {
-            Protocol::Http(_) if is_idle => {
-                self.shared.count_idle_drained();
-                true
-            }
-            Protocol::Http(_) | Protocol::Flushing { .. } | Protocol::Lingering { .. } => false,
-            Protocol::WebSocket(link) => {
+    /// The server is shutting down: what comes of `next`, the end of an ordinary visit.
+    fn drain(&mut self, ctx: &mut Ctx<'_>, next: Next) -> Next {
+        let (leaving, next) = match (&self.protocol, next) {
+            (_, Next::Close) => (Leaving::Finished, Next::Close),
+            (Protocol::Http(_), Next::Wait) if self.is_idle() => (Leaving::Idle, Next::Close),
+            (Protocol::WebSocket(link), Next::Wait) => {
                 link.go_away();
-                if self.phase != Phase::WebSocketClose {
-                    self.set_deadline(ctx, &Moved::default());
-                }
-                false
+                (Leaving::Busy, Next::Wait)
             }
+            (_, next) => (Leaving::Busy, next),
+        };
+        self.shared.note_leaving(self.place, leaving);
+        let is_closing = matches!(&self.protocol, Protocol::WebSocket(link) if link.is_closing());
+        if is_closing && self.phase != Phase::WebSocketClose {
+            self.set_deadline(ctx, &Moved::default());
         }
+        next
     }
 
     /// Nothing of a request is here, and every answer has left.

@@ -35,13 +35,34 @@ pub(super) struct Shared {
     origin: Origin,
     /// A request that the connections hand around, so that none is made for each.
     scratch: Cell<Option<Box<Request>>>,
-    connections: RefCell<Slab<Token>>,
+    connections: RefCell<Slab<Member>>,
     listeners: RefCell<Vec<Token>>,
     date: Cell<[u8; 29]>,
     date_until: Cell<Option<Instant>>,
     counts: Cell<Counts>,
     drain: RefCell<Option<Drain>>,
     draining: Cell<bool>,
+}
+
+/// A connection, for those who see to all of them.
+struct Member {
+    token: Token,
+    leaving: Leaving,
+}
+
+/// How a connection ends in a graceful shutdown, each in one way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// It was not asked yet.
+    Unasked,
+    /// It has something to finish.
+    Busy,
+    /// It had nothing to do when it was asked.
+    Idle,
+    /// It has come to its own end.
+    Finished,
+    /// The deadline was before that.
+    Cut,
 }
 
 /// What a server has done so far.
@@ -243,12 +264,27 @@ impl fmt::Debug for Server {
     }
 }
 
+impl Member {
+    fn leave(&mut self, leaving: Leaving) {
+        self.leaving = match (self.leaving, leaving) {
+            // It was busy when it was asked, and is done.
+            (Leaving::Busy, Leaving::Idle) => Leaving::Finished,
+            (Leaving::Unasked | Leaving::Busy, leaving) => leaving,
+            (settled, _) => settled,
+        };
+    }
+}
+
 impl Shared {
     fn accept(shared: &Rc<Self>, ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr) {
         let open = shared.connections.borrow().len();
         if open >= shared.connections_max {
             Hits::count(&shared.hits.connections);
-            // Best effort, in one write: whoever does not get it sees the close.
+            // Best effort, in one write: whoever does not get it sees the close. A request that is here already is
+            // taken from the socket, since a close over unread input would be a reset.
+            let mut buffers = ctx.lend_buffers();
+            let _ = ctx.driver().read(socket, &mut buffers.receive);
+            ctx.give_back(buffers);
             let _ = ctx.driver().write(socket, BUSY);
             ctx.driver().close(socket);
             return;
@@ -257,7 +293,10 @@ impl Shared {
         let connection = Connection::new(Rc::clone(shared), socket, peer, place as u32);
         // An error here is want of kernel memory: this connection is closed, others may fare better.
         if let Ok(token) = ctx.add_socket(socket, |_| Box::new(connection)) {
-            shared.connections.borrow_mut().insert(token);
+            shared.connections.borrow_mut().insert(Member {
+                token,
+                leaving: Leaving::Unasked,
+            });
             shared.count(|counts| counts.accepted += 1);
             // The request is often there already.
             ctx.visit(token, Readiness::READABLE);
@@ -266,34 +305,36 @@ impl Shared {
 
     /// A connection has closed.
     pub(super) fn remove(&self, ctx: &mut Ctx<'_>, place: u32) {
-        self.connections.borrow_mut().try_remove(place as usize);
-        if self.draining.get() {
-            if let Some(drain) = &mut *self.drain.borrow_mut() {
-                drain.report.finished = drain.report.finished.wrapping_add(1);
-            }
-            self.finish_drain(ctx);
+        let member = self.connections.borrow_mut().try_remove(place as usize);
+        if !self.draining.get() {
+            return;
         }
+        if let (Some(member), Some(drain)) = (member, &mut *self.drain.borrow_mut()) {
+            match member.leaving {
+                Leaving::Idle => drain.report.idle += 1,
+                Leaving::Cut => drain.report.cut += 1,
+                Leaving::Unasked | Leaving::Busy | Leaving::Finished => drain.report.finished += 1,
+            }
+        }
+        self.finish_drain(ctx);
     }
 
     pub(super) fn is_draining(&self) -> bool {
         self.draining.get()
     }
 
-    /// A connection that was idle closes because of the shutdown; [`Shared::remove`] will count it as finished.
-    pub(super) fn count_idle_drained(&self) {
-        if let Some(drain) = &mut *self.drain.borrow_mut() {
-            drain.report.idle += 1;
-            drain.report.finished = drain.report.finished.wrapping_sub(1);
+    /// Note how a connection leaves in a shutdown. What settles it first counts.
+    pub(super) fn note_leaving(&self, place: u32, leaving: Leaving) {
+        if let Some(member) = self.connections.borrow_mut().get_mut(place as usize) {
+            member.leave(leaving);
         }
     }
 
     fn cut(&self, ctx: &mut Ctx<'_>) {
-        let tokens = self.tokens();
-        if let Some(drain) = &mut *self.drain.borrow_mut() {
-            drain.report.cut += tokens.len();
-            drain.report.finished = drain.report.finished.wrapping_sub(tokens.len());
+        for (_, member) in self.connections.borrow_mut().iter_mut() {
+            member.leave(Leaving::Cut);
         }
-        for token in tokens {
+        for token in self.tokens() {
             ctx.close(token);
         }
         self.finish_drain(ctx);
@@ -320,7 +361,7 @@ impl Shared {
         self.connections
             .borrow()
             .iter()
-            .map(|(_, token)| *token)
+            .map(|(_, member)| member.token)
             .collect()
     }
 

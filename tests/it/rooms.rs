@@ -31,7 +31,10 @@ impl Socket<Rooms> for Member {
             "join" => rooms.join(room, &me).to_string(),
             "leave" => rooms.leave(room, &me).to_string(),
             "is-member" => rooms.is_member(room, &me).to_string(),
-            "say" => return drop(rooms.publish(room, text)),
+            "say" => {
+                rooms.publish(room, text);
+                return;
+            }
             "others" => {
                 let Published {
                     delivered,

@@ -26,7 +26,7 @@ pub enum BodyPlan {
 pub enum Reply {
     /// Here it is.
     Now(Response),
-    /// A task will give it. It is polled at once, and dropped if the connection ends before it.
+    /// A task will give it. It is polled at once, and dropped if the connection breaks before it is done.
     Later(Pin<Box<dyn Future<Output = Response>>>),
     /// Go on as a WebSocket, if the request's handshake is in order (RFC 6455, 4.2); else it is answered with what is
     /// wrong.

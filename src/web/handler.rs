@@ -47,8 +47,9 @@ pub struct Task<F> {
 
 /// Run an `async fn(Request, Shared<S>)` for each request, or an `async fn(WebSocket, Shared<S>)` for each WebSocket.
 ///
-/// It is polled at once, where the request was read, and whenever what it awaits is ready. When the peer goes away
-/// before the answer, the future of a request is dropped.
+/// It is polled at once, where the request was read, and whenever what it awaits is ready. When the connection breaks
+/// before the answer, the future of a request is dropped. A peer that has ended its half may still be waiting for the
+/// answer, and cannot be told from one that has closed: it is answered.
 ///
 /// ```
 /// use std::time::Duration;

@@ -306,3 +306,15 @@ fn a_wrong_argument_is_named_in_the_error() {
         assert!(error.contains("port"), "{name}: {error}");
     }
 }
+
+#[cfg(feature = "sim")]
+#[test]
+fn a_simulated_world_shows_that_the_app_is_right_and_finds_the_bug_that_is_put_in() {
+    let fine = printed("simulate", &["--seeds", "20"]);
+    assert!(fine.contains("20"), "{fine}");
+    let broken = output("simulate", &["--seeds", "200", "--break"]);
+    let text = [broken.stdout, broken.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(!broken.status.success(), "{text}");
+    assert!(text.contains("SEED="), "{text}");
+}

@@ -461,7 +461,12 @@ impl Http {
         let head = &request.head;
         let is_get = head.method() == Method::Get;
         let is_http11 = head.version() == Version::Http11;
-        let accepted = match ws::check_request(is_get, is_http11, |name| head.header(name)) {
+        // The machine has read all `Connection` fields, and knows whether one of them lists the upgrade.
+        let header = |name: &str| match name {
+            "connection" => head.upgrade().map(|_| "upgrade"),
+            name => head.header(name),
+        };
+        let accepted = match ws::check_request(is_get, is_http11, header) {
             Ok(accepted) if !visit.shared.is_draining() && head.upgrade().is_some() => accepted,
             Ok(_) if head.has_body() => {
                 // To which of the two protocols would it belong?

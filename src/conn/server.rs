@@ -179,9 +179,6 @@ impl Server {
             return;
         }
         shared.draining.set(true);
-        for listener in shared.listeners.take() {
-            ctx.close(listener);
-        }
         let cutter = Rc::clone(shared);
         let deadline = ctx.call_later(deadline, move |ctx| cutter.cut(ctx));
         let report = ShutdownReport::default();
@@ -192,10 +189,19 @@ impl Server {
             done: vec![Box::new(done)],
         };
         *shared.drain.borrow_mut() = Some(drain);
-        for token in shared.tokens() {
-            ctx.wake(token);
-        }
-        shared.finish_drain(ctx);
+        // As a callback of its own: whoever calls may be a handler, and taking connections in calls handlers.
+        let shared = Rc::clone(shared);
+        ctx.call_soon(move |ctx| {
+            for listener in shared.listeners.take() {
+                // Whoever has connected already is served, as far as the listener's budget goes.
+                ctx.visit(listener, Readiness::READABLE);
+                ctx.close(listener);
+            }
+            for token in shared.tokens() {
+                ctx.wake(token);
+            }
+            shared.finish_drain(ctx);
+        });
     }
 
     /// What the server has done so far.

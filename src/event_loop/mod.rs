@@ -367,7 +367,7 @@ impl EventLoop {
             token: Some(token),
         };
         let next = guarded(slot.origin, || slot.source.ready(&mut ctx, readiness));
-        self.time(slot.origin);
+        self.blame(slot.origin);
         let next = match next {
             Ok(_) if self.doomed.contains(&token) => Next::Close,
             Ok(next) => next,
@@ -397,7 +397,7 @@ impl EventLoop {
             token: None,
         };
         let called = guarded(origin, || callback(&mut ctx));
-        self.time(origin);
+        self.blame(origin);
         if let Err(panicked) = called {
             self.report(&panicked);
         }
@@ -406,7 +406,7 @@ impl EventLoop {
     // ---- what they need -----------------------------------------------------------------------------------------
 
     /// Blame the time since the last stamp on `origin`.
-    fn time(&mut self, origin: Origin) {
+    fn blame(&mut self, origin: Origin) {
         let now = self.handle.time();
         let took = now.saturating_duration_since(self.stamp);
         self.stamp = now;

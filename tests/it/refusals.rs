@@ -260,6 +260,14 @@ fn wrong_handshakes_are_answered_with_what_is_wrong() {
 }
 
 #[test]
+fn a_handshake_may_have_several_connection_fields() {
+    let server = server();
+    let mut client = server.connect();
+    client.send(handshake("/ws").replace("Connection: ", "Connection: keep-alive\r\nConnection: "));
+    assert_eq!(client.head().status, 101);
+}
+
+#[test]
 fn a_handshake_that_failed_leaves_the_connection_for_others() {
     let server = server();
     let mut client = server.connect();

@@ -245,13 +245,32 @@ fn new_connections_are_refused() {
     let (server, gate) = server();
     let mut busy = waiting(&server, "/wait");
     let done = shut_down(&server, LONG);
-    // The listener goes in the last step of that turn; what comes now is asked in a later one.
-    assert_eq!(server.counts().open, 1);
+    // The listener goes a turn later, once those who wait at it are in; the second question is asked after that turn.
+    for _ in 0..2 {
+        assert_eq!(server.counts().open, 1);
+    }
     let refused = TcpStream::connect(server.address).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     gate.store(true, Ordering::SeqCst);
     assert_eq!(busy.answer().text(), "done");
     assert_eq!(counts(&done), (0, 1, 0));
+}
+
+#[test]
+fn who_connected_before_the_shutdown_is_still_served() {
+    let (server, _gate) = server();
+    let address = server.address;
+    let (done, is_done) = channel();
+    let mut waiting = server.ask(move |ctx, server| {
+        // On the loop's own thread, so that nobody takes the connection in before the shutdown begins.
+        let mut client = Client::connect(address);
+        client.get("/fine");
+        server.shutdown(ctx, LONG, move |_, report| done.send(report).unwrap());
+        client
+    });
+    assert_eq!(waiting.answer().text(), "fine");
+    waiting.assert_closed();
+    assert_eq!(counts(&is_done).2, 0);
 }
 
 /// A signal is the whole process's. So this is the only test that sends one, to a loop that is not the test's own.

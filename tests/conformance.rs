@@ -1,4 +1,5 @@
-//! Runs the cases under `tests/conformance`: one text file each, read whole, byte by byte, and cut at every position.
+//! Runs the cases under `tests/conformance`: one text file each, read by the machine whole, byte by byte, and cut at
+//! every position, and once more over a socket. Then what `docs/http-conformance.md` says about them.
 //!
 //! A case is lines of `what text`; a line that begins with `#` says why the case exists.
 //!
@@ -6,8 +7,13 @@
 //! - `> BYTES` is what the peer sends; the lines are joined with nothing between them. `\r`, `\n`, `\t`, `\0`, `\\` and
 //!   `\xNN` are bytes, `\{TEXT*NUMBER}` is a repetition.
 //! - Every other line is an event that must come, in this order: `head METHOD TARGET VERSION`, `field NAME: VALUE` for
-//!   each field of that head (only if the case names one), `data BYTES`, `end`, `next` or `close` after the answer,
-//!   `eof` for a quiet end of the input, `fault NAME STATUS`.
+//!   each field of that head, `host NAME` for the host that it is for (both only if the case names one), `data BYTES`,
+//!   `end`, `next` or `close` after the answer, `eof` for a quiet end of the input, `fault NAME STATUS`.
+//! - `socket STATUS... next` or `close`: what a client is answered, and whether the connection goes on, where that does
+//!   not follow from the events: routes and the limit on bodies have a say too.
+
+#[path = "conformance/socket.rs"]
+mod socket;
 
 use std::fs;
 use std::path::Path;
@@ -19,6 +25,17 @@ use tourbillon::proto::http1::{
 
 #[test]
 fn every_case_gives_its_events_however_it_is_cut() {
+    check_each(Case::failure);
+}
+
+#[test]
+fn every_case_is_answered_over_a_socket_as_by_the_machine() {
+    let mut servers = socket::Servers::default();
+    check_each(|case| servers.failure(case));
+}
+
+/// Hold all cases against what `failure` finds wrong with one.
+fn check_each(failure: impl FnMut(&Case) -> Option<String>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
     let mut paths: Vec<_> = fs::read_dir(folder)
         .unwrap()
@@ -27,15 +44,13 @@ fn every_case_gives_its_events_however_it_is_cut() {
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
     paths.sort();
     assert!(paths.len() > 50, "the corpus is there");
-    let failures: Vec<_> = paths
-        .iter()
-        .filter_map(|path| Case::read(path).failure())
-        .collect();
+    let cases: Vec<_> = paths.iter().map(|path| Case::read(path)).collect();
+    let failures: Vec<_> = cases.iter().filter_map(failure).collect();
     assert!(
         failures.is_empty(),
         "{} of {} cases failed\n\n{}",
         failures.len(),
-        paths.len(),
+        cases.len(),
         failures.join("\n\n")
     );
 }
@@ -46,6 +61,9 @@ struct Case {
     input: Vec<u8>,
     expected: Vec<String>,
     shows_fields: bool,
+    shows_host: bool,
+    /// Statuses, then `next` or `close`.
+    over_socket: Option<String>,
 }
 
 impl Case {
@@ -58,14 +76,18 @@ impl Case {
             input: Vec::new(),
             expected: Vec::new(),
             shows_fields: false,
+            shows_host: false,
+            over_socket: None,
         };
         for line in text.lines().map(str::trim_end) {
             match line.split_once(' ') {
                 _ if line.is_empty() || line.starts_with('#') => {}
                 Some(("limit", limit)) => case.set_limit(limit),
+                Some(("socket", answers)) => case.over_socket = Some(answers.into()),
                 Some((">", bytes)) => case.input.extend(unescape(bytes)),
                 _ => {
                     case.shows_fields |= line.starts_with("field ");
+                    case.shows_host |= line.starts_with("host ");
                     case.expected.push(line.into());
                 }
             }
@@ -203,6 +225,9 @@ impl Peer<'_> {
                     .trim_end()
                     .into()
             }));
+        }
+        if self.case.shows_host {
+            self.events.push(format!("host {}", self.head.host()));
         }
     }
 

@@ -481,7 +481,7 @@ impl Http {
             Err(error) => {
                 let mut response = Response::text(format!("{error}\n")).with_status(error.status());
                 for (name, value) in error.fields() {
-                    // The machine writes `Connection` itself.
+                    // The machine adds `Connection` to go with `Upgrade`.
                     let _ = response.try_header(name, value);
                 }
                 self.respond(visit, response)?;

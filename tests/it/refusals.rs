@@ -223,7 +223,11 @@ fn wrong_handshakes_are_answered_with_what_is_wrong() {
         }
         assert!(!answer.text().is_empty());
     };
-    let needs_upgrade = [("upgrade", "websocket"), ("sec-websocket-version", "13")];
+    let needs_upgrade = [
+        ("upgrade", "websocket"),
+        ("connection", "upgrade"),
+        ("sec-websocket-version", "13"),
+    ];
     check(
         handshake.replace("Upgrade: websocket\r\n", ""),
         426,

@@ -24,6 +24,8 @@ use super::status;
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Fields {
     encoded: Vec<u8>,
+    /// Whether `Upgrade` is among them: then `Connection` must list it (RFC 9110, 7.8).
+    has_upgrade: bool,
 }
 
 impl Fields {
@@ -31,6 +33,7 @@ impl Fields {
     pub const fn new() -> Self {
         Self {
             encoded: Vec::new(),
+            has_upgrade: false,
         }
     }
 
@@ -44,6 +47,7 @@ impl Fields {
         for part in [name, ": ", value, "\r\n"] {
             self.encoded.extend_from_slice(part.as_bytes());
         }
+        self.has_upgrade |= is_upgrade(name);
         Ok(())
     }
 
@@ -60,6 +64,7 @@ impl Fields {
 
     /// Remove all fields of this name, whatever its case. Whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
+        self.has_upgrade &= !is_upgrade(name);
         let len = self.encoded.len();
         let mut at = 0;
         while let Some(line) = self.encoded[at..]
@@ -98,6 +103,7 @@ impl Fields {
     /// Remove all and keep the memory.
     pub fn clear(&mut self) {
         self.encoded.clear();
+        self.has_upgrade = false;
     }
 
     /// The fields as they are sent, each with its CRLF.
@@ -127,6 +133,10 @@ fn check(name: &str, value: &str) -> Result<(), BadField> {
         return Err(BadField::Framing);
     }
     Ok(())
+}
+
+fn is_upgrade(name: &str) -> bool {
+    name.eq_ignore_ascii_case("upgrade")
 }
 
 /// Name and value of a line that [`Fields::push`] wrote.
@@ -240,11 +250,14 @@ pub(super) fn write_final(
         Announced::Chunked => out.extend_from_slice(b"\r\nTransfer-Encoding: chunked"),
         Announced::Nothing => {}
     }
-    match connection {
-        Connection::Default => {}
-        Connection::KeepAlive => out.extend_from_slice(b"\r\nConnection: keep-alive"),
-        Connection::Close => out.extend_from_slice(b"\r\nConnection: close"),
-    }
+    out.extend_from_slice(match (connection, head.fields.has_upgrade) {
+        (Connection::Default, false) => b"",
+        (Connection::Default, true) => b"\r\nConnection: upgrade",
+        (Connection::KeepAlive, false) => b"\r\nConnection: keep-alive",
+        (Connection::KeepAlive, true) => b"\r\nConnection: keep-alive, upgrade",
+        (Connection::Close, false) => b"\r\nConnection: close",
+        (Connection::Close, true) => b"\r\nConnection: close, upgrade",
+    });
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(head.fields.as_bytes());
     out.extend_from_slice(b"\r\n");
@@ -253,6 +266,9 @@ pub(super) fn write_final(
 /// Write an interim response (1xx): status line and fields, no date, no framing (RFC 9110, 15.2).
 pub(super) fn write_interim(head: &ResponseHead<'_>, out: &mut Vec<u8>) {
     write_status_line(head.status, out);
+    if head.fields.has_upgrade {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+    }
     out.extend_from_slice(head.fields.as_bytes());
     out.extend_from_slice(b"\r\n");
 }

@@ -399,6 +399,38 @@ fn an_upgrade_hands_the_rest_of_the_input_to_the_other_protocol() {
 }
 
 #[test]
+fn an_answer_that_names_protocols_lists_upgrade_in_its_connection() {
+    let answered = |request: &str, fields: &Fields| {
+        let mut out = Vec::new();
+        let mut server = answering(request);
+        server
+            .respond(&head(103, BodyLength::Unknown, fields), &mut out)
+            .unwrap();
+        server
+            .respond(&head(426, BodyLength::Known(0), fields), &mut out)
+            .unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let lines = text.split("\r\n");
+        let options = lines.filter_map(|line| line.strip_prefix("Connection: "));
+        options.collect::<Vec<_>>().join(" / ")
+    };
+    let mut fields = Fields::new();
+    assert_eq!(answered(GET, &fields), "");
+    fields.push("upgrade", "websocket").unwrap();
+    let closing = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    assert_eq!(answered(GET, &fields), "upgrade / upgrade");
+    assert_eq!(answered(closing, &fields), "upgrade / close, upgrade");
+    assert_eq!(answered(OLD_KEEP, &fields), "keep-alive, upgrade");
+    fields.set("Upgrade", "h2c").unwrap();
+    assert_eq!(answered(GET, &fields), "upgrade / upgrade");
+    fields.remove("UPGRADE");
+    assert_eq!(answered(GET, &fields), "");
+    fields.push("Upgrade", "h2c").unwrap();
+    fields.clear();
+    assert_eq!(answered(GET, &fields), "");
+}
+
+#[test]
 fn an_upgrade_that_is_declined_leaves_http_in_place() {
     let request = "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     assert_eq!(

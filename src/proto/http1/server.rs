@@ -182,9 +182,19 @@ impl Server {
             // A peer that sends its body does not wait for leave to send it.
             Ok((_, Step::Data(_))) => self.exchange.owes_continue = false,
             Ok(_) => {}
-            Err(error) => self.refuse(error),
+            Err(error) => self.fault(input, error),
         }
         result
+    }
+
+    #[cold]
+    fn fault(&mut self, input: &[u8], error: PeerError) {
+        // RFC 9110, 9.3.2: an answer to HEAD has no content, also if a later line of its head is at fault.
+        let head = input.strip_prefix(b"\r\n").unwrap_or(input);
+        if matches!(self.reading, Reading::Head(_)) && head.starts_with(b"HEAD ") {
+            self.exchange.method = Method::Head;
+        }
+        self.refuse(error);
     }
 
     /// The peer will send no more. Call it once [`next`](Self::next) has answered [`Step::NeedMore`], or

@@ -272,12 +272,19 @@ impl Seen {
     fn expect(&self, value: &[u8]) -> Result<Meaning, PeerError> {
         // RFC 9110, 10.1.1: HTTP/1.0 has no expectations, and we must ignore what looks like one.
         if self.version == Version::Http10 {
-            Ok(Meaning::Plain)
-        } else if value.eq_ignore_ascii_case(b"100-continue") {
-            Ok(Meaning::Continue)
-        } else {
-            Err(PeerError::UnknownExpectation)
+            return Ok(Meaning::Plain);
         }
+        // RFC 9110, 5.6.1.2: empty elements of a list are read over.
+        let mut expectations = value
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii)
+            .filter(|expectation| !expectation.is_empty());
+        expectations.try_fold(Meaning::Plain, |_, expectation| {
+            match expectation.eq_ignore_ascii_case(b"100-continue") {
+                true => Ok(Meaning::Continue),
+                false => Err(PeerError::UnknownExpectation),
+            }
+        })
     }
 }
 

@@ -148,7 +148,7 @@ impl Chunks {
             (Stage::Size { digits: 0 }, _) => Err(PeerError::BadChunkSize),
             (Stage::Size { .. }, b'\r') => Ok(Stage::SizeLf),
             (Stage::Size { .. }, b'\n') => Err(PeerError::BareLf),
-            (Stage::Size { .. }, b';' | b' ') => {
+            (Stage::Size { .. }, b';' | b' ' | b'\t') => {
                 self.extension(0, Part::BeforeSemicolon, byte, limits)
             }
             (Stage::Size { .. }, _) => Err(PeerError::BadChunkSize),
@@ -240,19 +240,19 @@ impl Part {
         matches!(self, Self::Name | Self::Value | Self::AfterQuoted)
     }
 
-    /// What may follow `byte`, or `None` if it may not stand here. Control characters may stand nowhere, not even the
-    /// tab that the grammar allows as whitespace.
+    /// What may follow `byte`, or `None` if it may not stand here. Control characters may stand nowhere, but for the tab
+    /// that the grammar has as whitespace.
     fn next(self, byte: u8) -> Option<Self> {
-        let is_text = matches!(byte, b' '..=0x7e | 0x80..);
+        let is_text = matches!(byte, b'\t' | b' '..=0x7e | 0x80..);
         match (self, byte) {
-            (Self::BeforeSemicolon, b' ') => Some(Self::BeforeSemicolon),
+            (Self::BeforeSemicolon, b' ' | b'\t') => Some(Self::BeforeSemicolon),
             (Self::BeforeSemicolon, b';') => Some(Self::BeforeName),
-            (Self::BeforeName, b' ') => Some(Self::BeforeName),
+            (Self::BeforeName, b' ' | b'\t') => Some(Self::BeforeName),
             (Self::BeforeName | Self::Name, byte) if line::is_token_byte(byte) => Some(Self::Name),
-            (Self::Name | Self::AfterName, b' ') => Some(Self::AfterName),
+            (Self::Name | Self::AfterName, b' ' | b'\t') => Some(Self::AfterName),
             (Self::Name | Self::AfterName, b';') => Some(Self::BeforeName),
             (Self::Name | Self::AfterName, b'=') => Some(Self::BeforeValue),
-            (Self::BeforeValue, b' ') => Some(Self::BeforeValue),
+            (Self::BeforeValue, b' ' | b'\t') => Some(Self::BeforeValue),
             (Self::BeforeValue, b'"') => Some(Self::Quoted),
             (Self::BeforeValue | Self::Value, byte) if line::is_token_byte(byte) => {
                 Some(Self::Value)
@@ -261,7 +261,7 @@ impl Part {
             (Self::Quoted, b'\\') => Some(Self::Escaped),
             (Self::Quoted | Self::Escaped, _) if is_text => Some(Self::Quoted),
             (Self::Value | Self::AfterQuoted, b';') => Some(Self::BeforeName),
-            (Self::Value | Self::AfterQuoted, b' ') => Some(Self::BeforeSemicolon),
+            (Self::Value | Self::AfterQuoted, b' ' | b'\t') => Some(Self::BeforeSemicolon),
             _ => None,
         }
     }

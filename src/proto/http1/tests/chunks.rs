@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_size_is_one_to_sixteen_hexadecimal_digits() {
     for size in [
-        "", "x", "0x5", "-1", "+1", "g", "5g", "1.0", "\t5", " 5", "5\t", ";a", "5,", "\0",
+        "", "x", "0x5", "-1", "+1", "g", "5g", "1.0", "\t5", " 5", ";a", "5,", "\0",
     ] {
         check_chunks(
             format!("{size}\r\nhello\r\n0\r\n\r\n"),
@@ -52,6 +52,8 @@ fn extensions_are_read_over() {
         ";a=\"b\" ;c=d",
         ";a=\"\\\\\"",
         ";a=\"\u{e9}\"",
+        "\t;\ta\t=\tb\t;c",
+        ";a=\"\t\\\t\"",
     ] {
         check_chunks(
             format!("5{extension}\r\nhello\r\n0{extension}\r\n\r\n"),
@@ -64,6 +66,7 @@ fn extensions_are_read_over() {
 fn malformed_extensions_are_refused() {
     for extension in [
         " ",
+        "\t",
         ";",
         ";;",
         ";a;",

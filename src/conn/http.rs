@@ -180,9 +180,14 @@ impl Http {
         visit: &mut Visit<'_, '_>,
         request: &mut Box<Request>,
     ) -> io::Result<Option<Progress>> {
-        let plan = match guarded(visit.shared.origin(), || visit.shared.service.plan(request)) {
-            Ok(plan) => plan,
-            Err(panicked) => BodyPlan::Refuse(self.panicked(visit, &panicked)),
+        let plan = if names_https(request.head.target()) {
+            // RFC 9110, 7.4: what is under https must not be had in plain text, and no one has secured it before us.
+            BodyPlan::Refuse(Response::of_status(421))
+        } else {
+            match guarded(visit.shared.origin(), || visit.shared.service.plan(request)) {
+                Ok(plan) => plan,
+                Err(panicked) => BodyPlan::Refuse(self.panicked(visit, &panicked)),
+            }
         };
         let announced = request.head.content_length();
         self.body_since = visit.ctx.tick();
@@ -586,6 +591,13 @@ impl Http {
             (Outgoing::Nowhere, _) => "reading a body",
         }
     }
+}
+
+/// Whether a target is a whole URI under https.
+fn names_https(target: &str) -> bool {
+    target
+        .get(..8)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
 }
 
 /// The bytes of a body that is being put together.

@@ -33,7 +33,8 @@ pub struct Limits {
     /// After an error answer, or a close with input left: how long to wait for the peer's end, so that it can read the
     /// answer. Default 2 s of silence, and five times that in all.
     pub linger_timeout: Duration,
-    /// Input thrown away while lingering. Default 256 KiB.
+    /// Input thrown away while lingering. Default 2 MiB: who sent a body or message just above the default limits can end
+    /// it, and then reads why it was refused.
     pub linger_bytes_max: usize,
     /// Heads, chunks and trailers.
     pub head: HeadLimits,
@@ -70,7 +71,7 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
             linger_timeout: Duration::from_secs(2),
-            linger_bytes_max: 256 * 1024,
+            linger_bytes_max: 2 * 1024 * 1024,
             head: HeadLimits::default(),
             body_bytes_max: 1024 * 1024,
             pipe_bytes_max: 64 * 1024,

@@ -240,8 +240,8 @@ impl Part {
         matches!(self, Self::Name | Self::Value | Self::AfterQuoted)
     }
 
-    /// What may follow `byte`, or `None` if it may not stand here. Control characters may stand nowhere, but for the tab
-    /// that the grammar has as whitespace.
+    /// What may follow `byte`, or `None` if it may not stand here. Control characters may stand nowhere, but for the
+    /// tab that the grammar has as whitespace.
     fn next(self, byte: u8) -> Option<Self> {
         let is_text = matches!(byte, b'\t' | b' '..=0x7e | 0x80..);
         match (self, byte) {

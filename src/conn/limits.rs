@@ -33,8 +33,8 @@ pub struct Limits {
     /// After an error answer, or a close with input left: how long to wait for the peer's end, so that it can read the
     /// answer. Default 2 s of silence, and five times that in all.
     pub linger_timeout: Duration,
-    /// Input thrown away while lingering. Default 2 MiB: who sent a body or message just above the default limits can end
-    /// it, and then reads why it was refused.
+    /// Input thrown away while lingering. Default 2 MiB: who sent a body or message just above the default limits can
+    /// end it, and then reads why it was refused.
     pub linger_bytes_max: usize,
     /// Heads, chunks and trailers.
     pub head: HeadLimits,

@@ -1,5 +1,5 @@
-//! A driver on which nothing happens unless the test says so: its clock moves when the loop sleeps, its events are those
-//! that were put there, its jobs run when they are told to.
+//! A driver on which nothing happens unless the test says so: its clock moves when the loop sleeps, its events are
+//! those that were put there, its jobs run when they are told to.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

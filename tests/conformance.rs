@@ -14,6 +14,8 @@
 
 #[path = "conformance/socket.rs"]
 mod socket;
+#[path = "conformance/table.rs"]
+mod table;
 
 use std::fs;
 use std::path::Path;
@@ -32,6 +34,13 @@ fn every_case_gives_its_events_however_it_is_cut() {
 fn every_case_is_answered_over_a_socket_as_by_the_machine() {
     let mut servers = socket::Servers::default();
     check_each(|case| servers.failure(case));
+}
+
+#[test]
+fn every_row_of_the_table_is_held_by_what_exists() {
+    let (faults, rows) = table::faults();
+    assert!(rows > 90, "the table is there: {rows} rows");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 /// Hold all cases against what `failure` finds wrong with one.

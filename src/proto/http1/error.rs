@@ -66,7 +66,7 @@ pub enum PeerError {
     TooManyFields,
     /// A chunk size that is not one to sixteen hexadecimal digits.
     BadChunkSize,
-    /// A chunk extension that RFC 9112, 7.1.1 does not describe, or one with a control character.
+    /// A chunk extension that RFC 9112, 7.1.1 does not describe, or one with a control character but the tab.
     BadChunkExtension,
     /// More extension bytes than [`HeadLimits`](super::HeadLimits) allows a chunk or a message.
     ChunkExtensionTooLarge,

@@ -25,8 +25,8 @@ use watch::{Meanwhile, Watch};
 /// How long the polite client is alone with the server, to know what calm is.
 const CALM: Duration = Duration::from_secs(2);
 
-/// How long it is watched at least around an attack: a percentile wants a hundred requests.
-const WATCHED_MIN: Duration = Duration::from_millis(500);
+/// How long it is watched at least around an attack: one request in a hundred wants some.
+const WATCHED_MIN: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
     let options = match Command::parse(std::env::args().skip(1)) {

@@ -12,7 +12,7 @@ const SERVED: &str = "the polite client goes on being served";
 pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         name: "reset-in-answer",
-        does: "50 clients that reset their connection when an answer (the large one, if there is one) has begun",
+        does: "50 clients, one each 20 ms, that reset their connection when an answer (the large one, if there is one) has begun",
         passes: SERVED,
         pace: Pace::Alone,
         run: reset_in_answer,
@@ -57,6 +57,8 @@ fn reset_in_answer(target: &Target) -> Outcome {
             connection.send(request.as_bytes(), PATIENCE);
             begun += usize::from(connection.peek(PATIENCE));
         }
+        // It is the resets that are to hurt, not the making of many large answers at once.
+        thread::sleep(Duration::from_millis(20));
     }
     Outcome::new(begun == 50, format!("{begun} of 50 answers had begun"))
 }

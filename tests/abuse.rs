@@ -1,0 +1,148 @@
+//! The abuse suite finds nothing wrong with the yardstick, says so by its exit code, and is described as it is.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+/// An example beside this test's binary, which `cargo test` builds.
+fn example(name: &str) -> Command {
+    let test = std::env::current_exe().expect("a test has a file");
+    let folder: PathBuf = (test.parent().and_then(|deps| deps.parent()))
+        .expect("in a folder of target")
+        .join("examples");
+    let mut command = Command::new(folder.join(name));
+    command.stdin(Stdio::null()).env_remove("PORT");
+    command
+}
+
+fn abuse(arguments: &[&str]) -> Output {
+    example("abuse")
+        .args(arguments)
+        .output()
+        .expect("it starts")
+}
+
+/// A server that is ended when the test is.
+struct Yardstick {
+    child: Child,
+    address: String,
+}
+
+impl Yardstick {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = example("yardstick")
+            .args(["--port", "0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped"))
+            .read_line(&mut line)
+            .expect("it prints UTF-8");
+        let address = line.trim().strip_prefix("listening on ");
+        let address = address.expect("it says where it listens").to_owned();
+        Self { child, address }
+    }
+}
+
+impl Drop for Yardstick {
+    fn drop(&mut self) {
+        // Does nothing to one that has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_yardstick_with_short_deadlines_passes_every_attack() {
+    let deadlines = [
+        "--header-timeout",
+        "1",
+        "--body-timeout",
+        "1",
+        "--write-timeout",
+        "2",
+        "--keepalive-timeout",
+        "2",
+    ];
+    let server = Yardstick::start(&deadlines);
+    let pid = server.child.id().to_string();
+    let mut arguments = vec![server.address.as_str(), "--connections", "200"];
+    // Other tests run beside this one: what is measured here is not how fast anyone is.
+    arguments.extend(["--floor", "500"]);
+    if cfg!(target_os = "linux") {
+        arguments.extend(["--pid", &pid]);
+    }
+    arguments.extend(deadlines);
+    let output = abuse(&arguments);
+    let card = String::from_utf8(output.stdout).expect("it prints UTF-8");
+    assert!(output.status.success(), "{}\n{card}", output.status);
+    assert!(
+        card.contains(" 0 failed, 0 not applicable, 0 not waited for"),
+        "{card}"
+    );
+}
+
+#[test]
+fn a_deadline_that_is_broken_fails_the_attack_and_the_run() {
+    let server = Yardstick::start(&["--header-timeout", "60"]);
+    let promises = ["--header-timeout", "1", "--slack", "0"];
+    let output = abuse(
+        &[
+            &[server.address.as_str(), "--only", "no-bytes"],
+            &promises[..],
+        ]
+        .concat(),
+    );
+    let card = String::from_utf8(output.stdout).expect("it prints UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{card}");
+    let row = card.lines().find(|line| line.starts_with("no-bytes "));
+    let row = row.expect("it has a row");
+    assert!(
+        row.contains("FAIL") && row.contains("20 left open"),
+        "{row}"
+    );
+}
+
+#[test]
+fn wrong_usage_nobody_there_and_other_machines_end_with_2_and_a_sentence() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let nobody = free.local_addr().expect("it is bound").to_string();
+    drop(free);
+    for (arguments, sentence) in [
+        (&[][..], "HOST:PORT is missing"),
+        (&["127.0.0.1:1", "--what"], "unknown argument --what"),
+        (
+            &["127.0.0.1:1", "--only", "magic"],
+            "there is no attack magic",
+        ),
+        (
+            &["127.0.0.1:1", "--slack", "soon"],
+            "--slack: \"soon\" is not a number",
+        ),
+        (
+            &["192.0.2.1:80"],
+            "192.0.2.1:80 is not on the loopback interface",
+        ),
+        (&[&nobody], "refused"),
+    ] {
+        let output = abuse(arguments);
+        let error = String::from_utf8(output.stderr).expect("it prints UTF-8");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(sentence), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn the_page_has_each_attack_as_the_program_lists_it() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/abuse.md");
+    let page = std::fs::read_to_string(path).expect("the page is there");
+    let output = abuse(&["--list"]);
+    let list = String::from_utf8(output.stdout).expect("it prints UTF-8");
+    assert!(list.lines().count() >= 30, "{list}");
+    for line in list.lines() {
+        assert!(page.contains(line), "docs/abuse.md lacks the line: {line}");
+    }
+}

@@ -113,6 +113,10 @@ fn attack_all(target: &Arc<Target>, attacks: Vec<&'static Attack>) -> ExitCode {
             (outcome, time) = by_itself(target, attack, &watch, &judge);
         }
         card.add(attack.name, outcome.outcome, time);
+        if target.connect().is_err() && target.connect().is_err() {
+            println!("nobody listens any more: the rest is not run");
+            break;
+        }
     }
     watch.stop();
     after(target, memory_before, &mut card);

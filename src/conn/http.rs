@@ -53,8 +53,9 @@ pub(super) struct Http {
     machine: http1::Server,
     incoming: Incoming,
     outgoing: Outgoing,
-    /// When the body began to come, in ticks, and how much of it has.
-    body_since: u64,
+    /// Since when the peer is waited for, in ticks, and how much of the body has come since; `None` while it is we who are
+    /// behind, and before the body.
+    body_since: Option<u64>,
     body_bytes: u64,
     /// It is we who end the connection, so the peer may be sending still.
     lingers: bool,
@@ -72,7 +73,7 @@ impl Http {
             machine: http1::Server::new(),
             incoming: Incoming::Done,
             outgoing: Outgoing::Nowhere,
-            body_since: 0,
+            body_since: None,
             body_bytes: 0,
             lingers: false,
         }
@@ -92,6 +93,8 @@ impl Http {
             if let Incoming::Stream(sender) = &self.incoming
                 && sender.is_full(visit.ctx.handle(), visit.ctx.token())
             {
+                self.body_since = None;
+                self.body_bytes = 0;
                 return Ok(Progress::Paused);
             }
             let limits = &visit.shared.limits.head;
@@ -190,7 +193,7 @@ impl Http {
             }
         };
         let announced = request.head.content_length();
-        self.body_since = visit.ctx.tick();
+        self.body_since = Some(visit.ctx.tick());
         self.body_bytes = 0;
         match plan {
             BodyPlan::Whole { bytes_max } => {
@@ -545,11 +548,11 @@ impl Http {
     }
 
     /// Whether the body has been coming for long enough to be judged, and comes too slowly.
-    fn is_too_slow(&self, visit: &Visit<'_, '_>) -> bool {
+    fn is_too_slow(&mut self, visit: &Visit<'_, '_>) -> bool {
         let limits = &visit.shared.limits;
-        let elapsed_ms = visit.ctx.tick().saturating_sub(self.body_since);
+        let now = visit.ctx.tick();
+        let elapsed_ms = now.saturating_sub(*self.body_since.get_or_insert(now));
         u128::from(elapsed_ms) > limits.body_timeout.as_millis()
-            && matches!(self.incoming, Incoming::Whole { .. } | Incoming::Discard)
             && self.body_bytes * 1000 < limits.body_rate_min * elapsed_ms
     }
 

@@ -24,7 +24,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// A body that stands still for so long ends the connection. Default 10 s. Then 408.
     pub body_timeout: Duration,
-    /// After [`Limits::body_timeout`], a body must have come at this rate on average, in bytes a second. Default 1,024.
+    /// After [`Limits::body_timeout`], a body must have come at this rate on average, in bytes a second. Of a streamed
+    /// body it is what came since its reader was last behind by [`Limits::pipe_bytes_max`]. Default 1,024.
     pub body_rate_min: u64,
     /// Answers of which the peer takes nothing for so long. Default 30 s.
     pub write_timeout: Duration,

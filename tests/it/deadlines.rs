@@ -36,6 +36,15 @@ fn server(shorten: impl FnOnce(&mut Limits) + Send + 'static) -> Running {
         done.store(true, Ordering::SeqCst);
         "read"
     }
+    async fn late(mut request: Request, _: Shared<()>) -> String {
+        let mut body = request.take_body();
+        request.handle().sleep(SHORT * 10).await;
+        let mut bytes = 0;
+        while let Ok(Some(chunk)) = body.chunk().await {
+            bytes += chunk.len();
+        }
+        bytes.to_string()
+    }
     serve(|| {
         let minute = Duration::from_secs(60);
         let mut limits = Limits {
@@ -55,6 +64,7 @@ fn server(shorten: impl FnOnce(&mut Limits) + Send + 'static) -> Running {
                 request.body().len().to_string()
             })
             .post("/tick", task(tick).streaming())
+            .post("/late", task(late).streaming())
     })
 }
 
@@ -135,10 +145,28 @@ fn a_body_that_stands_still_is_answered_with_408() {
 #[test]
 fn a_body_that_drips_below_the_rate_is_answered_with_408() {
     let server = server(|limits| limits.body_timeout = SHORT);
+    for (target, hits) in [("/length", 1), ("/tick", 2)] {
+        let mut client = server.connect();
+        client.send(format!(
+            "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+        ));
+        drip(&mut client, b"x");
+        assert_eq!(server.hits("body_timeout"), hits, "{target}");
+    }
+}
+
+#[test]
+fn a_handler_that_reads_its_body_late_is_not_held_against_the_peer() {
+    let server = server(|limits| {
+        limits.body_timeout = SHORT;
+        // More than all of the body in the time that the handler takes.
+        limits.body_rate_min = 500_000;
+    });
     let mut client = server.connect();
-    client.send("POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
-    drip(&mut client, b"x");
-    assert_eq!(server.hits("body_timeout"), 1);
+    client.send("POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
+    client.send("x".repeat(200_000));
+    assert_eq!(client.answer().text(), "200000");
+    assert_eq!(server.hits("body_timeout"), 0);
 }
 
 #[test]

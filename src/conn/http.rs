@@ -53,8 +53,8 @@ pub(super) struct Http {
     machine: http1::Server,
     incoming: Incoming,
     outgoing: Outgoing,
-    /// Since when the peer is waited for, in ticks, and how much of the body has come since; `None` while it is we who are
-    /// behind, and before the body.
+    /// Since when the peer is waited for, in ticks, and how much of the body has come since; `None` while it is we who
+    /// are behind, and before the body.
     body_since: Option<u64>,
     body_bytes: u64,
     /// It is we who end the connection, so the peer may be sending still.

@@ -193,6 +193,8 @@ impl Http {
             }
         };
         let announced = request.head.content_length();
+        let here = visit.input.bytes().len();
+        let is_all_here = announced.is_some_and(|length| length <= here as u64);
         self.body_since = Some(visit.ctx.tick());
         self.body_bytes = 0;
         match plan {
@@ -213,12 +215,8 @@ impl Http {
                 self.incoming = Incoming::Whole { bytes_max: 0 };
                 Ok(None)
             }
-            BodyPlan::Stream
-                if announced.is_some_and(|length| length <= visit.input.bytes().len() as u64) =>
-            {
-                self.incoming = Incoming::Whole {
-                    bytes_max: visit.input.bytes().len(),
-                };
+            BodyPlan::Stream if is_all_here => {
+                self.incoming = Incoming::Whole { bytes_max: here };
                 Ok(None)
             }
             BodyPlan::Stream => {
@@ -233,7 +231,7 @@ impl Http {
             }
             BodyPlan::Refuse(response) => {
                 self.incoming = Incoming::Discard;
-                if announced.is_some_and(|length| length <= visit.input.bytes().len() as u64) {
+                if is_all_here {
                     self.skip_body(visit, request);
                 }
                 self.respond(visit, response)?;

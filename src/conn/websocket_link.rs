@@ -8,7 +8,7 @@ use super::limits::Hits;
 use super::rooms;
 use super::server::Shared;
 use super::websocket::{CloseReason, Collected, Message, Peer, Sender, WebSocketHandler};
-use crate::event_loop::{Ctx, Origin, Readiness, guarded};
+use crate::event_loop::{Ctx, Origin, Panicked, Readiness, guarded};
 use crate::proto::ws::{CloseCode, Endpoint, PeerError, Role, Step};
 
 pub(super) struct WebSocketLink {
@@ -146,14 +146,11 @@ impl WebSocketLink {
             }
         };
         visit.input.use_up(used);
-        if let Err(panicked) = told {
-            visit.ctx.report(&panicked);
-            self.sender.close(CloseCode::Error, "the handler panicked");
-        }
+        self.close_if_panicked(visit, told);
         said
     }
 
-    /// Have the socket told something, with a panic answered by 1011.
+    /// Have the socket told something that the peer did not say.
     fn tell(
         &mut self,
         visit: &mut Visit<'_, '_>,
@@ -168,7 +165,13 @@ impl WebSocketLink {
             origin: self.origin,
         };
         let socket = &mut *self.socket;
-        if let Err(panicked) = guarded(self.origin, || tell(socket, &mut peer)) {
+        let told = guarded(self.origin, || tell(socket, &mut peer));
+        self.close_if_panicked(visit, told);
+    }
+
+    /// A handler that panicked is done with its peer: 1011.
+    fn close_if_panicked(&self, visit: &mut Visit<'_, '_>, told: Result<(), Panicked>) {
+        if let Err(panicked) = told {
             visit.ctx.report(&panicked);
             self.sender.close(CloseCode::Error, "the handler panicked");
         }

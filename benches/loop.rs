@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use tourbillon::event_loop::{Budget, EventLoop};
+use tourbillon::event_loop::{EventLoop, TurnBudget};
 use tourbillon::parts::slab::Slab;
 use tourbillon::parts::wheel::Wheel;
 use tourbillon::proto::http1::{
@@ -59,14 +59,14 @@ fn slab(c: &mut Criterion) {
 fn turn(c: &mut Criterion) {
     let mut event_loop = EventLoop::new().expect("a loop");
     c.bench_function("turn: nothing to do", |b| {
-        b.iter(|| event_loop.turn(Budget::no_wait()))
+        b.iter(|| event_loop.turn(TurnBudget::no_wait()))
     });
     c.bench_function("turn: 1,000 callbacks", |b| {
         b.iter(|| {
             for _ in 0..1000 {
                 event_loop.call_soon(|_| {});
             }
-            event_loop.turn(Budget::no_wait())
+            event_loop.turn(TurnBudget::no_wait())
         });
     });
     c.bench_function("call_later and cancel", |b| {
@@ -81,7 +81,7 @@ fn turn(c: &mut Criterion) {
             for _ in 0..1000 {
                 drop(event_loop.spawn(async {}));
             }
-            event_loop.turn(Budget::no_wait())
+            event_loop.turn(TurnBudget::no_wait())
         });
     });
 }

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tourbillon::event_loop::{Budget, EventLoop};
+use tourbillon::event_loop::{EventLoop, TurnBudget};
 use tourbillon::net::Acceptor;
 
 /// Prints lines that name their turn. Can go to another thread, hence the atomic.
@@ -105,7 +105,7 @@ fn main() -> io::Result<()> {
 
     for _ in 0..3 {
         log.next_turn();
-        let turn = event_loop.turn(Budget::default())?;
+        let turn = event_loop.turn(TurnBudget::default())?;
         println!(
             "turn {} is over: {}, {}, {}, {}",
             log.turn(),

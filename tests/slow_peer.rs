@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use tourbillon::event_loop::{Budget, EventLoop};
+use tourbillon::event_loop::{EventLoop, TurnBudget};
 use tourbillon::web::{App, Limits, Message, Peer, Request, SendOutcome, Sender, Socket};
 
 /// The sender of the last WebSocket that opened.
@@ -36,7 +36,7 @@ fn a_peer_that_does_not_read_has_only_the_time_to_close_not_the_time_to_write() 
         .listen(&mut event_loop.ctx(), "127.0.0.1:0")
         .expect("an address");
     let turn = |event_loop: &mut EventLoop| {
-        let budget = Budget::wait_at_most(Duration::from_millis(10));
+        let budget = TurnBudget::wait_at_most(Duration::from_millis(10));
         event_loop.turn(budget).expect("a turn");
     };
 

@@ -62,19 +62,19 @@ use handle::{CallKey, Inbox, Job, Message};
 pub const EVENTS_MAX: usize = 1024;
 /// Messages from other threads taken in one turn.
 pub const MESSAGES_MAX: usize = 1024;
-/// Callbacks run in one turn, unless its [`Budget`] says less.
+/// Callbacks run in one turn, unless its [`TurnBudget`] says less.
 pub const CALLBACKS_MAX: usize = 1024;
 
 /// How far one turn may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
+pub struct TurnBudget {
     /// The longest time to be parked; `None`: until something happens.
     pub wait: Option<Duration>,
     /// The most callbacks to run in step 6; the rest keep their places.
     pub callbacks: usize,
 }
 
-impl Default for Budget {
+impl Default for TurnBudget {
     /// Parked as long as nothing happens, [`CALLBACKS_MAX`] callbacks.
     fn default() -> Self {
         Self {
@@ -84,7 +84,7 @@ impl Default for Budget {
     }
 }
 
-impl Budget {
+impl TurnBudget {
     /// Take what is there and do not wait: for a loop that lives inside another one.
     pub fn no_wait() -> Self {
         Self {
@@ -204,7 +204,7 @@ impl EventLoop {
     /// When waiting for events fails, which it does not on a healthy machine.
     pub fn run(&mut self) -> io::Result<()> {
         while !self.handle.take_stopping() {
-            self.turn(Budget::default())?;
+            self.turn(TurnBudget::default())?;
         }
         Ok(())
     }
@@ -213,7 +213,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// As [`EventLoop::run`].
-    pub fn turn(&mut self, budget: Budget) -> io::Result<Turn> {
+    pub fn turn(&mut self, budget: TurnBudget) -> io::Result<Turn> {
         let turning = self.handle.enter();
         let was_running = self.handle.set_running(true);
 
@@ -483,7 +483,7 @@ impl EventLoop {
     }
 
     /// When the loop next has something to do without anyone's help: now, if a callback is ready; `None`, if only the
-    /// outside can bring work. With [`EventLoop::pollable_descriptor`] and [`Budget::no_wait`] a loop lives inside
+    /// outside can bring work. With [`EventLoop::pollable_descriptor`] and [`TurnBudget::no_wait`] a loop lives inside
     /// another.
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.has_work() || !self.inbox.is_empty() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::network::LOG_LINES_SHOWN;
 use super::{LOGGED, World};
-use crate::event_loop::{Budget, Driver, EventLoop, Token};
+use crate::event_loop::{Driver, EventLoop, Token, TurnBudget};
 
 /// What the runner needs of a loop. `EventLoop` is one; a test may bring its own, or a loop with something around it.
 pub trait Turning {
@@ -30,7 +30,7 @@ pub trait Turning {
 
 impl Turning for EventLoop {
     fn turn(&mut self) -> io::Result<()> {
-        EventLoop::turn(self, Budget::no_wait()).map(drop)
+        EventLoop::turn(self, TurnBudget::no_wait()).map(drop)
     }
 
     fn next_deadline(&self) -> Option<Instant> {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tourbillon::event_loop::{
-    Budget, CALLBACKS_MAX, EVENTS_MAX, EventLoop, MESSAGES_MAX, Signal, Token, Turn,
+    CALLBACKS_MAX, EVENTS_MAX, EventLoop, MESSAGES_MAX, Signal, Token, Turn, TurnBudget,
 };
 use tourbillon::sim::{Failure, FailureKind, Faults, Simulation, Step, Turning, World};
 use tourbillon::web::{Server, Shared, ShutdownReport};
@@ -33,7 +33,7 @@ pub(crate) struct Watched {
 impl Turning for Watched {
     fn turn(&mut self) -> io::Result<()> {
         self.turns.set(self.turns.get() + 1);
-        self.last = self.event_loop.turn(Budget::no_wait())?;
+        self.last = self.event_loop.turn(TurnBudget::no_wait())?;
         Ok(())
     }
 

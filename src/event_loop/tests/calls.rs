@@ -12,7 +12,7 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 fn turn(event_loop: &mut EventLoop) -> Turn {
-    event_loop.turn(Budget::no_wait()).unwrap()
+    event_loop.turn(TurnBudget::no_wait()).unwrap()
 }
 
 #[test]
@@ -70,9 +70,9 @@ fn a_delay_counts_from_the_call_however_stale_the_turns_time_is() {
 #[test]
 fn the_loop_sleeps_until_its_first_timer_and_no_longer() {
     let (mut event_loop, outside) = manual();
-    event_loop.turn(Budget::wait_at_most(7 * MS)).unwrap();
+    event_loop.turn(TurnBudget::wait_at_most(7 * MS)).unwrap();
     event_loop.call_later(3 * MS, |_| {});
-    let turn = event_loop.turn(Budget::default()).unwrap();
+    let turn = event_loop.turn(TurnBudget::default()).unwrap();
     assert_eq!(*outside.timeouts.borrow(), [Some(7 * MS), Some(3 * MS)]);
     assert_eq!((turn.timers, turn.callbacks, turn.asleep), (1, 1, 3 * MS));
     assert_eq!(event_loop.next_deadline(), None);
@@ -87,7 +87,7 @@ fn a_loop_that_is_awake_is_not_notified_and_one_that_has_messages_does_not_sleep
     }
     assert_eq!(outside.notified.load(Ordering::SeqCst), 0, "nobody sleeps");
     assert_eq!(event_loop.next_deadline(), Some(event_loop.handle().time()));
-    assert_eq!(event_loop.turn(Budget::default()).unwrap().callbacks, 3);
+    assert_eq!(event_loop.turn(TurnBudget::default()).unwrap().callbacks, 3);
     assert_eq!(*outside.timeouts.borrow(), [Some(Duration::ZERO)]);
 }
 
@@ -244,7 +244,7 @@ fn the_loop_counts_what_it_does_and_who_held_it_longest() {
     assert_eq!(counted.lag, 4 * MS);
     let longest = counted.longest.unwrap();
     assert_eq!((longest.took, longest.origin.line()), (30 * MS, line));
-    event_loop.turn(Budget::wait_at_most(65 * MS)).unwrap();
+    event_loop.turn(TurnBudget::wait_at_most(65 * MS)).unwrap();
     let stats = event_loop.stats();
     assert_eq!((stats.turns, stats.events, stats.callbacks), (2, 2, 3));
     assert_eq!((stats.awake, stats.asleep), (35 * MS, 65 * MS));

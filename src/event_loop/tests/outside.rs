@@ -163,9 +163,9 @@ fn a_foreign_descriptor_is_reported_when_it_becomes_readable_until_its_watch_is_
     }
     assert_eq!(*got.borrow(), b"hello again");
     event_loop.ctx().close(token);
-    event_loop.turn(Budget::no_wait()).unwrap();
+    event_loop.turn(TurnBudget::no_wait()).unwrap();
     let _ = theirs.write_all(b"nobody reads this");
-    assert_eq!(event_loop.turn(Budget::no_wait()).unwrap().events, 0);
+    assert_eq!(event_loop.turn(TurnBudget::no_wait()).unwrap().events, 0);
     assert!(event_loop.inspect(token).is_none());
 }
 
@@ -187,7 +187,7 @@ fn a_foreign_descriptor_is_reported_when_it_becomes_writable() {
     event_loop.run().unwrap();
     assert_eq!(calls.get(), 1, "it is writable from the beginning");
     while ours.write(&[0; 4096]).is_ok() {}
-    assert_eq!(event_loop.turn(Budget::no_wait()).unwrap().events, 0);
+    assert_eq!(event_loop.turn(TurnBudget::no_wait()).unwrap().events, 0);
     theirs.set_nonblocking(true).unwrap();
     while theirs.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {}
     event_loop.run().unwrap();
@@ -242,7 +242,7 @@ fn a_loop_lives_inside_another_one() {
             outer
                 .poll(&mut events, Some(wait.map_or(LONG, |wait| wait.min(LONG))))
                 .unwrap();
-            inner.turn(Budget::no_wait()).unwrap();
+            inner.turn(TurnBudget::no_wait()).unwrap();
         }
     };
 

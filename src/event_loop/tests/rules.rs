@@ -13,7 +13,7 @@ const MS: Duration = Duration::from_millis(1);
 const READABLE: Readiness = Readiness::READABLE;
 
 fn turn(event_loop: &mut EventLoop) -> Turn {
-    event_loop.turn(Budget::no_wait()).unwrap()
+    event_loop.turn(TurnBudget::no_wait()).unwrap()
 }
 
 #[test]
@@ -22,9 +22,9 @@ fn r1_the_ready_queue_takes_leftovers_then_io_then_timers_first_in_first_out() {
     let log = log();
     event_loop.call_soon(note(&log, "before"));
     event_loop.call_soon(note(&log, "left over"));
-    let one = Budget {
+    let one = TurnBudget {
         callbacks: 1,
-        ..Budget::no_wait()
+        ..TurnBudget::no_wait()
     };
     event_loop.turn(one).unwrap();
     assert_eq!(taken(&log), ["before"]);
@@ -234,7 +234,7 @@ fn r4_a_source_that_was_cut_off_is_visited_again_without_an_event() {
     });
     outside.events(&[(source, READABLE)]);
     for _ in 0..5 {
-        event_loop.turn(Budget::wait_at_most(MS)).unwrap();
+        event_loop.turn(TurnBudget::wait_at_most(MS)).unwrap();
     }
     assert_eq!(
         *visits.borrow(),
@@ -265,7 +265,7 @@ fn r5_a_timer_is_never_early_and_is_late_by_less_than_a_tick() {
         });
     }
     for _ in 0..100 {
-        event_loop.turn(Budget::default()).unwrap();
+        event_loop.turn(TurnBudget::default()).unwrap();
     }
     assert_eq!(late.borrow().len(), 9);
     assert!(late.borrow().iter().all(|late| *late <= 2 * MS), "{late:?}");
@@ -295,7 +295,7 @@ fn r5_a_timer_never_runs_in_the_turn_that_set_it_not_even_one_that_was_set_by_io
     outside.events(&[(source, READABLE)]);
     turn(&mut event_loop);
     assert_eq!(taken(&log), ["visit"]);
-    event_loop.turn(Budget::default()).unwrap();
+    event_loop.turn(TurnBudget::default()).unwrap();
     assert_eq!(
         taken(&log),
         ["now", "past", "at once", "the source's timer"]

@@ -12,7 +12,7 @@ use crate::task::{JoinError, oneshot, sleep, sleep_until, spawn, yield_now};
 const MS: Duration = Duration::from_millis(1);
 
 fn turn(event_loop: &mut EventLoop) {
-    event_loop.turn(Budget::no_wait()).unwrap();
+    event_loop.turn(TurnBudget::no_wait()).unwrap();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::deadline::Deadline;
 use super::http::Http;
-use super::limits::Hits;
+use super::limits::{CENTURY, Hits};
 use super::request::Request;
 use super::server::{Leaving, Shared};
 use super::websocket_link::WebSocketLink;
@@ -131,13 +131,20 @@ enum Protocol {
 /// Which deadline runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
+    /// A connection that was never used: its first byte is awaited.
+    FirstByte,
     Header,
     Body,
+    Handler,
     Idle,
     Write,
     Linger,
+    /// A WebSocket may be silent, but not for ever.
+    Quiet,
+    /// It was asked whether it is there.
+    Pong,
     WebSocketClose,
-    /// None: a handler works, or a WebSocket is open.
+    /// None: an answer is being streamed, and it is its sender who is silent; or a WebSocket's handler is behind.
     Untimed,
 }
 
@@ -275,6 +282,13 @@ impl Connection {
                     continue;
                 }
                 Progress::NeedInput => visit.wire.may_read() && !visit.wire.is_blocked(),
+                // The answer has not come before the peer's end.
+                Progress::Paused if visit.wire.has_ended() => match &self.protocol {
+                    Protocol::Http(http) if !self.shared.limits.half_close && http.peer_ended() => {
+                        break Next::Close;
+                    }
+                    _ => break Next::Wait,
+                },
                 // Whoever waits for a handler wants to know whether the peer is still there.
                 Progress::Paused => visit.wire.has_news_of_end(),
                 _ => break Next::Again,
@@ -332,15 +346,19 @@ impl Connection {
     /// Which deadline runs now; it runs anew when the phase is new, or when what counts in that phase has moved.
     fn set_deadline(&mut self, ctx: &mut Ctx<'_>, moved: &Moved) {
         let limits = &self.shared.limits;
+        if let Protocol::WebSocket(link) = &mut self.protocol
+            && moved.bytes_in > 0
+        {
+            link.heard();
+        }
         let phase = match &self.protocol {
             // First of all: a peer that is closed because it does not read has no more than the time to close.
             Protocol::WebSocket(link) if link.is_closing() => Phase::WebSocketClose,
             _ if self.wire.is_blocked() => Phase::Write,
             Protocol::Http(http) => {
                 if http.is_between_requests() {
-                    // A connection that was never used is not idle: its first head is awaited.
                     if self.is_new {
-                        Phase::Header
+                        Phase::FirstByte
                     } else {
                         Phase::Idle
                     }
@@ -348,23 +366,29 @@ impl Connection {
                     Phase::Body
                 } else if http.awaits_head() {
                     Phase::Header
+                } else if http.handler_timeout(&self.shared).is_some() {
+                    Phase::Handler
                 } else {
                     Phase::Untimed
                 }
             }
-            Protocol::WebSocket(_) => Phase::Untimed,
+            // What it says is not read.
+            Protocol::WebSocket(link) if link.is_paused() => Phase::Untimed,
+            Protocol::WebSocket(link) if link.awaits_pong() => Phase::Pong,
+            Protocol::WebSocket(_) => Phase::Quiet,
             Protocol::Flushing { .. } => Phase::Write,
             Protocol::Lingering { .. } => Phase::Linger,
         };
         let was_used = moved.steps > 0;
         let runs_on = match phase {
             // Behind an answer it is another head that is awaited.
-            Phase::Header | Phase::Idle => !was_used,
+            Phase::FirstByte | Phase::Header | Phase::Handler | Phase::Idle => !was_used,
             // It begins when the peer has taken what stood before our close frame.
             Phase::WebSocketClose => moved.bytes_out == 0 || !self.wire.is_blocked(),
             Phase::Write => !was_used && moved.bytes_out == 0,
             // A handler that is woken does not speak for its peer.
             Phase::Body | Phase::Linger => !was_used && moved.bytes_in == 0,
+            Phase::Quiet | Phase::Pong => moved.bytes_in == 0,
             Phase::Untimed => false,
         };
         if phase == self.phase && runs_on {
@@ -378,10 +402,16 @@ impl Connection {
             (Phase::Linger, Protocol::Lingering { until, .. }) => {
                 Some(after(limits.linger_timeout).min(*until))
             }
+            (Phase::Handler, Protocol::Http(http)) => http.handler_timeout(&self.shared).map(after),
+            (Phase::FirstByte, _) => Some(after(limits.first_byte_timeout)),
             (Phase::Header, _) => Some(after(limits.header_timeout)),
             (Phase::Body, _) => Some(after(limits.body_timeout)),
             (Phase::Write, _) => Some(after(limits.write_timeout)),
-            (Phase::Idle | Phase::Linger, _) => Some(after(self.shared.keep_alive_timeout())),
+            (Phase::Quiet, _) => Some(after(limits.ping_after)),
+            (Phase::Pong, _) => Some(after(limits.pong_timeout)),
+            (Phase::Idle | Phase::Linger | Phase::Handler, _) => {
+                Some(after(self.shared.keep_alive_timeout()))
+            }
             (Phase::WebSocketClose, _) => Some(after(limits.close_timeout)),
         };
         self.deadline.set(ctx, at);
@@ -391,7 +421,11 @@ impl Connection {
     fn time_is_up(&mut self) -> bool {
         let hits = &self.shared.hits;
         Hits::count(match self.phase {
+            Phase::FirstByte => &hits.first_byte_timeout,
             Phase::Header => &hits.header_timeout,
+            Phase::Handler => &hits.handler_timeout,
+            Phase::Quiet => &hits.ping_after,
+            Phase::Pong => &hits.pong_timeout,
             Phase::Body => &hits.body_timeout,
             Phase::Idle => &hits.keep_alive_timeout,
             Phase::Write => &hits.write_timeout,
@@ -401,6 +435,11 @@ impl Connection {
         });
         match (&mut self.protocol, self.phase) {
             (Protocol::Http(http), Phase::Header | Phase::Body) => http.too_slow(),
+            (Protocol::Http(http), Phase::Handler) => http.give_up(),
+            (Protocol::WebSocket(link), Phase::Quiet) => {
+                link.ping();
+                true
+            }
             _ => false,
         }
     }
@@ -408,7 +447,7 @@ impl Connection {
 
 /// A limit in ticks of the loop.
 fn ticks(timeout: std::time::Duration) -> u64 {
-    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX / 2)
+    timeout.min(CENTURY).as_millis() as u64
 }
 
 impl Source for Connection {
@@ -444,10 +483,12 @@ impl Source for Connection {
         self.deadline.clear(ctx);
         ctx.driver().close(self.wire.socket());
         self.shared.remove(ctx, self.place);
-        // Drops a handler that is still at work.
+        // A handler that is still at work is dropped, or goes on without us.
         let protocol = std::mem::replace(&mut self.protocol, Protocol::Flushing { linger: false });
-        if let Protocol::WebSocket(link) = protocol {
-            link.closed(ctx, &self.shared);
+        match protocol {
+            Protocol::Http(mut http) => http.leave(ctx, &self.shared),
+            Protocol::WebSocket(link) => link.closed(ctx, &self.shared),
+            Protocol::Flushing { .. } | Protocol::Lingering { .. } => {}
         }
     }
 

@@ -1,27 +1,28 @@
 //! HTTP/1.1 on a connection: the machine's events on one side, the service's replies on the other.
 
-use std::future::Future;
 use std::io::{self, ErrorKind};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
 
 use super::body::Body;
 use super::connection::{Progress, Visit};
+use super::later::{OnDisconnect, Running};
 use super::limits::Hits;
 use super::pipe::{BodyReader, BodySender, Pull, body_channel};
 use super::request::Request;
 use super::response::Response;
+use super::server::Shared;
 use super::service::{BodyPlan, Reply};
 use super::websocket::WebSocketHandler;
 use super::websocket_link::WebSocketLink;
 use super::wire::BY_REFERENCE_BYTES;
-use crate::event_loop::{Origin, Panicked, guarded};
+use crate::event_loop::{Ctx, Panicked, guarded};
 use crate::parts::output::Chunk;
 use crate::proto::http1::{
     self, After, BodyLength, Fields, Method, Misuse, PeerError, ResponseHead, Step, Version,
 };
 use crate::proto::ws;
-use crate::task::SourceWaker;
 
 /// Where the body of the request at hand goes.
 enum Incoming {
@@ -40,13 +41,8 @@ enum Outgoing {
     Nowhere,
     Handler(Box<Running>),
     Body(BodyReader),
-}
-
-/// A handler that is at work.
-struct Running {
-    future: Pin<Box<dyn Future<Output = Response>>>,
-    waker: SourceWaker,
-    origin: Origin,
+    /// Nobody: it is given up, and 503 is said instead.
+    GivenUp,
 }
 
 pub(super) struct Http {
@@ -57,6 +53,8 @@ pub(super) struct Http {
     /// are behind, and before the body.
     body_since: Option<u64>,
     body_bytes: u64,
+    /// The answer is wanted, or made, whether or not the peer has ended its half.
+    stays: bool,
     /// It is we who end the connection, so the peer may be sending still.
     lingers: bool,
 }
@@ -75,6 +73,7 @@ impl Http {
             outgoing: Outgoing::Nowhere,
             body_since: None,
             body_bytes: 0,
+            stays: false,
             lingers: false,
         }
     }
@@ -257,18 +256,13 @@ impl Http {
         request: &mut Box<Request>,
     ) -> io::Result<Option<Progress>> {
         let origin = visit.shared.service.origin(request);
+        self.stays = false;
         match guarded(origin, || visit.shared.service.call(visit.ctx, request)) {
             Ok(Reply::Now(response)) => self.respond(visit, response)?,
-            Ok(Reply::Later(future)) => {
-                let waker = SourceWaker::new(visit.ctx.remote(), visit.ctx.token());
-                self.poll_handler(
-                    visit,
-                    Box::new(Running {
-                        future,
-                        waker,
-                        origin,
-                    }),
-                )?;
+            Ok(Reply::Later(later)) => {
+                self.stays = later.on_disconnect != OnDisconnect::Cancel;
+                let running = Running::new(visit.ctx, later, origin);
+                self.poll_handler(visit, running)?;
             }
             Ok(Reply::WebSocket {
                 socket,
@@ -288,10 +282,12 @@ impl Http {
     fn go_on(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<()> {
         match std::mem::replace(&mut self.outgoing, Outgoing::Nowhere) {
             Outgoing::Nowhere => Ok(()),
-            Outgoing::Handler(running) if running.waker.take_woken() => {
-                self.poll_handler(visit, running)
-            }
+            Outgoing::Handler(running) if running.take_woken() => self.poll_handler(visit, running),
             Outgoing::Body(reader) => self.send_body(visit, reader),
+            Outgoing::GivenUp => {
+                self.close_after_this();
+                self.respond(visit, Response::of_status(503))
+            }
             waiting => {
                 self.outgoing = waiting;
                 Ok(())
@@ -304,13 +300,7 @@ impl Http {
         visit: &mut Visit<'_, '_>,
         mut running: Box<Running>,
     ) -> io::Result<()> {
-        let Running {
-            future,
-            waker,
-            origin,
-        } = &mut *running;
-        let mut context = Context::from_waker(waker.waker());
-        match guarded(origin, || future.as_mut().poll(&mut context)) {
+        match running.poll() {
             Ok(Poll::Pending) => {
                 self.outgoing = Outgoing::Handler(running);
                 Ok(())
@@ -442,8 +432,8 @@ impl Http {
             Hits::count(&visit.shared.hits.refused_requests);
         }
         // A handler that waits for the rest of this request waits in vain.
-        self.outgoing = Outgoing::Nowhere;
         self.incoming = Incoming::Done;
+        self.leave(visit.ctx, visit.shared);
         visit.input.clear();
         if self.machine.owes_response() {
             let text = format!(
@@ -528,6 +518,42 @@ impl Http {
         let _ = self.machine.eof();
     }
 
+    /// The peer has ended its half while an answer is being made. Whether that is the connection's end; those who stay,
+    /// and want to know, are told.
+    pub(super) fn peer_ended(&self) -> bool {
+        match &self.outgoing {
+            Outgoing::Handler(running) => running.peer_ended(),
+            Outgoing::Body(_) => !self.stays,
+            Outgoing::Nowhere | Outgoing::GivenUp => false,
+        }
+    }
+
+    /// The connection's part in the answer at hand is over.
+    pub(super) fn leave(&mut self, ctx: &Ctx<'_>, shared: &Rc<Shared>) {
+        let outgoing = std::mem::replace(&mut self.outgoing, Outgoing::Nowhere);
+        if let Outgoing::Handler(running) = outgoing {
+            running.connection_closed(ctx.handle(), shared);
+        }
+    }
+
+    /// Say 503 instead of an answer that takes too long or too much. `false` when one has begun: it can only be cut.
+    pub(super) fn give_up(&mut self) -> bool {
+        if !self.machine.owes_response() {
+            return false;
+        }
+        self.incoming = Incoming::Discard;
+        self.outgoing = Outgoing::GivenUp;
+        true
+    }
+
+    /// How long the handler that is at work may take.
+    pub(super) fn handler_timeout(&self, shared: &Shared) -> Option<Duration> {
+        match &self.outgoing {
+            Outgoing::Handler(running) => Some(running.timeout(shared)),
+            _ => None,
+        }
+    }
+
     /// The answer is complete, the connection is to close, and nobody waits for what is left of the request's body.
     fn is_done_before_its_body(&mut self) -> bool {
         let is_wanted = match &self.incoming {
@@ -587,6 +613,7 @@ impl Http {
         match (&self.outgoing, &self.incoming) {
             (Outgoing::Handler(_), _) => "in its handler",
             (Outgoing::Body(_), _) => "sending a body",
+            (Outgoing::GivenUp, _) => "giving up",
             (Outgoing::Nowhere, Incoming::Done) if self.machine.has_begun() => "reading a head",
             (Outgoing::Nowhere, Incoming::Done) => "idle",
             (Outgoing::Nowhere, _) => "reading a body",

@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::proto::http1::HeadLimits;
 use crate::proto::ws::WsLimits;
 
+/// Whoever wants no timeout says `Duration::MAX`. This is as good, and near enough for every clock.
+pub(super) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// What happens to a message for a WebSocket peer whose outbox is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Overflow {
@@ -20,17 +23,32 @@ pub enum Overflow {
 /// The bounds of one server. The defaults are safe on the open internet; `Limits::default()` documents each.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// From the first byte of a head (for a new connection: from its acceptance) to the last. Default 10 s. Then 408.
+    /// From a connection's acceptance to its first byte. Default 10 s. Then it is closed without an answer. (Behind
+    /// TLS, which does not exist here yet, the handshake will have a deadline of its own before this one.)
+    pub first_byte_timeout: Duration,
+    /// From the first byte of a head to its last. Default 10 s. Then 408.
     pub header_timeout: Duration,
     /// A body that stands still for so long ends the connection. Default 10 s. Then 408.
     pub body_timeout: Duration,
     /// After [`Limits::body_timeout`], a body must have come at this rate on average, in bytes a second. Of a streamed
     /// body it is what came since its reader was last behind by [`Limits::pipe_bytes_max`]. Default 1,024.
     pub body_rate_min: u64,
+    /// A handler that is a task, from when it has its request to its answer; of a streaming one, not counting the time
+    /// in which the body is awaited. Default 60 s; a route may have its own, see [`crate::web::Task::timeout`]. Then
+    /// its future is dropped, and the answer is 503. A handler that is called cannot be interrupted, and has no
+    /// timeout; nor has an answer's body that is streamed, while its sender is silent.
+    pub handler_timeout: Duration,
     /// Answers of which the peer takes nothing for so long. Default 30 s.
     pub write_timeout: Duration,
     /// Between two requests. Default 75 s; 10 s when more than 80 % of [`Limits::connections_max`] are in use.
     pub keep_alive_timeout: Duration,
+    /// A WebSocket that says nothing for so long is pinged. Default 30 s. Not while its handler takes no messages.
+    pub ping_after: Duration,
+    /// A WebSocket that was pinged and still says nothing, not even a pong, is closed. Default 10 s.
+    pub pong_timeout: Duration,
+    /// Whether a peer that has ended its half still waits for its answers. Default no: the peer has gone, see
+    /// [`super::OnDisconnect`]. Answers that are made in the same visit are sent in either case.
+    pub half_close: bool,
     /// After an error answer, or a close with input left: how long to wait for the peer's end, so that it can read the
     /// answer. Default 2 s of silence, and five times that in all.
     pub linger_timeout: Duration,
@@ -66,11 +84,16 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            first_byte_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             body_rate_min: 1024,
+            handler_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
+            ping_after: Duration::from_secs(30),
+            pong_timeout: Duration::from_secs(10),
+            half_close: false,
             linger_timeout: Duration::from_secs(2),
             linger_bytes_max: 2 * 1024 * 1024,
             head: HeadLimits::default(),
@@ -89,14 +112,22 @@ impl Default for Limits {
 /// How often each limit was hit since the server began.
 #[derive(Default)]
 pub struct Hits {
+    /// [`Limits::first_byte_timeout`].
+    pub first_byte_timeout: Cell<u64>,
     /// [`Limits::header_timeout`].
     pub header_timeout: Cell<u64>,
     /// [`Limits::body_timeout`] and [`Limits::body_rate_min`].
     pub body_timeout: Cell<u64>,
+    /// [`Limits::handler_timeout`], and those of routes.
+    pub handler_timeout: Cell<u64>,
     /// [`Limits::write_timeout`].
     pub write_timeout: Cell<u64>,
     /// [`Limits::keep_alive_timeout`]: the ordinary end of a connection that is not used.
     pub keep_alive_timeout: Cell<u64>,
+    /// [`Limits::ping_after`]: pings sent.
+    pub ping_after: Cell<u64>,
+    /// [`Limits::pong_timeout`].
+    pub pong_timeout: Cell<u64>,
     /// [`Limits::linger_timeout`] and [`Limits::linger_bytes_max`].
     pub linger: Cell<u64>,
     /// Requests that broke a rule or a limit of [`Limits::head`].
@@ -119,12 +150,16 @@ impl Hits {
     }
 
     /// Each counter with its name.
-    pub fn all(&self) -> [(&'static str, u64); 11] {
+    pub fn all(&self) -> [(&'static str, u64); 15] {
         [
+            ("first_byte_timeout", self.first_byte_timeout.get()),
             ("header_timeout", self.header_timeout.get()),
             ("body_timeout", self.body_timeout.get()),
+            ("handler_timeout", self.handler_timeout.get()),
             ("write_timeout", self.write_timeout.get()),
             ("keep_alive_timeout", self.keep_alive_timeout.get()),
+            ("ping_after", self.ping_after.get()),
+            ("pong_timeout", self.pong_timeout.get()),
             ("linger", self.linger.get()),
             ("refused_requests", self.refused_requests.get()),
             ("body_bytes", self.body_bytes.get()),

@@ -8,6 +8,7 @@ mod body;
 mod connection;
 mod deadline;
 mod http;
+mod later;
 mod limits;
 mod pipe;
 mod request;
@@ -20,6 +21,8 @@ mod websocket_link;
 mod wire;
 
 pub use body::Body;
+pub(crate) use later::within;
+pub use later::{Disconnection, Later, OnDisconnect};
 pub use limits::{Hits, Limits, Overflow};
 pub use pipe::{BodyError, BodyReader, BodySender, Disconnected, body_channel};
 pub use request::{PARAMETERS_MAX, Parameters, Request};

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::body::Body;
+use super::later::Disconnection;
 use crate::event_loop::Handle;
 use crate::proto::http1::{PeerError, RequestHead, percent_decode, query_pairs};
 
@@ -18,6 +19,7 @@ pub struct Request {
     pub(super) body: Body,
     pub(super) peer: SocketAddr,
     handle: Option<Handle>,
+    disconnection: Option<Disconnection>,
     route: u32,
     parameters: Parameters,
 }
@@ -96,6 +98,7 @@ impl Request {
             body: Body::Empty,
             peer: NO_PEER,
             handle: None,
+            disconnection: None,
             route: 0,
             parameters: Parameters::default(),
         }
@@ -112,6 +115,7 @@ impl Request {
             head: self.head.clone(),
             body: Body::Empty,
             handle: self.handle.clone(),
+            disconnection: self.disconnection.clone(),
             parameters: self.parameters.clone(),
             ..*self
         }
@@ -209,6 +213,28 @@ impl Request {
     /// For a request of [`Request::build`] outside a turn, unless a [`crate::web::TestApp`] answers it.
     pub fn handle(&self) -> Handle {
         self.handle.clone().unwrap_or_else(Handle::current)
+    }
+
+    /// Whether its peer has gone. Known to a task whose route says so ([`super::OnDisconnect::Notify`]); for all others
+    /// it is `false`.
+    pub fn is_disconnected(&self) -> bool {
+        self.disconnection
+            .as_ref()
+            .is_some_and(Disconnection::is_here)
+    }
+
+    /// Wait until its peer has gone. For those to whom that is not told, as [`Request::is_disconnected`] says, it waits
+    /// for ever.
+    pub async fn disconnected(&self) {
+        match &self.disconnection {
+            Some(disconnection) => disconnection.wait().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What tells this request that its peer has gone: for the [`super::Later`] that answers it.
+    pub fn disconnection(&mut self) -> Disconnection {
+        self.disconnection.get_or_insert_default().clone()
     }
 
     /// Look up which of its service's routes the request is for: `find` gets method and path, and the parameters to

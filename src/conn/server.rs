@@ -40,6 +40,8 @@ pub(super) struct Shared {
     date: Cell<[u8; 29]>,
     date_until: Cell<Option<Instant>>,
     counts: Cell<Counts>,
+    /// Tasks that outlive their connections.
+    detached: Cell<usize>,
     drain: RefCell<Option<Drain>>,
     draining: Cell<bool>,
 }
@@ -143,6 +145,7 @@ impl Server {
             date: Cell::new([b' '; 29]),
             date_until: Cell::new(None),
             counts: Cell::default(),
+            detached: Cell::default(),
             drain: RefCell::new(None),
             draining: Cell::new(false),
         }))
@@ -283,7 +286,7 @@ impl Member {
 
 impl Shared {
     fn accept(shared: &Rc<Self>, ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr) {
-        let open = shared.connections.borrow().len();
+        let open = shared.connections.borrow().len() + shared.detached.get();
         if open >= shared.connections_max {
             Hits::count(&shared.hits.connections);
             // Best effort, in one write: whoever does not get it sees the close. A request that is here already is
@@ -417,6 +420,11 @@ impl Shared {
 
     pub(super) fn count_websocket(&self, change: isize) {
         self.count(|counts| counts.websockets = counts.websockets.wrapping_add_signed(change));
+    }
+
+    pub(super) fn count_detached(&self, change: isize) {
+        let detached = self.detached.get().wrapping_add_signed(change);
+        self.detached.set(detached);
     }
 
     fn count(&self, change: impl FnOnce(&mut Counts)) {

@@ -1,8 +1,6 @@
 //! What a connection asks of the layer above it.
 
-use std::future::Future;
-use std::pin::Pin;
-
+use super::later::Later;
 use super::request::Request;
 use super::response::Response;
 use super::websocket::WebSocketHandler;
@@ -26,8 +24,8 @@ pub enum BodyPlan {
 pub enum Reply {
     /// Here it is.
     Now(Response),
-    /// A task will give it. It is polled at once, and dropped if the connection breaks before it is done.
-    Later(Pin<Box<dyn Future<Output = Response>>>),
+    /// A task will give it. It is polled at once.
+    Later(Later),
     /// Go on as a WebSocket, if the request's handshake is in order (RFC 6455, 4.2); else it is answered with what is
     /// wrong.
     WebSocket {

@@ -11,12 +11,23 @@ use super::websocket::{CloseReason, Collected, Message, Peer, Sender, WebSocketH
 use crate::event_loop::{Ctx, Origin, Panicked, Readiness, guarded};
 use crate::proto::ws::{CloseCode, Endpoint, PeerError, Role, Step};
 
+/// Whether the peer was asked if it is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Probe {
+    None,
+    /// It is to be asked.
+    Due,
+    /// It was.
+    Sent,
+}
+
 pub(super) struct WebSocketLink {
     endpoint: Endpoint,
     socket: Box<dyn WebSocketHandler>,
     sender: Sender,
     origin: Origin,
     woken: bool,
+    probe: Probe,
     /// Set when the end is known.
     reason: Option<CloseReason>,
     /// The peer did not follow the rules; once our close frame is out, nothing more is said or heard.
@@ -42,6 +53,7 @@ impl WebSocketLink {
             sender,
             origin,
             woken: false,
+            probe: Probe::None,
             reason: None,
             refused: false,
         };
@@ -63,6 +75,11 @@ impl WebSocketLink {
         self.sender.set_backlog(0);
         if std::mem::take(&mut self.woken) {
             self.tell(visit, |socket, peer| socket.woken(peer));
+        }
+        if self.probe == Probe::Due {
+            // To one that is closing none is owed.
+            let _ = self.endpoint.split().1.ping(&[], visit.cork);
+            self.probe = Probe::Sent;
         }
         loop {
             if !self.collect_mail(visit)? || !visit.make_room()? {
@@ -211,7 +228,11 @@ impl WebSocketLink {
 
     /// Without input there is nothing to do.
     pub(super) fn only_reads(&self) -> bool {
-        !self.woken && !self.sender.has_mail() && !self.refused && self.endpoint.is_open()
+        !self.woken
+            && self.probe != Probe::Due
+            && !self.sender.has_mail()
+            && !self.refused
+            && self.endpoint.is_open()
     }
 
     /// The peer will send no more.
@@ -223,6 +244,20 @@ impl WebSocketLink {
     /// Note what could not be written, at the end of a visit.
     pub(super) fn set_backlog(&self, bytes: usize) {
         self.sender.set_backlog(bytes);
+    }
+
+    /// The peer has been silent for long: ask whether it is there, at the next step.
+    pub(super) fn ping(&mut self) {
+        self.probe = Probe::Due;
+    }
+
+    /// The peer has said something, whatever it was.
+    pub(super) fn heard(&mut self) {
+        self.probe = Probe::None;
+    }
+
+    pub(super) fn awaits_pong(&self) -> bool {
+        self.probe == Probe::Sent
     }
 
     /// The server is shutting down (RFC 6455, 7.4.1: 1001).

@@ -184,7 +184,8 @@ impl<S: 'static> App<S> {
     /// # Errors
     /// When the operating system refuses a loop.
     pub fn into_test(self) -> io::Result<TestApp> {
-        TestApp::new(Rc::new(self))
+        let handler_timeout = self.limits.handler_timeout;
+        TestApp::new(Rc::new(self), handler_timeout)
     }
 }
 

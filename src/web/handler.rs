@@ -1,9 +1,10 @@
 //! The two kinds of handler: called on the spot, or run as a task. The route table says which.
 
 use std::future::Future;
+use std::time::Duration;
 
 use super::state::Shared;
-use crate::conn::{IntoResponse, Reply, Request};
+use crate::conn::{IntoResponse, Later, OnDisconnect, Reply, Request};
 use crate::event_loop::Ctx;
 
 /// Whatever can answer a request.
@@ -43,13 +44,23 @@ where
 pub struct Task<F> {
     pub(super) run: F,
     streams_body: bool,
+    timeout: Option<Duration>,
+    on_disconnect: OnDisconnect,
 }
 
 /// Run an `async fn(Request, Shared<S>)` for each request, or an `async fn(WebSocket, Shared<S>)` for each WebSocket.
 ///
-/// It is polled at once, where the request was read, and whenever what it awaits is ready. When the connection breaks
-/// before the answer, the future of a request is dropped. A peer that has ended its half may still be waiting for the
-/// answer, and cannot be told from one that has closed: it is answered.
+/// It is polled at once, where the request was read, and whenever what it awaits is ready. It has
+/// [`crate::web::Limits::handler_timeout`] to answer a request, or its own ([`Task::timeout`]).
+///
+/// # When the client leaves
+///
+/// By default the future of a request is dropped, at the await at which it stands, as soon as its peer has gone: most
+/// handlers work for their answer alone, and work that nobody waits for is what an overloaded server can do without.
+/// Gone is a peer whose connection broke, and also one that has ended its half of it: a browser whose tab was closed
+/// and a request that was given up show nothing more. (Peers that do so and read on are rare, and can be allowed by
+/// [`crate::web::Limits::half_close`].) What must not stop half-way says so: [`Task::on_disconnect`]. Other tasks that
+/// it spawned go on in any case; one that sends a body hears of it by [`crate::web::Disconnected`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -68,6 +79,8 @@ pub fn task<F>(run: F) -> Task<F> {
     Task {
         run,
         streams_body: false,
+        timeout: None,
+        on_disconnect: OnDisconnect::Cancel,
     }
 }
 
@@ -80,6 +93,36 @@ impl<F> Task<F> {
             ..self
         }
     }
+
+    /// Give it so long to answer a request, instead of [`crate::web::Limits::handler_timeout`]; `Duration::MAX` for as
+    /// long as it likes. Then it is dropped, and the answer is 503.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self {
+            timeout: Some(timeout),
+            ..self
+        }
+    }
+
+    /// Say what becomes of it when the peer of its request has gone, instead of [`OnDisconnect::Cancel`].
+    ///
+    /// ```
+    /// use tourbillon::web::{App, OnDisconnect, Request, Shared, task};
+    ///
+    /// /// An order that was placed is an order, whoever still waits for the receipt.
+    /// async fn order(request: Request, orders: Shared<Vec<String>>) -> (u16, &'static str) {
+    ///     tourbillon::task::yield_now().await;
+    ///     orders.with(|orders| orders.push(request.text().unwrap_or_default().to_owned()));
+    ///     (201, "ordered\n")
+    /// }
+    /// let app = App::new(Vec::new()).post("/orders", task(order).on_disconnect(OnDisconnect::Detach));
+    /// # drop(app);
+    /// ```
+    pub fn on_disconnect(self, on_disconnect: OnDisconnect) -> Self {
+        Self {
+            on_disconnect,
+            ..self
+        }
+    }
 }
 
 impl<S, F, R> Handler<S> for Task<F>
@@ -89,8 +132,15 @@ where
     R: Future<Output: IntoResponse> + 'static,
 {
     fn call(&self, _: &mut Ctx<'_>, request: &mut Request, state: &Shared<S>) -> Reply {
+        let is_told = self.on_disconnect == OnDisconnect::Notify;
+        let disconnection = is_told.then(|| request.disconnection());
         let future = (self.run)(request.take(), state.clone());
-        Reply::Later(Box::pin(async move { future.await.into_response() }))
+        Reply::Later(Later {
+            timeout: self.timeout,
+            on_disconnect: self.on_disconnect,
+            disconnection,
+            ..Later::new(async move { future.await.into_response() })
+        })
     }
 
     fn streams_body(&self) -> bool {

@@ -16,7 +16,7 @@ pub use test_app::TestApp;
 
 pub use crate::conn::{
     Body, BodyError, BodyReader, BodySender, CloseReason, Counts, Disconnected, Hits, IntoResponse,
-    Limits, Message, Overflow, Peer, Published, RemoteSender, Request, Response, Rooms,
-    SendOutcome, Sender, Server, ShutdownReport, WeakSender, WeakServer,
+    Limits, Message, OnDisconnect, Overflow, Peer, Published, RemoteSender, Request, Response,
+    Rooms, SendOutcome, Sender, Server, ShutdownReport, WeakSender, WeakServer,
 };
 pub use crate::proto::ws::CloseCode;

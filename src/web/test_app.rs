@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
-use crate::conn::{Body, BodyPlan, Reply, Request, Response, Service};
+use crate::conn::{Body, BodyPlan, Reply, Request, Response, Service, within};
 use crate::event_loop::{EventLoop, guarded};
 
 /// Calls an app's handlers as a server would, routing, limits and panics included. See [`super::App::into_test`].
@@ -27,13 +28,15 @@ use crate::event_loop::{EventLoop, guarded};
 pub struct TestApp {
     event_loop: EventLoop,
     service: Rc<dyn Service>,
+    handler_timeout: Duration,
 }
 
 impl TestApp {
-    pub(super) fn new(service: Rc<dyn Service>) -> io::Result<Self> {
+    pub(super) fn new(service: Rc<dyn Service>, handler_timeout: Duration) -> io::Result<Self> {
         Ok(Self {
             event_loop: EventLoop::new()?,
             service,
+            handler_timeout,
         })
     }
 
@@ -74,10 +77,16 @@ impl TestApp {
         let mut ctx = self.event_loop.ctx();
         match guarded(origin, || self.service.call(&mut ctx, &mut request)) {
             Ok(Reply::Now(response)) => response,
-            Ok(Reply::Later(future)) => {
-                let task = self.event_loop.spawn(future);
+            Ok(Reply::Later(later)) => {
+                let handle = self.event_loop.handle().clone();
+                let timeout = later.timeout.unwrap_or(self.handler_timeout);
+                let task = (self.event_loop)
+                    .spawn(async move { within(&handle, timeout, later.future).await });
                 let joined = self.event_loop.run_until(task).expect("the loop turns");
-                joined.unwrap_or_else(|_| Response::of_status(500))
+                match joined {
+                    Ok(answered) => answered.unwrap_or_else(|| Response::of_status(503)),
+                    Err(_) => Response::of_status(500),
+                }
             }
             Ok(Reply::WebSocket { .. }) => Response::of_status(426),
             Err(panicked) => {

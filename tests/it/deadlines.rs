@@ -6,11 +6,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tourbillon::web::{App, Limits, Request, Shared, task};
+use tourbillon::web::{
+    App, Limits, Message, OwnedMessage, Peer, Request, Shared, Socket, WebSocket, task,
+};
 
-use crate::support::{Client, Running, serve};
+use crate::support::{Client, FINAL, PING, PONG, Running, TEXT, frame, serve};
 
 const SHORT: Duration = Duration::from_millis(60);
+
+struct Echo;
+
+impl Socket<()> for Echo {
+    fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>, (): &mut ()) {
+        peer.send(message);
+    }
+}
+
+/// Echoes, and naps for long when it is told to the first time.
+async fn reader(mut ws: WebSocket, _: Shared<()>) {
+    let mut is_rested = false;
+    while let Some(OwnedMessage::Text(text)) = ws.next().await {
+        if text == "nap" && !std::mem::replace(&mut is_rested, true) {
+            ws.request().handle().sleep(SHORT * 5).await;
+        }
+        ws.send(&text);
+    }
+}
 
 /// Serve with long limits but for what `shorten` does.
 fn server(shorten: impl FnOnce(&mut Limits) + Send + 'static) -> Running {
@@ -45,10 +66,18 @@ fn server(shorten: impl FnOnce(&mut Limits) + Send + 'static) -> Running {
         }
         bytes.to_string()
     }
+    async fn nap(request: Request, _: Shared<()>) -> &'static str {
+        request.handle().sleep(SHORT * 5).await;
+        "rested"
+    }
     serve(|| {
         let minute = Duration::from_secs(60);
         let mut limits = Limits {
+            first_byte_timeout: minute,
             header_timeout: minute,
+            handler_timeout: minute,
+            ping_after: minute,
+            pong_timeout: minute,
             body_timeout: minute,
             write_timeout: minute,
             keep_alive_timeout: minute,
@@ -65,6 +94,11 @@ fn server(shorten: impl FnOnce(&mut Limits) + Send + 'static) -> Running {
             })
             .post("/tick", task(tick).streaming())
             .post("/late", task(late).streaming())
+            .get("/nap", task(nap))
+            .get("/long", task(nap).timeout(Duration::MAX))
+            .get("/short", task(nap).timeout(SHORT / 2))
+            .ws("/ws", |_: &Request, (): &mut ()| Ok(Echo))
+            .ws("/reader", task(reader))
     })
 }
 
@@ -105,11 +139,122 @@ fn a_head_that_drips_is_answered_with_408() {
 
 #[test]
 fn a_peer_that_says_nothing_at_all_is_closed_without_a_word() {
-    let server = server(|limits| limits.header_timeout = SHORT);
+    let server = server(|limits| limits.first_byte_timeout = SHORT);
     let mut client = server.connect();
     client.assert_closed();
-    assert_eq!(server.hits("header_timeout"), 1);
+    assert_eq!(server.hits("first_byte_timeout"), 1);
     server.wait_until_empty();
+}
+
+#[test]
+fn the_first_byte_ends_one_deadline_and_begins_another() {
+    let server = server(|limits| limits.first_byte_timeout = SHORT);
+    let mut client = server.connect();
+    client.send("G");
+    std::thread::sleep(SHORT * 3);
+    client.send("ET /fine HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer().text(), "fine");
+    // The connection is not new any more.
+    std::thread::sleep(SHORT * 3);
+    client.get("/fine");
+    assert_eq!(client.answer().text(), "fine");
+    assert_eq!(server.hits("first_byte_timeout"), 0);
+}
+
+#[test]
+fn a_handler_that_takes_too_long_is_answered_for_with_503() {
+    let server = server(|limits| limits.handler_timeout = SHORT);
+    let mut client = server.connect();
+    // The first one is here, and takes no time.
+    client.send("GET /fine HTTP/1.1\r\nHost: a\r\n\r\nGET /nap HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer().text(), "fine");
+    let answer = client.answer();
+    assert_eq!(
+        (answer.status, answer.field("connection")),
+        (503, Some("close"))
+    );
+    client.assert_closed();
+    assert_eq!(server.hits("handler_timeout"), 1);
+    drop(client);
+    server.wait_until_empty();
+}
+
+#[test]
+fn a_route_has_the_timeout_that_it_asks_for() {
+    let server = server(|limits| limits.handler_timeout = SHORT);
+    let answer = server.get("/long");
+    assert_eq!((answer.status, answer.text()), (200, "rested"));
+    let server = self::server(|_| {});
+    assert_eq!(server.get("/short").status, 503);
+    assert_eq!(server.hits("handler_timeout"), 1);
+}
+
+#[test]
+fn a_handler_waits_for_a_slow_body_without_a_deadline_of_its_own() {
+    let server = server(|limits| limits.handler_timeout = SHORT);
+    let mut client = server.connect();
+    client.send("POST /tick HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n");
+    for _ in 0..20 {
+        client.send("x");
+        std::thread::sleep(SHORT / 4);
+    }
+    assert_eq!(client.answer().text(), "read");
+    assert_eq!(server.hits("handler_timeout"), 0);
+}
+
+#[test]
+fn a_silent_websocket_is_pinged_and_one_that_answers_stays() {
+    let server = server(|limits| limits.ping_after = SHORT);
+    for path in ["/ws", "/reader"] {
+        let mut ws = server.websocket(path);
+        for _ in 0..3 {
+            assert_eq!(ws.frame(), (FINAL | PING, Vec::new()), "{path}");
+            ws.send(FINAL | PONG, "");
+        }
+        ws.text("still here");
+        while ws.frame() != (FINAL | TEXT, b"still here".to_vec()) {}
+    }
+    assert!(server.hits("ping_after") >= 6);
+    assert_eq!(server.hits("pong_timeout"), 0);
+}
+
+#[test]
+fn a_websocket_that_does_not_answer_its_ping_is_closed() {
+    let server = server(|limits| {
+        limits.ping_after = SHORT;
+        limits.pong_timeout = SHORT;
+    });
+    let mut ws = server.websocket("/ws");
+    ws.text("hello");
+    assert_eq!(ws.read_text(), "hello");
+    assert_eq!(ws.frame(), (FINAL | PING, Vec::new()));
+    ws.client.assert_closed();
+    assert_eq!(
+        (server.hits("ping_after"), server.hits("pong_timeout")),
+        (1, 1)
+    );
+    server.wait_until_empty();
+    assert_eq!(server.counts().websockets, 0);
+}
+
+#[test]
+fn a_websocket_whose_handler_is_behind_is_not_held_to_be_silent() {
+    let server = server(|limits| {
+        limits.ping_after = SHORT;
+        limits.pong_timeout = SHORT;
+    });
+    let mut ws = server.websocket("/reader");
+    // Far more than the task takes before it begins to read.
+    ws.client.send(frame(FINAL | TEXT, b"nap").repeat(200));
+    for _ in 0..200 {
+        let mut next = ws.frame();
+        while next.0 == FINAL | PING {
+            ws.send(FINAL | PONG, "");
+            next = ws.frame();
+        }
+        assert_eq!(next.0, FINAL | TEXT);
+    }
+    assert_eq!(server.hits("pong_timeout"), 0);
 }
 
 #[test]

@@ -140,16 +140,6 @@ fn a_client_that_goes_in_the_middle_of_an_answer_is_forgotten() {
 }
 
 #[test]
-fn a_task_answers_a_client_that_has_only_ended_its_half() {
-    let (server, _) = server();
-    let mut client = server.connect();
-    client.get("/nap");
-    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
-    assert_eq!(client.answer().text(), "rested");
-    client.assert_closed();
-}
-
-#[test]
 fn a_task_whose_client_has_closed_ends_and_its_connection_too() {
     let (server, _) = server();
     let mut client = server.connect();

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tourbillon::event_loop::Ctx;
 use tourbillon::sim::World;
 use tourbillon::web::{
-    App, Body, CloseReason, Message, OwnedMessage, Peer, Request, Response, Rooms, Shared, Socket,
-    WebSocket, task,
+    App, Body, CloseReason, Limits, Message, OnDisconnect, OwnedMessage, Peer, Request, Response,
+    Rooms, Shared, Socket, WebSocket, task,
 };
 
 use crate::reader::Answer;
@@ -251,8 +251,13 @@ async fn slow_echo(mut socket: WebSocket, state: Shared<State>) {
     state.with(|state| witness.close(state));
 }
 
-pub(crate) fn app(complaints: Complaints) -> App<State> {
+pub(crate) fn app(complaints: Complaints, half_close: bool) -> App<State> {
+    let limits = Limits {
+        half_close,
+        ..Limits::default()
+    };
     App::new(State::new(complaints))
+        .limits(limits)
         .get("/", |_: &Request, state: &mut State| {
             state.calls += 1;
             "hello\n"
@@ -269,9 +274,9 @@ pub(crate) fn app(complaints: Complaints) -> App<State> {
         })
         .get("/204", |_: &Request, _: &mut State| 204)
         .get("/fails", fails)
-        .get("/nap/{ms}", task(nap))
+        .get("/nap/{ms}", task(nap).on_disconnect(OnDisconnect::Notify))
         .get("/parts/{count}/{size}/{ms}", task(parts))
-        .get("/job/{n}", task(job))
+        .get("/job/{n}", task(job).on_disconnect(OnDisconnect::Detach))
         .post("/sum", sum)
         .post("/late", task(late))
         .post("/echo", task(echo).streaming())

@@ -91,8 +91,14 @@ pub(crate) fn push_pieces(world: &World, ops: &mut VecDeque<Op>, bytes: &[u8]) {
 }
 
 impl HttpClient {
-    /// A client with a drawn script. `size_max` bounds bodies.
-    pub(crate) fn drawn(world: &World, client: Client, size_max: usize, lenient: bool) -> Self {
+    /// A client with a drawn script. `size_max` bounds bodies; `half_close`: it may end its half and wait for answers.
+    pub(crate) fn drawn(
+        world: &World,
+        client: Client,
+        size_max: usize,
+        half_close: bool,
+        lenient: bool,
+    ) -> Self {
         let mut ops = VecDeque::new();
         let mut due = VecDeque::new();
         let (mut continues_max, mut expects_end) = (0, false);
@@ -153,6 +159,9 @@ impl HttpClient {
         }
         push_pieces(world, &mut ops, &run);
         if world.chance(0.3) {
+            if !half_close {
+                ops.push_back(Op::AwaitAnswers(due.len()));
+            }
             ops.push_back(Op::HalfClose);
             expects_end = true;
         }
@@ -161,7 +170,7 @@ impl HttpClient {
 
     /// A client who follows a drawn script up to somewhere, and then breaks off.
     pub(crate) fn breaking_off(world: &World, client: Client, size_max: usize) -> Self {
-        let mut rude = Self::drawn(world, client, size_max, true);
+        let mut rude = Self::drawn(world, client, size_max, true, true);
         rude.ops
             .truncate(world.range(0..=rude.ops.len() as u64) as usize);
         if let Some(Op::Send(bytes)) = rude.ops.back_mut() {

@@ -98,7 +98,9 @@ pub(crate) fn live(seed: u64) -> Result<Summary, Failure> {
     let seen = Rc::clone(&panics);
     event_loop.on_panic(move |panicked| seen.borrow_mut().push(panicked.message.clone()));
     let mut ctx = event_loop.ctx();
-    let app = app(Rc::clone(&complaints));
+    // Where an end of the half counts as the end, those who behave send it behind their last answer.
+    let half_close = world.chance(0.5);
+    let app = app(Rc::clone(&complaints), half_close);
     let state = app.state();
     let fail = |message: String| failure(&world, 0, FailureKind::Oracle("set-up"), message);
     let (server, _) = app
@@ -146,7 +148,7 @@ pub(crate) fn live(seed: u64) -> Result<Summary, Failure> {
         disturbed,
         told: false,
     };
-    life.populate(size_max, lenient);
+    life.populate(size_max, half_close, lenient);
     life.run(lenient)?;
     let cut = life.shut_down(deadline)?;
     let turns = life.simulation.turns();
@@ -263,7 +265,7 @@ fn oracles(
 }
 
 impl Life {
-    fn populate(&mut self, size_max: usize, lenient: bool) {
+    fn populate(&mut self, size_max: usize, half_close: bool, lenient: bool) {
         let world = self.world.clone();
         let server = (world.address("server"), 80);
         for number in 0..world.range(1..=5) as usize {
@@ -274,7 +276,9 @@ impl Life {
                 size_max
             };
             self.actors.push(match world.range(0..=9) {
-                0..=3 => Box::new(HttpClient::drawn(&world, client, size_max, lenient)),
+                0..=3 => Box::new(HttpClient::drawn(
+                    &world, client, size_max, half_close, lenient,
+                )),
                 4..=6 => Box::new(WsClient::drawn(&world, client, number, size_max, lenient)),
                 _ => rude::drawn(&world, client, size_max),
             });

@@ -16,6 +16,7 @@ const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
+const PONG: u8 = 10;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Said {
@@ -295,7 +296,14 @@ impl WsClient {
                 Step::Text(text) => Said::Text(text.to_owned()),
                 Step::Binary(bytes) => Said::Binary(bytes.to_vec()),
                 Step::Pong(payload) => Said::Pong(payload.to_vec()),
-                Step::Ping(_) => return Err("a ping that nobody sent".to_owned()),
+                // A server asks those who were silent for long.
+                Step::Ping(payload) => {
+                    let mut pong = Vec::new();
+                    frame(world, true, PONG, payload, &mut pong);
+                    self.client.send(pong);
+                    from += used;
+                    continue;
+                }
                 Step::Close(close) => {
                     let code = close.map(|(code, _)| code);
                     let is_ours = self.closing && code == Some(CloseCode::Normal);

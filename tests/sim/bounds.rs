@@ -1,0 +1,271 @@
+//! The bounds by a clock that is exact: each deadline at its default, and what becomes of handlers whose peers go.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tourbillon::event_loop::EventLoop;
+use tourbillon::proto::ws::CloseCode;
+use tourbillon::sim::{Client, Faults, Simulation, World};
+use tourbillon::web::{
+    App, Limits, Message, OnDisconnect, Peer, Request, Server, Shared, Socket, task,
+};
+
+/// What handlers did, in order.
+type Told = Rc<RefCell<Vec<&'static str>>>;
+
+struct Scene {
+    simulation: Simulation<EventLoop>,
+    world: World,
+    server: Server,
+    told: Told,
+}
+
+struct Guard(Told);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.borrow_mut().push("dropped");
+    }
+}
+
+/// Works for a second.
+async fn work(request: Request, told: Shared<Told>) -> &'static str {
+    let told = told.with(|told| Rc::clone(told));
+    let _guard = Guard(Rc::clone(&told));
+    told.borrow_mut().push("begun");
+    request.handle().sleep(Duration::from_secs(1)).await;
+    if request.is_disconnected() {
+        told.borrow_mut().push("told");
+    }
+    told.borrow_mut().push("ended");
+    "worked"
+}
+
+async fn forever(_: Request, _: Shared<Told>) -> &'static str {
+    std::future::pending().await
+}
+
+struct Closes;
+
+impl Socket<Told> for Closes {
+    fn message(&mut self, peer: &mut Peer<'_>, _: Message<'_>, _: &mut Told) {
+        peer.close(CloseCode::Normal, "");
+    }
+}
+
+impl Scene {
+    fn new(limits: Limits) -> Self {
+        let world = World::with_faults(1, Faults::none());
+        let mut simulation = Simulation::new(world.clone());
+        simulation.add("server", EventLoop::with_driver);
+        let told = Told::default();
+        let app = App::new(Rc::clone(&told))
+            .limits(limits)
+            .get("/", |_: &Request, _: &mut Told| "hello")
+            .get("/large", |_: &Request, _: &mut Told| vec![b'x'; 10_000_000])
+            .post("/sum", |request: &Request, _: &mut Told| {
+                request.body().len().to_string()
+            })
+            .get("/forever", task(forever))
+            .get("/cancel", task(work))
+            .get("/detach", task(work).on_disconnect(OnDisconnect::Detach))
+            .get("/notify", task(work).on_disconnect(OnDisconnect::Notify))
+            .ws("/ws", |_: &Request, _: &mut Told| Ok(Closes));
+        let mut ctx = simulation.loop_mut(0).ctx();
+        let (server, _) = app.listen(&mut ctx, "0.0.0.0:80").unwrap();
+        Self {
+            simulation,
+            world,
+            server,
+            told,
+        }
+    }
+
+    fn connect(&self) -> Client {
+        self.world.connect((self.world.address("server"), 80))
+    }
+
+    fn run(&mut self, milliseconds: u64) {
+        let duration = Duration::from_millis(milliseconds);
+        self.simulation.run_for(duration).unwrap();
+    }
+
+    /// The limits that were hit.
+    fn hits(&self) -> Vec<(&'static str, u64)> {
+        let all = self.server.hits().all().into_iter();
+        all.filter(|(_, hits)| *hits > 0).collect()
+    }
+}
+
+const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A client sends this and no more. With default limits, nothing happens in `seconds` but what happens at once; then
+/// `end` has come behind that, the connection is closed, and this limit was hit.
+#[track_caller]
+fn check(request: &str, seconds: u64, end: &str, limit: &str) {
+    let mut scene = Scene::new(Limits::default());
+    let client = scene.connect();
+    client.send(request);
+    scene.run(500);
+    client.take_received();
+    // It takes some milliseconds until it is heard.
+    scene.run(seconds * 1_000 - 600);
+    assert!(!client.is_over() && client.received_len() == 0, "too early");
+    scene.run(200);
+    let received = String::from_utf8(client.take_received()).unwrap();
+    assert!(received.starts_with(end), "{received}");
+    assert_eq!(end.is_empty(), received.is_empty());
+    assert!(client.is_over(), "{seconds} s have passed");
+    let hits = scene.hits();
+    assert!(hits.contains(&(limit, 1)), "{hits:?}");
+    let others = if limit == "pong_timeout" { 1 } else { 0 };
+    assert_eq!(hits.len(), 1 + others, "{hits:?}");
+}
+
+#[test]
+fn the_first_byte_has_ten_seconds() {
+    check("", 10, "", "first_byte_timeout");
+}
+
+#[test]
+fn a_head_has_ten_seconds_from_its_first_byte() {
+    check("GET / HT", 10, "HTTP/1.1 408", "header_timeout");
+}
+
+#[test]
+fn a_body_may_stand_still_for_ten_seconds() {
+    let request = "POST /sum HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf";
+    check(request, 10, "HTTP/1.1 408", "body_timeout");
+}
+
+#[test]
+fn a_handler_has_a_minute() {
+    let request = "GET /forever HTTP/1.1\r\nHost: a\r\n\r\n";
+    check(request, 60, "HTTP/1.1 503", "handler_timeout");
+}
+
+#[test]
+fn an_idle_connection_is_kept_for_75_seconds() {
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    check(request, 75, "", "keep_alive_timeout");
+}
+
+#[test]
+fn a_refused_peer_has_two_seconds_to_read_why() {
+    let mut scene = Scene::new(Limits::default());
+    let client = scene.connect();
+    client.send("nonsense\r\n\r\n");
+    scene.run(1_900);
+    assert!(client.received().starts_with(b"HTTP/1.1 400"));
+    assert_eq!(scene.server.counts().open, 1);
+    scene.run(200);
+    assert_eq!(scene.server.counts().open, 0);
+    assert_eq!(scene.hits(), [("linger", 1), ("refused_requests", 1)]);
+}
+
+#[test]
+fn an_answer_may_stand_still_for_thirty_seconds() {
+    let mut scene = Scene::new(Limits::default());
+    let client = scene.connect();
+    client.pause_reading();
+    client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    scene.run(29_900);
+    assert_eq!(scene.server.counts().open, 1);
+    scene.run(300);
+    assert_eq!(scene.server.counts().open, 0);
+    assert_eq!(scene.hits(), [("write_timeout", 1)]);
+}
+
+#[test]
+fn a_silent_websocket_is_asked_after_thirty_seconds_and_has_ten_to_answer() {
+    let mut scene = Scene::new(Limits::default());
+    let client = scene.connect();
+    client.send(HANDSHAKE);
+    scene.run(29_900);
+    assert!(client.take_received().starts_with(b"HTTP/1.1 101"));
+    scene.run(200);
+    assert_eq!(client.take_received(), b"\x89\0");
+    // A pong, masked with nothing.
+    client.send(b"\x8a\x80\0\0\0\0");
+    scene.run(29_900);
+    assert_eq!(client.received_len(), 0);
+    scene.run(200);
+    assert_eq!(client.take_received(), b"\x89\0");
+    scene.run(9_700);
+    assert!(!client.is_over());
+    scene.run(300);
+    assert!(client.is_over());
+    assert_eq!(scene.hits(), [("ping_after", 2), ("pong_timeout", 1)]);
+}
+
+#[test]
+fn a_websocket_has_five_seconds_to_answer_our_close() {
+    let mut scene = Scene::new(Limits::default());
+    let client = scene.connect();
+    client.send(HANDSHAKE);
+    client.send(b"\x81\x80\0\0\0\0");
+    scene.run(4_900);
+    assert_eq!(scene.server.counts().open, 1);
+    scene.run(200);
+    assert_eq!(scene.server.counts().open, 0);
+    assert_eq!(scene.hits(), [("close_timeout", 1)]);
+}
+
+/// A client asks for `target` and goes after a tenth of a second: what the handler did, and what the client was told.
+#[track_caller]
+fn check_gone(target: &str, half_close: bool, go: fn(&Client), did: &[&str], answer: &str) {
+    let mut scene = Scene::new(Limits {
+        half_close,
+        ..Limits::default()
+    });
+    let client = scene.connect();
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    scene.run(100);
+    go(&client);
+    scene.run(100);
+    let early = scene.told.borrow().len();
+    scene.run(1_000);
+    assert_eq!(*scene.told.borrow(), did);
+    // What is dropped is dropped as soon as that is known.
+    let at_once = if did.contains(&"ended") { 1 } else { 2 };
+    assert_eq!(early, at_once);
+    let received = String::from_utf8(client.take_received()).unwrap();
+    assert!(received.ends_with(answer), "{received}");
+    assert_eq!(received.is_empty(), answer.is_empty());
+    assert_eq!(scene.server.counts().open, 0);
+    assert_eq!(scene.hits(), []);
+}
+
+const CANCELLED: &[&str] = &["begun", "dropped"];
+const ENDED: &[&str] = &["begun", "ended", "dropped"];
+const TOLD: &[&str] = &["begun", "told", "ended", "dropped"];
+
+#[test]
+fn a_handler_goes_with_its_peer() {
+    check_gone("/cancel", false, Client::reset, CANCELLED, "");
+    check_gone("/cancel", false, Client::close, CANCELLED, "");
+    check_gone("/cancel", false, Client::shutdown_write, CANCELLED, "");
+}
+
+#[test]
+fn a_peer_that_ended_its_half_may_be_held_to_wait() {
+    check_gone("/cancel", true, Client::reset, CANCELLED, "");
+    check_gone("/cancel", true, Client::shutdown_write, ENDED, "worked");
+    check_gone("/notify", true, Client::shutdown_write, ENDED, "worked");
+}
+
+#[test]
+fn a_detached_handler_stays_and_answers_if_it_can() {
+    check_gone("/detach", false, Client::reset, ENDED, "");
+    check_gone("/detach", false, Client::close, ENDED, "");
+    check_gone("/detach", false, Client::shutdown_write, ENDED, "worked");
+}
+
+#[test]
+fn a_handler_that_wants_to_know_is_told_and_answers_if_it_can() {
+    check_gone("/notify", false, Client::reset, TOLD, "");
+    check_gone("/notify", false, Client::close, TOLD, "");
+    check_gone("/notify", false, Client::shutdown_write, TOLD, "worked");
+}

@@ -165,6 +165,8 @@ pub(super) struct Connection {
     phase: Phase,
     /// Nothing was asked yet.
     is_new: bool,
+    /// The server knows of bytes that are held here.
+    holds: bool,
     place: u32,
     peer: SocketAddr,
     /// Input that is incomplete: empty between two requests.
@@ -182,6 +184,7 @@ impl Connection {
             deadline: Deadline::default(),
             phase: Phase::Untimed,
             is_new: true,
+            holds: false,
             place,
             peer,
             spill: Vec::new(),
@@ -339,6 +342,10 @@ impl Connection {
                 steps,
             };
             self.set_deadline(ctx, &moved);
+            // Between two requests nothing is held.
+            if self.holds || self.phase != Phase::Idle {
+                self.account(ctx);
+            }
         }
         Ok(next)
     }
@@ -464,6 +471,12 @@ impl Source for Connection {
                 false => return Next::Wait,
             }
         }
+        if readiness.contains(Readiness::WOKEN)
+            && self.shared.take_condemned(self.place)
+            && !self.give_up()
+        {
+            return Next::Close;
+        }
         if let Protocol::WebSocket(link) = &mut self.protocol {
             link.visited(readiness);
         }
@@ -509,7 +522,7 @@ impl Source for Connection {
             state,
             read_drained: !self.wire.may_read(),
             paused: busy || self.wire.is_blocked(),
-            bytes_held: self.spill.capacity() + self.wire.backlog_bytes() + self.protocol_bytes(),
+            bytes_held: self.bytes_held(),
             idle_rank,
         }
     }
@@ -542,10 +555,38 @@ impl Connection {
             && !self.wire.is_blocked()
     }
 
-    fn protocol_bytes(&self) -> usize {
-        match &self.protocol {
-            Protocol::WebSocket(link) => link.bytes_held(),
-            _ => 0,
+    /// Tell the server what is held here, if that is or was anything.
+    fn account(&mut self, ctx: &Ctx<'_>) {
+        let bytes = self.bytes_held();
+        if self.holds || bytes > 0 {
+            self.holds = bytes > 0;
+            self.shared.hold(ctx, self.place, bytes);
         }
+    }
+
+    /// Memory that is held for the peer, see [`super::Budget::bytes_max`].
+    fn bytes_held(&self) -> usize {
+        let input = self.spill.capacity() + self.parked.as_ref().map_or(0, |one| one.body_bytes());
+        input
+            + match &self.protocol {
+                Protocol::Http(http) => http.bytes_held() + self.wire.backlog_bytes_owned(),
+                // Its outbox has the backlog in it.
+                Protocol::WebSocket(link) => link.bytes_held(),
+                Protocol::Flushing { .. } => self.wire.backlog_bytes_owned(),
+                Protocol::Lingering { .. } => 0,
+            }
+    }
+
+    /// It holds more than can be spared. Whether the connection goes on, to say so to its peer.
+    fn give_up(&mut self) -> bool {
+        let gives_up = match &mut self.protocol {
+            // Behind an answer that is not taken, no other would be.
+            Protocol::Http(http) => !self.wire.is_blocked() && http.give_up(),
+            _ => false,
+        };
+        if let Some(parked) = &mut self.parked {
+            parked.take_body();
+        }
+        gives_up
     }
 }

@@ -122,6 +122,7 @@ impl Http {
                                 Hits::count(&visit.shared.hits.body_bytes);
                                 self.machine.refuse(PeerError::BodyTooLarge);
                             } else {
+                                grow(bytes, chunk.len(), *bytes_max);
                                 bytes.extend_from_slice(chunk);
                             }
                         }
@@ -194,6 +195,15 @@ impl Http {
         let announced = request.head.content_length();
         let here = visit.input.bytes().len();
         let is_all_here = announced.is_some_and(|length| length <= here as u64);
+        let plan = match plan {
+            BodyPlan::Whole { .. }
+                if request.head.has_body() && !is_all_here && visit.shared.is_nearly_full() =>
+            {
+                Hits::count(&visit.shared.hits.bytes);
+                BodyPlan::Refuse(Response::of_status(503))
+            }
+            plan => plan,
+        };
         self.body_since = Some(visit.ctx.tick());
         self.body_bytes = 0;
         match plan {
@@ -203,6 +213,7 @@ impl Http {
                     self.machine.refuse(PeerError::BodyTooLarge);
                     return Ok(None);
                 }
+                let bytes_max = announced.map_or(bytes_max, |length| length as usize);
                 self.incoming = Incoming::Whole { bytes_max };
                 if request.head.has_body() {
                     self.machine.continue_100(visit.cork);
@@ -546,6 +557,19 @@ impl Http {
         true
     }
 
+    /// Bytes that were read and not taken by the handler, and those it made that were not sent.
+    pub(super) fn bytes_held(&self) -> usize {
+        let incoming = match &self.incoming {
+            Incoming::Stream(sender) => sender.bytes(),
+            Incoming::Done | Incoming::Whole { .. } | Incoming::Discard => 0,
+        };
+        let outgoing = match &self.outgoing {
+            Outgoing::Body(reader) => reader.bytes(),
+            Outgoing::Nowhere | Outgoing::Handler(_) | Outgoing::GivenUp => 0,
+        };
+        incoming + outgoing
+    }
+
     /// How long the handler that is at work may take.
     pub(super) fn handler_timeout(&self, shared: &Shared) -> Option<Duration> {
         match &self.outgoing {
@@ -636,6 +660,14 @@ fn owned(body: &mut Body) -> &mut Vec<u8> {
     match body {
         Body::Owned(bytes) => bytes,
         _ => unreachable!("made one just above"),
+    }
+}
+
+/// Make room for `more` bytes, by doubling, but never for more than `bytes_max` in all.
+fn grow(bytes: &mut Vec<u8>, more: usize, bytes_max: usize) {
+    if bytes.capacity() - bytes.len() < more {
+        let doubled = bytes.len().max(more);
+        bytes.reserve_exact(doubled.min(bytes_max - bytes.len()));
     }
 }
 

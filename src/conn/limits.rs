@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
+use crate::event_loop::CALLBACKS_MAX;
 use crate::proto::http1::HeadLimits;
 use crate::proto::ws::WsLimits;
 
@@ -18,6 +19,46 @@ pub enum Overflow {
     Close,
     /// The new message is dropped, for this peer only, and counted.
     DropNewest,
+}
+
+/// What happens to a connection that is one too many.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Refusal {
+    /// It is answered with 503 and `Retry-After`, as far as that can be done without waiting, and closed.
+    #[default]
+    Answer,
+    /// It is closed at once. That costs least, and a request that was sent already is answered with a reset.
+    Drop,
+}
+
+/// What a server may hold, all in all. Several servers, on one loop or on many, have a budget each.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// Open connections, and tasks that outlive theirs ([`super::OnDisconnect`]). Above it, see [`Limits::refusal`].
+    /// Default: the descriptors that the process may have, less 64 for the rest of the program.
+    pub connections_max: Option<usize>,
+    /// Bytes held for all connections: incomplete input, bodies that are collected, both directions of streamed ones,
+    /// answers that were not taken, messages in fragments and in outboxes. Not counted is what belongs to the program
+    /// ([`super::Body::Static`], [`super::Body::Shared`]). Default 256 MiB.
+    ///
+    /// When seven eighths are used, nobody new is let in: connections are refused as by [`Limits::refusal`], and
+    /// requests whose bodies would have to be collected are answered with 503. When all is used, whoever holds most is
+    /// cut, with 503 if nothing was answered yet. It is counted at the end of each connection's visit; what is above it
+    /// for the rest of that turn is what a visit can read, 256 KiB.
+    pub bytes_max: usize,
+    /// Callbacks that the loop runs in one turn, see [`crate::event_loop::TurnBudget`]; the rest keep their places.
+    /// Default 1,024. It bounds the loop's every turn, whoever asks for them; of two servers' budgets, the smaller.
+    pub callbacks_max: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            connections_max: None,
+            bytes_max: 256 * 1024 * 1024,
+            callbacks_max: CALLBACKS_MAX,
+        }
+    }
 }
 
 /// The bounds of one server. The defaults are safe on the open internet; `Limits::default()` documents each.
@@ -40,7 +81,7 @@ pub struct Limits {
     pub handler_timeout: Duration,
     /// Answers of which the peer takes nothing for so long. Default 30 s.
     pub write_timeout: Duration,
-    /// Between two requests. Default 75 s; 10 s when more than 80 % of [`Limits::connections_max`] are in use.
+    /// Between two requests. Default 75 s; 10 s when more than 80 % of [`Budget::connections_max`] are in use.
     pub keep_alive_timeout: Duration,
     /// A WebSocket that says nothing for so long is pinged. Default 30 s. Not while its handler takes no messages.
     pub ping_after: Duration,
@@ -70,9 +111,17 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// What happens then. Default [`Overflow::Close`].
     pub outbox_overflow: Overflow,
-    /// Open connections. Above it a connection is answered with 503 and closed. Default: the descriptors that the
-    /// process may have, less 64 for the rest of the program.
-    pub connections_max: Option<usize>,
+    /// What the server may hold, all in all.
+    pub budget: Budget,
+    /// Open connections from one peer: an IPv4 address, or an IPv6 network of 64 bits. Default: a quarter of
+    /// [`Budget::connections_max`], and as many as they like over the loopback interface, since a proxy in front of the
+    /// server is one peer. Set explicitly, it holds for all. Above it, see [`Limits::refusal`].
+    pub connections_per_peer_max: Option<usize>,
+    /// Connections taken in each second; after a quiet second, two seconds' worth. Default: any number. Above it, see
+    /// [`Limits::refusal`].
+    pub accept_rate_max: Option<u32>,
+    /// What happens to a connection that is one too many. Default [`Refusal::Answer`].
+    pub refusal: Refusal,
     /// How long a WebSocket whose closing handshake has begun may take to finish it; and before that, how long its peer
     /// may take nothing of what stands before our close frame. Default 5 s.
     pub close_timeout: Duration,
@@ -102,7 +151,10 @@ impl Default for Limits {
             websocket: WsLimits::default(),
             outbox_bytes_max: 64 * 1024,
             outbox_overflow: Overflow::default(),
-            connections_max: None,
+            budget: Budget::default(),
+            connections_per_peer_max: None,
+            accept_rate_max: None,
+            refusal: Refusal::default(),
             close_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(10),
         }
@@ -138,8 +190,14 @@ pub struct Hits {
     pub refused_messages: Cell<u64>,
     /// [`Limits::outbox_bytes_max`].
     pub outbox_bytes: Cell<u64>,
-    /// [`Limits::connections_max`].
+    /// [`Budget::connections_max`].
     pub connections: Cell<u64>,
+    /// [`Limits::connections_per_peer_max`].
+    pub connections_per_peer: Cell<u64>,
+    /// [`Limits::accept_rate_max`].
+    pub accept_rate: Cell<u64>,
+    /// [`Budget::bytes_max`]: connections and bodies refused, and connections cut.
+    pub bytes: Cell<u64>,
     /// [`Limits::close_timeout`].
     pub close_timeout: Cell<u64>,
 }
@@ -150,7 +208,7 @@ impl Hits {
     }
 
     /// Each counter with its name.
-    pub fn all(&self) -> [(&'static str, u64); 15] {
+    pub fn all(&self) -> [(&'static str, u64); 18] {
         [
             ("first_byte_timeout", self.first_byte_timeout.get()),
             ("header_timeout", self.header_timeout.get()),
@@ -166,6 +224,9 @@ impl Hits {
             ("refused_messages", self.refused_messages.get()),
             ("outbox_bytes", self.outbox_bytes.get()),
             ("connections", self.connections.get()),
+            ("connections_per_peer", self.connections_per_peer.get()),
+            ("accept_rate", self.accept_rate.get()),
+            ("bytes", self.bytes.get()),
             ("close_timeout", self.close_timeout.get()),
         ]
     }

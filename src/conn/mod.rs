@@ -4,6 +4,7 @@
 //! and the handler to output), `flush` (output to socket). What a connection asks of the layer above is the trait
 //! [`Service`]; it knows no routes.
 
+mod admission;
 mod body;
 mod connection;
 mod deadline;
@@ -23,7 +24,7 @@ mod wire;
 pub use body::Body;
 pub(crate) use later::within;
 pub use later::{Disconnection, Later, OnDisconnect};
-pub use limits::{Hits, Limits, Overflow};
+pub use limits::{Budget, Hits, Limits, Overflow, Refusal};
 pub use pipe::{BodyError, BodyReader, BodySender, Disconnected, body_channel};
 pub use request::{PARAMETERS_MAX, Parameters, Request};
 pub use response::{IntoResponse, Response};

@@ -150,6 +150,11 @@ impl BodySender {
         full
     }
 
+    /// Bytes that wait for the reader.
+    pub(super) fn bytes(&self) -> usize {
+        self.pipe.borrow().bytes
+    }
+
     /// Whether the reader is behind.
     pub(super) fn is_over_full(&self) -> bool {
         let pipe = self.pipe.borrow();
@@ -211,6 +216,11 @@ impl BodyReader {
             },
         )
         .await
+    }
+
+    /// Bytes that wait here.
+    pub(super) fn bytes(&self) -> usize {
+        self.pipe.borrow().bytes
     }
 
     /// The next piece for a connection, which is woken when there is one.

@@ -175,6 +175,14 @@ impl Request {
         self.body.as_bytes().unwrap_or_default()
     }
 
+    /// Memory that its body holds.
+    pub(super) fn body_bytes(&self) -> usize {
+        match &self.body {
+            Body::Owned(bytes) => bytes.capacity(),
+            _ => 0,
+        }
+    }
+
     /// The body as text, if it is UTF-8.
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(self.body()).ok()

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use slab::Slab;
 
+use super::admission::{Admission, Full, Network};
 use super::connection::Connection;
-use super::limits::{Hits, Limits};
+use super::limits::{Hits, Limits, Refusal};
 use super::request::Request;
 use super::service::Service;
 use crate::event_loop::{CallHandle, Ctx, Origin, Readiness, Socket, Token};
@@ -32,6 +33,9 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) hits: Hits,
     connections_max: usize,
+    admission: RefCell<Admission>,
+    /// What all connections hold, see [`super::Budget::bytes_max`].
+    bytes: Cell<usize>,
     origin: Origin,
     /// A request that the connections hand around, so that none is made for each.
     scratch: Cell<Option<Box<Request>>>,
@@ -50,6 +54,12 @@ pub(super) struct Shared {
 struct Member {
     token: Token,
     leaving: Leaving,
+    /// Where it is counted as coming from.
+    network: Option<Network>,
+    /// Bytes, as of its last visit.
+    held: usize,
+    /// It holds too much, and was woken to hear so.
+    is_condemned: bool,
 }
 
 /// How a connection ends in a graceful shutdown, each in one way.
@@ -74,6 +84,8 @@ pub struct Counts {
     pub accepted: u64,
     /// Connections open now.
     pub open: usize,
+    /// Bytes held for them, see [`super::Budget::bytes_max`].
+    pub bytes: usize,
     /// Requests answered.
     pub requests: u64,
     /// WebSockets open now.
@@ -126,18 +138,20 @@ pub struct Server(Rc<Shared>);
 impl Server {
     /// A server that answers with `service` within `limits`. It listens when [`Server::listen`] is called.
     #[track_caller]
-    pub fn new(ctx: &mut Ctx<'_>, service: Rc<dyn Service>, limits: Limits) -> Self {
-        let connections_max = limits.connections_max.unwrap_or_else(|| {
-            let descriptors = ctx.driver().descriptor_limit();
-            descriptors.map_or(usize::MAX, |descriptors| {
-                descriptors.saturating_sub(DESCRIPTORS_LEFT).max(1)
-            })
+    pub fn new(ctx: &mut Ctx<'_>, service: Rc<dyn Service>, mut limits: Limits) -> Self {
+        let budget = &mut limits.budget;
+        budget.connections_max = budget.connections_max.or_else(|| {
+            let descriptors = ctx.driver().descriptor_limit()?;
+            Some(descriptors.saturating_sub(DESCRIPTORS_LEFT).max(1))
         });
+        ctx.limit_callbacks(budget.callbacks_max);
         Self(Rc::new(Shared {
             service,
-            limits,
             hits: Hits::default(),
-            connections_max,
+            connections_max: budget.connections_max.unwrap_or(usize::MAX),
+            admission: RefCell::new(Admission::new(&limits)),
+            bytes: Cell::new(0),
+            limits,
             origin: Location::caller(),
             scratch: Cell::new(None),
             connections: RefCell::default(),
@@ -211,11 +225,12 @@ impl Server {
     pub fn counts(&self) -> Counts {
         Counts {
             open: self.0.connections.borrow().len(),
+            bytes: self.0.bytes.get(),
             ..self.0.counts.get()
         }
     }
 
-    /// The limits that are in force.
+    /// The limits that are in force, with [`super::Budget::connections_max`] as it was found out.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
     }
@@ -286,18 +301,13 @@ impl Member {
 
 impl Shared {
     fn accept(shared: &Rc<Self>, ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr) {
-        let open = shared.connections.borrow().len() + shared.detached.get();
-        if open >= shared.connections_max {
-            Hits::count(&shared.hits.connections);
-            // Best effort, in one write: whoever does not get it sees the close. A request that is here already is
-            // taken from the socket, since a close over unread input would be a reset.
-            let mut buffers = ctx.lend_buffers();
-            let _ = ctx.driver().read(socket, &mut buffers.receive);
-            ctx.give_back(buffers);
-            let _ = ctx.driver().write(socket, BUSY);
-            ctx.driver().close(socket);
-            return;
-        }
+        let network = match shared.admit(ctx, peer) {
+            Ok(network) => network,
+            Err(hits) => {
+                Hits::count(hits);
+                return shared.turn_away(ctx, socket);
+            }
+        };
         let place = shared.connections.borrow().vacant_key();
         let connection = Connection::new(Rc::clone(shared), socket, peer, place as u32);
         // An error here is want of kernel memory: this connection is closed, others may fare better.
@@ -305,16 +315,53 @@ impl Shared {
             shared.connections.borrow_mut().insert(Member {
                 token,
                 leaving: Leaving::Unasked,
+                network,
+                held: 0,
+                is_condemned: false,
             });
             shared.count(|counts| counts.accepted += 1);
             // The request is often there already.
             ctx.visit(token, Readiness::READABLE);
+        } else if let Some(network) = network {
+            shared.admission.borrow_mut().leave(network);
         }
+    }
+
+    /// Let `peer` in, or say which limit is against it.
+    fn admit(&self, ctx: &Ctx<'_>, peer: SocketAddr) -> Result<Option<Network>, &Cell<u64>> {
+        if self.is_nearly_full() {
+            return Err(&self.hits.bytes);
+        }
+        let open = self.connections.borrow().len() + self.detached.get();
+        let entered = (self.admission.borrow_mut()).enter(peer.ip(), open, ctx.tick());
+        entered.map_err(|full| match full {
+            Full::Connections => &self.hits.connections,
+            Full::Peer => &self.hits.connections_per_peer,
+            Full::Rate => &self.hits.accept_rate,
+        })
+    }
+
+    fn turn_away(&self, ctx: &mut Ctx<'_>, socket: Socket) {
+        if self.limits.refusal == Refusal::Answer {
+            // Best effort, in one write: whoever does not get it sees the close. A request that is here already is
+            // taken from the socket, since a close over unread input would be a reset.
+            let mut buffers = ctx.lend_buffers();
+            let _ = ctx.driver().read(socket, &mut buffers.receive);
+            ctx.give_back(buffers);
+            let _ = ctx.driver().write(socket, BUSY);
+        }
+        ctx.driver().close(socket);
     }
 
     /// A connection has closed.
     pub(super) fn remove(&self, ctx: &mut Ctx<'_>, place: u32) {
         let member = self.connections.borrow_mut().try_remove(place as usize);
+        if let Some(member) = &member {
+            self.bytes.set(self.bytes.get() - member.held);
+            if let Some(network) = member.network {
+                self.admission.borrow_mut().leave(network);
+            }
+        }
         if !self.draining.get() {
             return;
         }
@@ -326,6 +373,41 @@ impl Shared {
             }
         }
         self.finish_drain(ctx);
+    }
+
+    /// Whether so much is held that nothing new is begun.
+    pub(super) fn is_nearly_full(&self) -> bool {
+        self.bytes.get() > self.limits.budget.bytes_max / 8 * 7
+    }
+
+    /// A connection's visit has left so many bytes with it. If that is too much, those who hold most have to go.
+    pub(super) fn hold(&self, ctx: &Ctx<'_>, place: u32, bytes: usize) {
+        let mut connections = self.connections.borrow_mut();
+        match connections.get_mut(place as usize) {
+            // Its share was given back when it was told to go.
+            Some(member) if !member.is_condemned => {
+                self.bytes.set(self.bytes.get() - member.held + bytes);
+                member.held = bytes;
+            }
+            _ => return,
+        }
+        // A pass over all, which pays: to get here again, peers must first send as much as the largest had.
+        while self.bytes.get() > self.limits.budget.bytes_max
+            && let Some((_, largest)) = connections.iter_mut().max_by_key(|(_, one)| one.held)
+        {
+            Hits::count(&self.hits.bytes);
+            self.bytes.set(self.bytes.get() - largest.held);
+            largest.held = 0;
+            largest.is_condemned = true;
+            ctx.wake(largest.token);
+        }
+    }
+
+    /// Whether a connection has to go because of what it holds. It is told once.
+    pub(super) fn take_condemned(&self, place: u32) -> bool {
+        let mut connections = self.connections.borrow_mut();
+        let member = connections.get_mut(place as usize);
+        member.is_some_and(|member| std::mem::take(&mut member.is_condemned))
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -90,6 +90,11 @@ impl Wire {
         self.backlog.as_ref().map_or(0, |backlog| backlog.len())
     }
 
+    /// Of these, what is nobody else's.
+    pub(super) fn backlog_bytes_owned(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.owned())
+    }
+
     /// Read once into `space`, which is not empty.
     ///
     /// On a TCP socket a read that leaves space in the buffer has emptied it, and what comes later raises a new event

@@ -209,6 +209,12 @@ impl Ctx<'_> {
         Ok(token)
     }
 
+    /// Run at most so many callbacks in each turn, and at least one. What was limited more before stays so.
+    pub fn limit_callbacks(&mut self, callbacks_max: usize) {
+        let limit = &mut self.event_loop.callbacks_max;
+        *limit = callbacks_max.clamp(1, *limit);
+    }
+
     /// The loop's shared buffers, for the time of this visit; give them back with [`Ctx::give_back`]. A second loan
     /// at the same time is served with fresh ones.
     pub fn lend_buffers(&mut self) -> Buffers {

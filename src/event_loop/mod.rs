@@ -62,7 +62,7 @@ use handle::{CallKey, Inbox, Job, Message};
 pub const EVENTS_MAX: usize = 1024;
 /// Messages from other threads taken in one turn.
 pub const MESSAGES_MAX: usize = 1024;
-/// Callbacks run in one turn, unless its [`TurnBudget`] says less.
+/// Callbacks run in one turn, unless its [`TurnBudget`] or [`Ctx::limit_callbacks`] says less.
 pub const CALLBACKS_MAX: usize = 1024;
 
 /// How far one turn may go.
@@ -151,6 +151,8 @@ pub struct EventLoop {
     /// Sources that were closed by others while they were being visited.
     doomed: Vec<Token>,
     on_panic: PanicHook,
+    /// Whatever a turn's budget says.
+    callbacks_max: usize,
     stats: Stats,
     /// The turn that is going on.
     turn: Turn,
@@ -188,6 +190,7 @@ impl EventLoop {
             closing: Vec::new(),
             doomed: Vec::new(),
             on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
+            callbacks_max: CALLBACKS_MAX,
             stats: Stats::default(),
             turn: Turn::default(),
             stamp,
@@ -313,6 +316,7 @@ impl EventLoop {
     }
 
     fn run_ready(&mut self, callbacks_max: usize) {
+        let callbacks_max = callbacks_max.min(self.callbacks_max);
         // Counted before the first one runs: a callback added by a callback waits a turn.
         for _ in 0..self.handle.ready_jobs().min(callbacks_max) {
             match self.handle.next_ready() {

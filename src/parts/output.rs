@@ -115,6 +115,16 @@ impl Output {
         self.len
     }
 
+    /// How many bytes of memory are held for this queue alone: neither those of the program nor those that others hold,
+    /// too. Costs a look at each chunk.
+    pub fn owned(&self) -> usize {
+        let of = |piece: &Piece| match &piece.chunk {
+            Chunk::Owned(bytes) => bytes.capacity(),
+            Chunk::Static(_) | Chunk::Shared(_) => 0,
+        };
+        self.pieces.iter().map(of).sum()
+    }
+
     /// Whether all is sent.
     pub fn is_empty(&self) -> bool {
         self.len == 0

@@ -4,7 +4,7 @@ use std::net::Shutdown;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use tourbillon::web::{App, Body, Limits, OnDisconnect, Request, Response, Shared, task};
+use tourbillon::web::{App, Body, Budget, Limits, OnDisconnect, Request, Response, Shared, task};
 
 use crate::support::{Client, DropGuard, Running, next, serve};
 
@@ -213,7 +213,10 @@ fn a_task_that_is_detached_has_its_timeout_all_the_same() {
 #[test]
 fn a_task_that_is_detached_has_a_place_among_the_connections() {
     let (server, tells) = server(Limits {
-        connections_max: Some(1),
+        budget: Budget {
+            connections_max: Some(1),
+            ..Budget::default()
+        },
         ..Limits::default()
     });
     let mut client = server.connect();

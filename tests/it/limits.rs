@@ -1,23 +1,38 @@
 //! How many, and how much memory.
 
+use std::io::Write;
 use std::time::Duration;
 
-use tourbillon::web::{App, Limits, Request};
+use tourbillon::event_loop::{EventLoop, TurnBudget};
+use tourbillon::web::{App, Budget, Limits, Refusal, Request, Response};
 
-use crate::support::{Running, serve};
+use crate::support::{Client, Running, serve};
+
+/// More than the sockets between a server and a client that does not read can hold.
+static LARGE: [u8; 20_000_000] = [b'x'; 20_000_000];
 
 fn server(limits: Limits) -> Running {
     serve(|| {
         App::new(())
             .limits(limits)
             .get("/fine", |_: &Request, _: &mut ()| "fine")
+            .get("/static", |_: &Request, _: &mut ()| {
+                Response::new(&LARGE[..])
+            })
+            .get("/owned", |_: &Request, _: &mut ()| LARGE.to_vec())
+            .post("/length", |request: &Request, _: &mut ()| {
+                request.body().len().to_string()
+            })
     })
 }
 
 #[test]
 fn one_connection_too_many_is_told_to_come_again() {
     let server = server(Limits {
-        connections_max: Some(2),
+        budget: Budget {
+            connections_max: Some(2),
+            ..Budget::default()
+        },
         ..Limits::default()
     });
     let mut kept: Vec<_> = (0..2).map(|_| server.connect()).collect();
@@ -43,10 +58,232 @@ fn one_connection_too_many_is_told_to_come_again() {
 }
 
 #[test]
+fn one_connection_too_many_may_be_closed_without_a_word() {
+    let server = server(Limits {
+        budget: Budget {
+            connections_max: Some(1),
+            ..Budget::default()
+        },
+        refusal: Refusal::Drop,
+        ..Limits::default()
+    });
+    let mut kept = server.connect();
+    server.wait_until("it is in", |server| server.counts().open == 1);
+    let mut client = server.connect();
+    let _ = client
+        .stream
+        .write_all(b"GET /fine HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.assert_gone();
+    assert_eq!(server.hits("connections"), 1);
+    kept.get("/fine");
+    assert_eq!(kept.answer().text(), "fine");
+}
+
+#[test]
+fn one_peer_has_its_share_of_the_connections_and_no_more() {
+    let server = server(Limits {
+        connections_per_peer_max: Some(2),
+        ..Limits::default()
+    });
+    let mut kept: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    server.wait_until("both are in", |server| server.counts().open == 2);
+    assert_eq!(server.get("/fine").status, 503);
+    assert_eq!(server.hits("connections_per_peer"), 1);
+    assert_eq!(server.hits("connections"), 0);
+    kept.pop();
+    server.wait_until("there is room again", |server| {
+        server.counts().open < 2 && server.get("/fine").status == 200
+    });
+}
+
+#[test]
+fn by_default_one_peer_may_have_all_connections_over_loopback() {
+    let server = server(Limits {
+        budget: Budget {
+            connections_max: Some(8),
+            ..Budget::default()
+        },
+        ..Limits::default()
+    });
+    let kept: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    server.wait_until("all are in", |server| server.counts().open == 8);
+    drop(kept);
+}
+
+#[test]
+fn connections_that_come_too_fast_are_told_to_come_again() {
+    let server = server(Limits {
+        accept_rate_max: Some(3),
+        ..Limits::default()
+    });
+    let mut statuses: Vec<_> = (0..20).map(|_| server.get("/fine").status).collect();
+    assert_eq!(statuses[..3], [200, 200, 200]);
+    statuses.retain(|status| *status == 503);
+    // However slow the machine is, it was not slower than three a second by much.
+    assert!(!statuses.is_empty(), "none was refused");
+    assert_eq!(server.hits("accept_rate"), statuses.len() as u64);
+    server.wait_until("they may come again", |server| {
+        server.get("/fine").status == 200
+    });
+}
+
+const BYTES_MAX: usize = 1 << 20;
+
+fn with_little_memory() -> Running {
+    server(Limits {
+        budget: Budget {
+            bytes_max: BYTES_MAX,
+            ..Budget::default()
+        },
+        ..Limits::default()
+    })
+}
+
+/// Send a request with a body of `length` bytes but for its last ones, if the server lets us.
+fn send_most(client: &mut Client, length: usize) {
+    let head = format!("POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    let _ = client.stream.write_all(head.as_bytes());
+    let _ = client.stream.write_all(&vec![b'x'; length - 100]);
+}
+
+#[test]
+fn a_flood_of_unfinished_bodies_stays_within_the_budget() {
+    let server = with_little_memory();
+    let mut polite = server.connect();
+    polite.get("/fine");
+    assert_eq!(polite.answer().text(), "fine");
+    // Thirty times what there is.
+    let flood: Vec<_> = (0..150)
+        .map(|_| {
+            let mut client = server.connect();
+            send_most(&mut client, 200_000);
+            let bytes = server.counts().bytes;
+            assert!(bytes <= BYTES_MAX, "{bytes}");
+            client
+        })
+        .collect();
+    assert!(server.hits("bytes") > 100, "{}", server.hits("bytes"));
+    // Who is in and asks for little is served.
+    polite.get("/fine");
+    assert_eq!(polite.answer().text(), "fine");
+    drop(flood);
+    server.wait_until("only the polite one is left", |server| {
+        server.counts().open == 1
+    });
+    assert_eq!(server.counts().bytes, 0);
+    polite.post("/length", &"x".repeat(500_000));
+    assert_eq!(polite.answer().text(), "500000");
+    server.assert_it_goes_on();
+}
+
+#[test]
+fn near_the_end_of_the_budget_nothing_new_is_begun() {
+    let server = with_little_memory();
+    let mut small = server.connect();
+    small.get("/fine");
+    assert_eq!(small.answer().text(), "fine");
+    let mut large = server.connect();
+    send_most(&mut large, 1_000_000);
+    server.wait_until("most is held", |server| server.counts().bytes >= 999_900);
+
+    // A connection, and a body that would have to be collected; not one that is here already.
+    let answer = server.get("/fine");
+    assert_eq!(
+        (answer.status, answer.field("retry-after")),
+        (503, Some("1"))
+    );
+    small.post("/length", "hello");
+    assert_eq!(small.answer().text(), "5");
+    send_most(&mut small, 300);
+    let answer = small.answer();
+    assert_eq!(
+        (answer.status, answer.field("connection")),
+        (503, Some("close"))
+    );
+    assert_eq!(server.hits("bytes"), 2);
+
+    // Who was let in comes to its end.
+    large.send("x".repeat(100));
+    assert_eq!(large.answer().text(), "1000000");
+    assert_eq!(server.counts().bytes, 0);
+    server.assert_it_goes_on();
+}
+
+#[test]
+fn who_holds_most_goes_first_and_is_told_if_it_can_be() {
+    let server = with_little_memory();
+    let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.get("/fine");
+        assert_eq!(client.answer().text(), "fine");
+    }
+    let [large, small, last] = &mut clients[..] else {
+        unreachable!("there are three")
+    };
+    send_most(large, 600_000);
+    send_most(small, 200_000);
+    server.wait_until("both are held", |server| server.counts().bytes >= 799_800);
+    send_most(last, 400_000);
+    let answer = large.answer();
+    assert_eq!(
+        (answer.status, answer.field("connection")),
+        (503, Some("close"))
+    );
+    assert_eq!(server.hits("bytes"), 1);
+    for (client, length) in [(small, "200000"), (last, "400000")] {
+        client.send("x".repeat(100));
+        assert_eq!(client.answer().text(), length);
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_taken_counts_and_one_of_the_program_does_not() {
+    let server = with_little_memory();
+    let mut client = server.connect();
+    client.get("/static");
+    server.wait_until("it does not take it all", |server| {
+        server.connections().iter().any(|one| one.paused)
+    });
+    assert!(server.counts().bytes < 100_000);
+    assert_eq!(server.hits("bytes"), 0);
+    drop(client);
+    let mut client = server.connect();
+    client.get("/owned");
+    server.wait_until("it was cut", |server| server.hits("bytes") == 1);
+    client.head();
+    server.wait_until_empty();
+    assert_eq!(server.counts().bytes, 0);
+}
+
+#[test]
+fn a_server_bounds_the_callbacks_of_its_loop() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let limits = Limits {
+        budget: Budget {
+            callbacks_max: 3,
+            ..Budget::default()
+        },
+        ..Limits::default()
+    };
+    let listening = App::new(())
+        .limits(limits)
+        .listen(&mut event_loop.ctx(), "127.0.0.1:0");
+    assert!(listening.is_ok());
+    for _ in 0..10 {
+        event_loop.call_soon(|_| {});
+    }
+    let mut turn = || event_loop.turn(TurnBudget::no_wait()).unwrap().callbacks;
+    assert_eq!([turn(), turn(), turn(), turn(), turn()], [3, 3, 3, 1, 0]);
+}
+
+#[test]
 fn keep_alive_is_cut_short_when_connections_run_short() {
     // Nobody waits ten seconds here: it is enough to see the deadline of those that are idle move.
     let server = server(Limits {
-        connections_max: Some(10),
+        budget: Budget {
+            connections_max: Some(10),
+            ..Budget::default()
+        },
         keep_alive_timeout: Duration::from_secs(60),
         ..Limits::default()
     });

@@ -254,6 +254,8 @@ async fn slow_echo(mut socket: WebSocket, state: Shared<State>) {
 pub(crate) fn app(complaints: Complaints, half_close: bool) -> App<State> {
     let limits = Limits {
         half_close,
+        // Everybody comes from the same address.
+        connections_per_peer_max: Some(usize::MAX),
         ..Limits::default()
     };
     App::new(State::new(complaints))

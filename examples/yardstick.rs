@@ -9,18 +9,27 @@ use std::time::Duration;
 use serde::Serialize;
 use tourbillon::event_loop::EventLoop;
 use tourbillon::web::{
-    App, Body, Limits, Message, Peer, Request, Response, Rooms, Shared, Socket, stop_on_signals,
-    task,
+    App, Body, Limits, Message, Peer, Refusal, Request, Response, Rooms, Shared, Socket,
+    stop_on_signals, task,
 };
 
 const USAGE: &str =
-    "usage: yardstick [--port N] [--header-timeout S] [--body-timeout S] [--write-timeout S]
-                 [--keepalive-timeout S] [--body-limit BYTES] [--ws-limit BYTES]
+    "usage: yardstick [--port N] [--limits] [LIMIT VALUE]...
   --port N   the port on 127.0.0.1; 0 picks one; the default is $PORT, or 8080
-  timeouts are in seconds, with the library's defaults";
+  --limits   print all limits as they are in force
+limits, with the library's defaults; in seconds:
+  --first-byte-timeout --header-timeout --body-timeout --handler-timeout --write-timeout --keepalive-timeout
+  --ping-after --pong-timeout --close-timeout
+in bytes:
+  --body-limit --ws-limit --memory-limit
+in connections:
+  --connections-max --connections-per-peer-max --accept-rate-max (each second)
+what happens to one too many:
+  --refusal answer|drop";
 
 struct Options {
     port: u16,
+    prints_limits: bool,
     limits: Limits,
 }
 
@@ -28,6 +37,7 @@ fn options() -> Result<Options, String> {
     let port = std::env::var("PORT").map_or(Ok(8080), |port| parse("PORT", &port))?;
     let mut options = Options {
         port,
+        prints_limits: false,
         limits: Limits::default(),
     };
     let limits = &mut options.limits;
@@ -37,16 +47,38 @@ fn options() -> Result<Options, String> {
             println!("{USAGE}");
             std::process::exit(0);
         }
+        if name == "--limits" {
+            options.prints_limits = true;
+            continue;
+        }
         let value = arguments
             .next()
             .ok_or_else(|| format!("{name} needs a value"))?;
         let seconds = || parse(&name, &value).map(Duration::from_secs);
         match name.as_str() {
             "--port" => options.port = parse(&name, &value)?,
+            "--first-byte-timeout" => limits.first_byte_timeout = seconds()?,
             "--header-timeout" => limits.header_timeout = seconds()?,
             "--body-timeout" => limits.body_timeout = seconds()?,
+            "--handler-timeout" => limits.handler_timeout = seconds()?,
             "--write-timeout" => limits.write_timeout = seconds()?,
             "--keepalive-timeout" => limits.keep_alive_timeout = seconds()?,
+            "--ping-after" => limits.ping_after = seconds()?,
+            "--pong-timeout" => limits.pong_timeout = seconds()?,
+            "--close-timeout" => limits.close_timeout = seconds()?,
+            "--connections-max" => limits.budget.connections_max = Some(parse(&name, &value)?),
+            "--connections-per-peer-max" => {
+                limits.connections_per_peer_max = Some(parse(&name, &value)?);
+            }
+            "--accept-rate-max" => limits.accept_rate_max = Some(parse(&name, &value)?),
+            "--refusal" => {
+                limits.refusal = match value.as_str() {
+                    "answer" => Refusal::Answer,
+                    "drop" => Refusal::Drop,
+                    _ => return Err(format!("{name}: {value:?} is neither answer nor drop")),
+                };
+            }
+            "--memory-limit" => limits.budget.bytes_max = parse(&name, &value)?,
             "--body-limit" => limits.body_bytes_max = parse(&name, &value)?,
             "--ws-limit" => {
                 let bytes = parse(&name, &value)?;
@@ -103,7 +135,8 @@ async fn chunked(_: Request, _: Shared<State>) -> Response {
 }
 
 fn bytes(request: &Request, _: &mut State) -> Response {
-    const BYTES_MAX: usize = 1 << 30;
+    // Half of what a server holds for all.
+    const BYTES_MAX: usize = 1 << 27;
     match request.param("n").and_then(|n| n.parse::<usize>().ok()) {
         Some(n) if n <= BYTES_MAX => Response::text(vec![b'x'; n]),
         _ => Response::of_status(404),
@@ -193,6 +226,9 @@ fn run(options: Options) -> std::io::Result<()> {
         .listen(&mut ctx, ("127.0.0.1", options.port))?;
     let report = stop_on_signals(&mut ctx, &server)?;
     println!("listening on {address}");
+    if options.prints_limits {
+        print!("{}", server.limits());
+    }
     event_loop.run()?;
     report.with(|report| println!("stopped: {report}"));
     Ok(())

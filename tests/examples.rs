@@ -276,6 +276,29 @@ fn the_yardstick_and_the_salon_serve_and_end() {
 }
 
 #[test]
+fn the_yardstick_prints_the_limits_that_are_in_force() {
+    let limits = [
+        "--limits",
+        "--handler-timeout",
+        "7",
+        "--connections-max",
+        "12",
+    ];
+    let mut server = Server::start("yardstick", &[&["--port", "0"], &limits[..]].concat());
+    server.address();
+    let printed: Vec<String> = std::iter::repeat_with(|| server.line())
+        .take_while(|line| !line.starts_with("shutdown_timeout"))
+        .collect();
+    for line in [
+        "handler_timeout                  7 s\n",
+        "budget.connections_max           12 connections\n",
+    ] {
+        assert!(printed.iter().any(|printed| printed == line), "{printed:?}");
+    }
+    server.interrupt();
+}
+
+#[test]
 fn a_port_in_use_is_named_in_the_error() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let port = taken.local_addr().expect("it is bound").port().to_string();

@@ -161,6 +161,129 @@ impl Default for Limits {
     }
 }
 
+impl fmt::Display for Limits {
+    /// Each limit on a line of its own, with its unit.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Taken apart, so that none is forgotten.
+        let Self {
+            first_byte_timeout,
+            header_timeout,
+            body_timeout,
+            body_rate_min,
+            handler_timeout,
+            write_timeout,
+            keep_alive_timeout,
+            ping_after,
+            pong_timeout,
+            half_close,
+            linger_timeout,
+            linger_bytes_max,
+            head,
+            body_bytes_max,
+            pipe_bytes_max,
+            websocket,
+            outbox_bytes_max,
+            outbox_overflow,
+            budget,
+            connections_per_peer_max,
+            accept_rate_max,
+            refusal,
+            close_timeout,
+            shutdown_timeout,
+        } = self;
+        let HeadLimits {
+            head_bytes_max,
+            line_bytes_max,
+            fields_max,
+            chunk_extension_bytes_max,
+            chunk_extensions_bytes_max,
+            trailer_bytes_max,
+        } = head;
+        let WsLimits {
+            message_bytes_max,
+            fragments_max,
+        } = websocket;
+        let Budget {
+            connections_max,
+            bytes_max,
+            callbacks_max,
+        } = budget;
+        let mut line = |name: &str, value: String| writeln!(f, "{name:<32} {value}");
+        line("first_byte_timeout", time(*first_byte_timeout))?;
+        line("header_timeout", time(*header_timeout))?;
+        line("body_timeout", time(*body_timeout))?;
+        line("body_rate_min", format!("{body_rate_min} bytes/s"))?;
+        line("handler_timeout", time(*handler_timeout))?;
+        line("write_timeout", time(*write_timeout))?;
+        line("keep_alive_timeout", time(*keep_alive_timeout))?;
+        line("ping_after", time(*ping_after))?;
+        line("pong_timeout", time(*pong_timeout))?;
+        line("half_close", format!("{half_close}"))?;
+        line("linger_timeout", time(*linger_timeout))?;
+        line("linger_bytes_max", bytes(*linger_bytes_max))?;
+        line("head.head_bytes_max", bytes(*head_bytes_max))?;
+        line("head.line_bytes_max", bytes(*line_bytes_max))?;
+        line("head.fields_max", format!("{fields_max} fields"))?;
+        line(
+            "head.chunk_extension_bytes_max",
+            bytes(*chunk_extension_bytes_max),
+        )?;
+        line(
+            "head.chunk_extensions_bytes_max",
+            bytes(*chunk_extensions_bytes_max),
+        )?;
+        line("head.trailer_bytes_max", bytes(*trailer_bytes_max))?;
+        line("body_bytes_max", bytes(*body_bytes_max))?;
+        line("pipe_bytes_max", bytes(*pipe_bytes_max))?;
+        line("websocket.message_bytes_max", bytes(*message_bytes_max))?;
+        line(
+            "websocket.fragments_max",
+            format!("{fragments_max} fragments"),
+        )?;
+        line("outbox_bytes_max", bytes(*outbox_bytes_max))?;
+        line("outbox_overflow", format!("{outbox_overflow:?}"))?;
+        line(
+            "budget.connections_max",
+            connections_max.map_or("as many as there are descriptors".to_owned(), connections),
+        )?;
+        line("budget.bytes_max", bytes(*bytes_max))?;
+        line(
+            "budget.callbacks_max",
+            format!("{callbacks_max} callbacks/turn"),
+        )?;
+        line(
+            "connections_per_peer_max",
+            connections_per_peer_max.map_or_else(
+                || "a quarter of budget.connections_max, but for loopback".to_owned(),
+                connections,
+            ),
+        )?;
+        line(
+            "accept_rate_max",
+            accept_rate_max.map_or("any".to_owned(), |rate| format!("{rate} connections/s")),
+        )?;
+        line("refusal", format!("{refusal:?}"))?;
+        line("close_timeout", time(*close_timeout))?;
+        line("shutdown_timeout", time(*shutdown_timeout))
+    }
+}
+
+fn time(time: Duration) -> String {
+    if time >= CENTURY {
+        "none".to_owned()
+    } else {
+        format!("{} s", time.as_secs_f64())
+    }
+}
+
+fn bytes(bytes: usize) -> String {
+    format!("{bytes} bytes")
+}
+
+fn connections(connections: usize) -> String {
+    format!("{connections} connections")
+}
+
 /// How often each limit was hit since the server began.
 #[derive(Default)]
 pub struct Hits {

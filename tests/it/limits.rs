@@ -255,6 +255,109 @@ fn an_answer_that_is_not_taken_counts_and_one_of_the_program_does_not() {
     assert_eq!(server.counts().bytes, 0);
 }
 
+/// The limits and the counters that go with them; for those without, why.
+const COUNTED: &[(&str, Result<&str, &str>)] = &[
+    ("first_byte_timeout", Ok("first_byte_timeout")),
+    ("header_timeout", Ok("header_timeout")),
+    ("body_timeout", Ok("body_timeout")),
+    ("body_rate_min", Ok("body_timeout")),
+    ("handler_timeout", Ok("handler_timeout")),
+    ("write_timeout", Ok("write_timeout")),
+    ("keep_alive_timeout", Ok("keep_alive_timeout")),
+    ("ping_after", Ok("ping_after")),
+    ("pong_timeout", Ok("pong_timeout")),
+    ("half_close", Err("a choice")),
+    ("linger_timeout", Ok("linger")),
+    ("linger_bytes_max", Ok("linger")),
+    ("head.head_bytes_max", Ok("refused_requests")),
+    ("head.line_bytes_max", Ok("refused_requests")),
+    ("head.fields_max", Ok("refused_requests")),
+    ("head.chunk_extension_bytes_max", Ok("refused_requests")),
+    ("head.chunk_extensions_bytes_max", Ok("refused_requests")),
+    ("head.trailer_bytes_max", Ok("refused_requests")),
+    ("body_bytes_max", Ok("body_bytes")),
+    ("pipe_bytes_max", Err("nothing is lost: its source waits")),
+    ("websocket.message_bytes_max", Ok("refused_messages")),
+    ("websocket.fragments_max", Ok("refused_messages")),
+    ("outbox_bytes_max", Ok("outbox_bytes")),
+    ("outbox_overflow", Err("a choice")),
+    ("budget.connections_max", Ok("connections")),
+    ("budget.bytes_max", Ok("bytes")),
+    (
+        "budget.callbacks_max",
+        Err("each turn counts its callbacks"),
+    ),
+    ("connections_per_peer_max", Ok("connections_per_peer")),
+    ("accept_rate_max", Ok("accept_rate")),
+    ("refusal", Err("a choice")),
+    ("close_timeout", Ok("close_timeout")),
+    (
+        "shutdown_timeout",
+        Err("the shutdown's report says what was cut"),
+    ),
+];
+
+/// The fields of `limits`, those of its parts included, as its `Debug` has them.
+fn fields(limits: &Limits) -> Vec<String> {
+    let mut path = Vec::new();
+    let mut fields = Vec::new();
+    for line in format!("{limits:#?}").lines().skip(1) {
+        match line.trim().split_once(": ") {
+            Some((name, value)) if value.ends_with('{') => path.push(format!("{name}.")),
+            Some((name, _)) => fields.push(path.concat() + name),
+            None => {
+                path.pop();
+            }
+        }
+    }
+    fields
+}
+
+#[test]
+fn every_limit_is_printed_with_its_unit_and_counted_or_not_for_a_reason() {
+    let limits = Limits::default();
+    let fields = fields(&limits);
+    let counted: Vec<_> = COUNTED.iter().map(|(limit, _)| *limit).collect();
+    assert_eq!(fields, counted);
+
+    let printed = limits.to_string();
+    let names: Vec<_> = (printed.lines())
+        .map(|line| line.split_whitespace().next().unwrap())
+        .collect();
+    assert_eq!(names, fields);
+    for line in [
+        "first_byte_timeout               10 s",
+        "body_rate_min                    1024 bytes/s",
+        "head.fields_max                  100 fields",
+        "outbox_overflow                  Close",
+        "budget.bytes_max                 268435456 bytes",
+        "budget.callbacks_max             1024 callbacks/turn",
+        "accept_rate_max                  any",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{printed}");
+    }
+
+    let server = server(limits);
+    let hits: Vec<_> = server.ask(|_, server| server.hits().all().map(|(name, _)| name).to_vec());
+    for (limit, counter) in COUNTED {
+        if let Ok(counter) = counter {
+            assert!(
+                hits.contains(counter),
+                "{limit} is to be counted by {counter}"
+            );
+        }
+    }
+    for name in hits {
+        assert!(
+            COUNTED.iter().any(|(_, counter)| *counter == Ok(name)),
+            "{name} counts nothing"
+        );
+    }
+    // What was not said is found out.
+    let connections_max = server.ask(|_, server| server.limits().budget.connections_max);
+    assert_eq!(connections_max.is_some(), cfg!(target_os = "linux"));
+}
+
 #[test]
 fn a_server_bounds_the_callbacks_of_its_loop() {
     let mut event_loop = EventLoop::new().unwrap();

@@ -507,8 +507,9 @@ impl Source for Connection {
 
     fn inspect(&self) -> Inspection {
         let idle_rank = match &self.protocol {
-            // The deadline orders the idle as well as the moment they became so, and is there already.
-            Protocol::Http(_) if self.is_idle() => self.deadline.at(),
+            // The deadline orders the idle as well as the moment they became so, and is there already. One that was
+            // never used may have been accepted just now: its request is on the road.
+            Protocol::Http(_) if self.is_idle() && !self.is_new => self.deadline.at(),
             _ => None,
         };
         let (kind, state, busy) = match &self.protocol {

@@ -115,6 +115,19 @@ impl Ctx<'_> {
         self.event_loop.close(token);
     }
 
+    /// Visit the source that is being visited again, with `WOKEN`, once any other has closed: for one that waits for
+    /// something that a source gives back then, such as a descriptor.
+    ///
+    /// # Panics
+    /// In a callback, which is no source.
+    pub fn wake_after_close(&mut self) {
+        let token = self.token();
+        let waiting = &mut self.event_loop.waiting_for_close;
+        if !waiting.contains(&token) {
+            waiting.push(token);
+        }
+    }
+
     /// Whether `token` still names a source.
     pub fn is_open(&self, token: Token) -> bool {
         self.event_loop.sources.contains(token.into())

@@ -150,6 +150,8 @@ pub struct EventLoop {
     closing: Vec<(Token, Slot)>,
     /// Sources that were closed by others while they were being visited.
     doomed: Vec<Token>,
+    /// Sources that want to hear when one has closed.
+    waiting_for_close: Vec<Token>,
     on_panic: PanicHook,
     /// Whatever a turn's budget says.
     callbacks_max: usize,
@@ -189,6 +191,7 @@ impl EventLoop {
             listeners: Vec::new(),
             closing: Vec::new(),
             doomed: Vec::new(),
+            waiting_for_close: Vec::new(),
             on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
             callbacks_max: CALLBACKS_MAX,
             stats: Stats::default(),
@@ -350,6 +353,9 @@ impl EventLoop {
             let closed = guarded(slot.origin, || slot.source.closed(&mut ctx));
             let dropped = guarded(slot.origin, || drop(slot.source));
             self.sources.release(token.into());
+            for waiting in self.waiting_for_close.drain(..) {
+                self.handle.wake(waiting);
+            }
             for panicked in [closed, dropped].into_iter().filter_map(Result::err) {
                 self.report(&panicked);
             }

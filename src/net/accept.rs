@@ -15,6 +15,14 @@ const TURNED_AWAY_MAX: usize = 64;
 /// How long to rest when the machine has no descriptors or memory left.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What accept(2) of Linux reports of a connection that broke before it was taken in, beside those with a name of their
+/// own: EPROTO, ENONET, ENOPROTOOPT, EOPNOTSUPP, EHOSTDOWN.
+const BROKEN: &[i32] = if cfg!(target_os = "linux") {
+    &[71, 64, 92, 95, 112]
+} else {
+    &[]
+};
+
 /// EMFILE and ENFILE, the same on every Unix: this process, or the machine, has no descriptor left.
 const OUT_OF_DESCRIPTORS: [i32; 2] = [24, 23];
 
@@ -46,13 +54,14 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Acceptor<F> {
         })
     }
 
-    /// No descriptors: make room if anyone can be spared, else say no to those who wait. In both cases try again later,
-    /// since a descriptor that becomes free raises no event.
+    /// No descriptors: make room if anyone can be spared, else say no to those who wait. Try again when a source has
+    /// closed, or after a while: a descriptor that becomes free raises no event, and may be another process's.
     fn out_of_descriptors(&mut self, ctx: &mut Ctx<'_>) -> Next {
         if shed_idle(ctx) > 0 {
             return Next::Again;
         }
         ctx.driver().turn_away(self.listener, TURNED_AWAY_MAX);
+        ctx.wake_after_close();
         self.rest(ctx)
     }
 
@@ -63,7 +72,8 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Acceptor<F> {
     }
 }
 
-/// Close the connections that have been idle longest. Returns how many.
+/// Close the connections that have been idle longest. Returns how many. (Nobody may be waiting for them: with the table
+/// of descriptors full, accept(2) fails before it looks. Then there is room for the next.)
 fn shed_idle(ctx: &mut Ctx<'_>) -> usize {
     let mut idle: Vec<_> = ctx
         .census()
@@ -82,6 +92,11 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Source for Acceptor<F
         if readiness.contains(Readiness::TIMER) {
             self.pause = None;
         }
+        if readiness.contains(Readiness::WOKEN)
+            && let Some(pause) = self.pause.take()
+        {
+            ctx.unset_timer(pause);
+        }
         if self.pause.is_some() {
             return Next::Wait;
         }
@@ -93,6 +108,7 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Source for Acceptor<F
                     // accept(2): the error is that one connection's, and has gone with it.
                     ErrorKind::ConnectionAborted
                     | ErrorKind::ConnectionReset
+                    | ErrorKind::Interrupted
                     | ErrorKind::PermissionDenied
                     | ErrorKind::TimedOut
                     | ErrorKind::HostUnreachable
@@ -104,6 +120,10 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Source for Acceptor<F
                     {
                         return self.out_of_descriptors(ctx);
                     }
+                    _ if error
+                        .raw_os_error()
+                        .is_some_and(|code| BROKEN.contains(&code)) => {}
+                    // ENOBUFS, ENOMEM, and whatever else may last.
                     _ => return self.rest(ctx),
                 },
             }

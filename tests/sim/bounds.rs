@@ -8,7 +8,7 @@ use tourbillon::event_loop::EventLoop;
 use tourbillon::proto::ws::CloseCode;
 use tourbillon::sim::{Client, Faults, Simulation, World};
 use tourbillon::web::{
-    App, Limits, Message, OnDisconnect, Peer, Request, Server, Shared, Socket, task,
+    App, Budget, Limits, Message, OnDisconnect, Peer, Request, Server, Shared, Socket, task,
 };
 
 /// What handlers did, in order.
@@ -211,6 +211,81 @@ fn a_websocket_has_five_seconds_to_answer_our_close() {
     scene.run(200);
     assert_eq!(scene.server.counts().open, 0);
     assert_eq!(scene.hits(), [("close_timeout", 1)]);
+}
+
+#[test]
+fn who_cannot_be_taken_in_is_told_at_once_and_a_closed_connection_makes_room_at_once() {
+    let mut scene = Scene::new(Limits {
+        budget: Budget {
+            connections_max: Some(100),
+            ..Budget::default()
+        },
+        ..Limits::default()
+    });
+    scene.world.limit_descriptors("server", Some(4));
+    let busy: Vec<_> = (0..3).map(|_| scene.connect()).collect();
+    for client in &busy {
+        client.send("GET /forever HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    scene.run(100);
+    assert_eq!(scene.server.counts().open, 3);
+    // Nobody can be spared.
+    let turned_away = scene.connect();
+    scene.run(10);
+    assert!(turned_away.is_over() && turned_away.received_len() == 0);
+    // The listener would rest for another 90 milliseconds.
+    busy[0].reset();
+    scene.run(10);
+    let next = scene.connect();
+    next.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    scene.run(10);
+    assert!(next.received().starts_with(b"HTTP/1.1 200"));
+    // That one is idle now, and gives way when the listener has rested.
+    let last = scene.connect();
+    last.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    scene.run(110);
+    assert!(next.is_over());
+    assert!(last.received().starts_with(b"HTTP/1.1 200"));
+}
+
+#[test]
+fn a_flood_of_unfinished_bodies_is_cut_at_the_budget_and_served_again_behind_it() {
+    let bytes_max = 1_000_000;
+    let mut scene = Scene::new(Limits {
+        budget: Budget {
+            bytes_max,
+            ..Budget::default()
+        },
+        connections_per_peer_max: Some(usize::MAX),
+        ..Limits::default()
+    });
+    let server = scene.server.clone();
+    scene.simulation.oracle("the budget", move |_| {
+        let bytes = server.counts().bytes;
+        (bytes <= bytes_max)
+            .then_some(())
+            .ok_or_else(|| format!("{bytes} bytes are held"))
+    });
+    let flood: Vec<_> = (0..60).map(|_| scene.connect()).collect();
+    for client in &flood {
+        client.send("POST /sum HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+        client.send(vec![b'x'; 99_000]);
+    }
+    scene.run(9_000);
+    assert!(scene.server.counts().bytes > bytes_max / 2);
+    let late = scene.connect();
+    late.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    scene.run(10);
+    assert!(late.received().starts_with(b"HTTP/1.1 503"));
+    // The deadline for bodies ends it.
+    scene.run(4_000);
+    assert_eq!(scene.server.counts().bytes, 0);
+    let later = scene.connect();
+    later.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    scene.run(10);
+    assert!(later.received().starts_with(b"HTTP/1.1 200"));
+    let answers = flood.iter().filter(|client| client.is_over()).count();
+    assert_eq!(answers, 60);
 }
 
 /// A client asks for `target` and goes after a tenth of a second: what the handler did, and what the client was told.

@@ -58,6 +58,8 @@ impl Drop for Yardstick {
 #[test]
 fn the_yardstick_with_short_deadlines_passes_every_attack() {
     let deadlines = [
+        "--first-byte-timeout",
+        "1",
         "--header-timeout",
         "1",
         "--body-timeout",
@@ -67,7 +69,8 @@ fn the_yardstick_with_short_deadlines_passes_every_attack() {
         "--keepalive-timeout",
         "2",
     ];
-    let server = Yardstick::start(&deadlines);
+    let pings = ["--ping-after", "1", "--pong-timeout", "1"];
+    let server = Yardstick::start(&[&deadlines[..], &pings].concat());
     let pid = server.child.id().to_string();
     let mut arguments = vec![server.address.as_str(), "--connections", "200"];
     // Other tests run beside this one: what is measured here is not how fast anyone is.
@@ -76,6 +79,7 @@ fn the_yardstick_with_short_deadlines_passes_every_attack() {
         arguments.extend(["--pid", &pid]);
     }
     arguments.extend(deadlines);
+    arguments.extend(["--ws-timeout", "2"]);
     let output = abuse(&arguments);
     let card = String::from_utf8(output.stdout).expect("it prints UTF-8");
     assert!(output.status.success(), "{}\n{card}", output.status);
@@ -87,8 +91,8 @@ fn the_yardstick_with_short_deadlines_passes_every_attack() {
 
 #[test]
 fn a_deadline_that_is_broken_fails_the_attack_and_the_run() {
-    let server = Yardstick::start(&["--header-timeout", "60"]);
-    let promises = ["--header-timeout", "1", "--slack", "0"];
+    let server = Yardstick::start(&["--first-byte-timeout", "60"]);
+    let promises = ["--first-byte-timeout", "1", "--slack", "0"];
     let output = abuse(
         &[
             &[server.address.as_str(), "--only", "no-bytes"],

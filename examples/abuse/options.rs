@@ -12,10 +12,12 @@ pub(crate) const USAGE: &str =
   --long                 wait for all of them
   --force                attack a server that is not on the loopback interface. Only your own
 the server's deadlines, in seconds (defaults: those of this library)
-  --header-timeout 10    from the first byte of a head, or the connection's acceptance, to the head's last byte
+  --first-byte-timeout 10  from the connection's acceptance to its first byte
+  --header-timeout 10    from the first byte of a head to its last
   --body-timeout 10      a body that stands still, or trickles
   --write-timeout 30     a client that does not take its answer
   --keepalive-timeout 75 between two requests
+  --ws-timeout 40        a WebSocket that says nothing, nor answers pings
   --slack 3              how much later than its deadline a connection may be closed
 bounds
   --connections 500      how many idle connections are opened at once
@@ -36,10 +38,12 @@ pub(crate) struct Options {
     pub(crate) only: Vec<String>,
     /// Deadlines longer than this are not waited for.
     pub(crate) wait_max: Duration,
+    pub(crate) first_byte_timeout: Duration,
     pub(crate) header_timeout: Duration,
     pub(crate) body_timeout: Duration,
     pub(crate) write_timeout: Duration,
     pub(crate) keep_alive_timeout: Duration,
+    pub(crate) ws_timeout: Duration,
     pub(crate) slack: Duration,
     pub(crate) connections: usize,
     pub(crate) floor: Duration,
@@ -65,10 +69,12 @@ impl Command {
             pid: None,
             only: Vec::new(),
             wait_max: Duration::from_secs(35),
+            first_byte_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
+            ws_timeout: Duration::from_secs(40),
             slack: Duration::from_secs(3),
             connections: 500,
             floor: Duration::from_millis(20),
@@ -95,10 +101,12 @@ impl Command {
                     .only
                     .extend(value()?.split(',').map(|name| name.trim().to_owned())),
                 "--seconds" => options.wait_max = seconds(&name, &value()?)?,
+                "--first-byte-timeout" => options.first_byte_timeout = seconds(&name, &value()?)?,
                 "--header-timeout" => options.header_timeout = seconds(&name, &value()?)?,
                 "--body-timeout" => options.body_timeout = seconds(&name, &value()?)?,
                 "--write-timeout" => options.write_timeout = seconds(&name, &value()?)?,
                 "--keepalive-timeout" => options.keep_alive_timeout = seconds(&name, &value()?)?,
+                "--ws-timeout" => options.ws_timeout = seconds(&name, &value()?)?,
                 "--slack" => options.slack = seconds(&name, &value()?)?,
                 "--connections" => options.connections = number(&name, &value()?)?,
                 "--floor" => options.floor = Duration::from_millis(number(&name, &value()?)?),

@@ -405,7 +405,6 @@ impl Connection {
         // The turn's time may be stale by as long as the turn took; one tick more makes up for the part of a tick.
         let after = |timeout| ctx.tick() + ticks(timeout) + 1;
         let at = match (phase, &self.protocol) {
-            (Phase::Untimed, _) => None,
             (Phase::Linger, Protocol::Lingering { until, .. }) => {
                 Some(after(limits.linger_timeout).min(*until))
             }
@@ -416,10 +415,9 @@ impl Connection {
             (Phase::Write, _) => Some(after(limits.write_timeout)),
             (Phase::Quiet, _) => Some(after(limits.ping_after)),
             (Phase::Pong, _) => Some(after(limits.pong_timeout)),
-            (Phase::Idle | Phase::Linger | Phase::Handler, _) => {
-                Some(after(self.shared.keep_alive_timeout()))
-            }
+            (Phase::Idle | Phase::Linger, _) => Some(after(self.shared.keep_alive_timeout())),
             (Phase::WebSocketClose, _) => Some(after(limits.close_timeout)),
+            (Phase::Handler | Phase::Untimed, _) => None,
         };
         self.deadline.set(ctx, at);
     }

@@ -16,9 +16,9 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         name: "no-bytes",
         does: "20 connections that send nothing",
-        passes: "closed by the header deadline",
-        pace: Pace::Waiting(|options| options.header_timeout),
-        run: |target| hold(target, "", Then::Nothing, target.options.header_timeout),
+        passes: "closed by the deadline for the first byte",
+        pace: Pace::Waiting(|options| options.first_byte_timeout),
+        run: |target| hold(target, "", Then::Nothing, target.options.first_byte_timeout),
     },
     Attack {
         name: "slow-headers",
@@ -180,6 +180,19 @@ pub(super) const ATTACKS: &[Attack] = &[
                 Then::Nothing,
                 target.options.keep_alive_timeout,
             )
+        },
+    },
+    Attack {
+        name: "silent-websockets",
+        does: "20 WebSockets that are opened and say nothing, nor answer pings",
+        passes: "closed by the deadline for silence",
+        pace: Pace::Waiting(|options| options.ws_timeout),
+        run: |target| match &target.ws {
+            None => Outcome::not_applicable("no WebSocket"),
+            Some(path) => {
+                let opening = format!("{}\r\n", websocket::handshake(target, path));
+                hold(target, &opening, Then::Nothing, target.options.ws_timeout)
+            }
         },
     },
 ];

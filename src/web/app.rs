@@ -57,7 +57,22 @@ impl<S: 'static> App<S> {
         }
     }
 
-    /// Serve within `limits` instead of the defaults.
+    /// Serve within `limits` instead of the defaults. They print themselves, a line each; [`Server::limits`] has them
+    /// while they are in force, and [`Server::hits`] how often each was hit.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use tourbillon::web::{App, Budget, Limits};
+    ///
+    /// let limits = Limits {
+    ///     handler_timeout: Duration::from_secs(5),
+    ///     budget: Budget { bytes_max: 64 << 20, ..Budget::default() },
+    ///     ..Limits::default()
+    /// };
+    /// print!("{limits}");
+    /// App::new(()).limits(limits).serve("127.0.0.1:8080")?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self

@@ -285,13 +285,17 @@ impl Connection {
                     continue;
                 }
                 Progress::NeedInput => visit.wire.may_read() && !visit.wire.is_blocked(),
-                // The answer has not come before the peer's end.
-                Progress::Paused if visit.wire.has_ended() => match &self.protocol {
-                    Protocol::Http(http) if !self.shared.limits.half_close && http.peer_ended() => {
-                        break Next::Close;
+                // All is sent that was made, and the peer's end has come before the rest.
+                Progress::Paused if visit.wire.has_ended() && !visit.wire.is_blocked() => {
+                    match &self.protocol {
+                        Protocol::Http(http)
+                            if !self.shared.limits.half_close && http.peer_ended() =>
+                        {
+                            break Next::Close;
+                        }
+                        _ => break Next::Wait,
                     }
-                    _ => break Next::Wait,
-                },
+                }
                 // Whoever waits for a handler wants to know whether the peer is still there.
                 Progress::Paused => visit.wire.has_news_of_end(),
                 _ => break Next::Again,

@@ -25,11 +25,11 @@ pub enum OnDisconnect {
     /// sender is told by [`super::Disconnected`].
     #[default]
     Cancel,
-    /// It runs to its end, for the sake of what it does: as a task of its own, once the connection has closed. A peer
-    /// that has only ended its half gets the answer.
+    /// It runs to its end, for the sake of what it does: as a task of its own, once the connection has closed. A
+    /// graceful shutdown waits for it, until its deadline. A peer that has only ended its half gets the answer.
     Detach,
-    /// It runs to its end, and [`super::Request::disconnected`] tells it. A peer that has only ended its half gets the
-    /// answer.
+    /// It runs to its end in the same way, and [`super::Request::disconnected`] tells it. A peer that has only ended
+    /// its half gets the answer.
     Notify,
 }
 
@@ -158,29 +158,39 @@ impl Running {
             return;
         }
         let timeout = self.timeout(shared);
-        let place = Place::take(shared);
+        let place = Place::take(handle, shared);
         let alarm = handle.clone();
         handle.spawn_from(self.origin, async move {
             if within(&alarm, timeout, self.later.future).await.is_none() {
-                Hits::count(&place.0.hits.handler_timeout);
+                Hits::count(&place.shared.hits.handler_timeout);
             }
         });
     }
 }
 
 /// Held by a task that outlives its connection: it is as much work as one.
-struct Place(Rc<Shared>);
+struct Place {
+    shared: Rc<Shared>,
+    handle: Handle,
+}
 
 impl Place {
-    fn take(shared: &Rc<Shared>) -> Self {
+    fn take(handle: &Handle, shared: &Rc<Shared>) -> Self {
         shared.count_detached(1);
-        Self(Rc::clone(shared))
+        Self {
+            shared: Rc::clone(shared),
+            handle: handle.clone(),
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.count_detached(-1);
+        self.shared.count_detached(-1);
+        if self.shared.is_draining() {
+            let shared = Rc::clone(&self.shared);
+            self.handle.call_soon(move |ctx| shared.finish_drain(ctx));
+        }
     }
 }
 

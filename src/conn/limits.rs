@@ -115,7 +115,8 @@ pub struct Limits {
     pub budget: Budget,
     /// Open connections from one peer: an IPv4 address, or an IPv6 network of 64 bits. Default: a quarter of
     /// [`Budget::connections_max`], and as many as they like over the loopback interface, since a proxy in front of the
-    /// server is one peer. Set explicitly, it holds for all. Above it, see [`Limits::refusal`].
+    /// server is one peer: set it, if yours is on another machine. Set explicitly, it holds for all. Above it, see
+    /// [`Limits::refusal`].
     pub connections_per_peer_max: Option<usize>,
     /// Connections taken in each second; after a quiet second, two seconds' worth. Default: any number. Above it, see
     /// [`Limits::refusal`].

@@ -128,6 +128,8 @@ struct Drain {
     since: Instant,
     report: ShutdownReport,
     deadline: CallHandle,
+    /// The deadline has come: nothing more is waited for.
+    is_cut: bool,
     done: Vec<Done>,
 }
 
@@ -181,8 +183,9 @@ impl Server {
     }
 
     /// Stop taking connections; close those that are idle at once, let those that are busy finish (with `Connection:
-    /// close`), send 1001 to WebSockets; what is left after `deadline` is cut. Then `done` is called with what
-    /// happened. A second call while the first is under way moves the deadline.
+    /// close`), send 1001 to WebSockets, wait for tasks that outlive their connections ([`super::OnDisconnect`]); what
+    /// is left after `deadline` is cut. Then `done` is called with what happened. A second call while the first is
+    /// under way moves the deadline.
     pub fn shutdown(
         &self,
         ctx: &mut Ctx<'_>,
@@ -200,9 +203,10 @@ impl Server {
         let deadline = ctx.call_later(deadline, move |ctx| cutter.cut(ctx));
         let report = ShutdownReport::default();
         let drain = Drain {
-            since: ctx.now(),
+            since: ctx.time(),
             report,
             deadline,
+            is_cut: false,
             done: vec![Box::new(done)],
         };
         *shared.drain.borrow_mut() = Some(drain);
@@ -422,6 +426,9 @@ impl Shared {
     }
 
     fn cut(&self, ctx: &mut Ctx<'_>) {
+        if let Some(drain) = &mut *self.drain.borrow_mut() {
+            drain.is_cut = true;
+        }
         for (_, member) in self.connections.borrow_mut().iter_mut() {
             member.leave(Leaving::Cut);
         }
@@ -431,11 +438,13 @@ impl Shared {
         self.finish_drain(ctx);
     }
 
-    fn finish_drain(&self, ctx: &mut Ctx<'_>) {
+    /// End the shutdown, if there is one and it has waited for everyone.
+    pub(super) fn finish_drain(&self, ctx: &mut Ctx<'_>) {
         if !self.connections.borrow().is_empty() {
             return;
         }
-        let Some(drain) = self.drain.take() else {
+        let waits = |drain: &mut Drain| drain.is_cut || self.detached.get() == 0;
+        let Some(drain) = self.drain.borrow_mut().take_if(waits) else {
             return;
         };
         drain.deadline.cancel();

@@ -338,6 +338,36 @@ fn a_detached_handler_stays_and_answers_if_it_can() {
     check_gone("/detach", false, Client::shutdown_write, ENDED, "worked");
 }
 
+/// How long a shutdown takes that begins when a detached handler has 800 ms to go.
+fn shutdown_beside_a_detached_handler(deadline: u64) -> (u64, usize) {
+    let mut scene = Scene::new(Limits::default());
+    let client = scene.connect();
+    client.send("GET /detach HTTP/1.1\r\nHost: a\r\n\r\n");
+    scene.run(100);
+    client.reset();
+    scene.run(100);
+    assert_eq!(scene.server.counts().open, 0);
+    let report = Rc::new(RefCell::new(None));
+    let reported = Rc::clone(&report);
+    let server = scene.server.clone();
+    let mut ctx = scene.simulation.loop_mut(0).ctx();
+    server.shutdown(&mut ctx, Duration::from_millis(deadline), move |_, did| {
+        *reported.borrow_mut() = Some(did.took.as_millis() as u64);
+    });
+    scene.run(3_000);
+    let took = report.borrow().expect("it ends");
+    (took, scene.told.borrow().len())
+}
+
+#[test]
+fn a_shutdown_waits_for_detached_handlers_until_its_deadline() {
+    let (took, told) = shutdown_beside_a_detached_handler(2_000);
+    assert!((790..=810).contains(&took), "{took} ms");
+    assert_eq!(told, ENDED.len());
+    let (took, _) = shutdown_beside_a_detached_handler(300);
+    assert!((300..=310).contains(&took), "{took} ms");
+}
+
 #[test]
 fn a_handler_that_wants_to_know_is_told_and_answers_if_it_can() {
     check_gone("/notify", false, Client::reset, TOLD, "");

@@ -8,7 +8,8 @@ use tourbillon::event_loop::EventLoop;
 use tourbillon::proto::ws::CloseCode;
 use tourbillon::sim::{Client, Faults, Simulation, World};
 use tourbillon::web::{
-    App, Budget, Limits, Message, OnDisconnect, Peer, Request, Server, Shared, Socket, task,
+    App, Budget, Limits, Message, OnDisconnect, Peer, Request, Response, Server, Shared, Socket,
+    task,
 };
 
 /// What handlers did, in order.
@@ -42,6 +43,10 @@ async fn work(request: Request, told: Shared<Told>) -> &'static str {
     "worked"
 }
 
+async fn echo(mut request: Request, _: Shared<Told>) -> Response {
+    Response::new(request.take_body())
+}
+
 async fn forever(_: Request, _: Shared<Told>) -> &'static str {
     std::future::pending().await
 }
@@ -68,6 +73,7 @@ impl Scene {
                 request.body().len().to_string()
             })
             .get("/forever", task(forever))
+            .post("/echo", task(echo).streaming())
             .get("/cancel", task(work))
             .get("/detach", task(work).on_disconnect(OnDisconnect::Detach))
             .get("/notify", task(work).on_disconnect(OnDisconnect::Notify))
@@ -336,6 +342,29 @@ fn a_detached_handler_stays_and_answers_if_it_can() {
     check_gone("/detach", false, Client::reset, ENDED, "");
     check_gone("/detach", false, Client::close, ENDED, "");
     check_gone("/detach", false, Client::shutdown_write, ENDED, "worked");
+}
+
+#[test]
+fn what_was_made_before_a_peer_ended_its_half_is_sent_however_slowly_it_is_taken() {
+    let mut scene = Scene::new(Limits::default());
+    scene.world.set_faults(Faults {
+        send_buffer_bytes: 10_000..=10_000,
+        ..Faults::none()
+    });
+    let client = scene.connect();
+    // All at once, the end included. In chunks, so that it is streamed.
+    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n9c40\r\n");
+    client.send(vec![b'x'; 40_000]);
+    client.send("\r\n0\r\n\r\n");
+    client.shutdown_write();
+    scene.run(1_000);
+    let received = client.take_received();
+    assert_eq!(
+        received.iter().filter(|byte| **byte == b'x').count(),
+        40_000
+    );
+    assert!(received.ends_with(b"\r\n0\r\n\r\n"));
+    assert!(client.is_over());
 }
 
 /// How long a shutdown takes that begins when a detached handler has 800 ms to go.

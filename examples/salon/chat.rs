@@ -10,13 +10,11 @@ use crate::Salon;
 use crate::messages::{
     FromChatter, Refusal, ToChatter, check_message, decode, encode, room_name, timestamp, user_name,
 };
-use crate::silence::Silence;
 
 /// One person at the chat page.
 pub(crate) struct Chatter {
     room: String,
     name: Option<String>,
-    silence: Silence,
 }
 
 /// `/ws?room=NAME&name=NAME`: into a room, or not at all.
@@ -28,13 +26,11 @@ pub(crate) fn enter(request: &Request, _: &mut Salon) -> Result<Chatter, Respons
         name: request
             .query("name")
             .and_then(|typed| user_name(&typed).ok()),
-        silence: Silence::default(),
     })
 }
 
 impl Socket<Salon> for Chatter {
     fn opened(&mut self, peer: &mut Peer<'_>, salon: &mut Salon) {
-        self.silence.begin(peer);
         salon.rooms.join(&self.room, peer.sender());
         let user_id = &user_id(peer.sender().id());
         let users = salon.rooms.count(&self.room);
@@ -57,14 +53,12 @@ impl Socket<Salon> for Chatter {
     }
 
     fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>, salon: &mut Salon) {
-        self.silence.break_it();
         if let Err(refusal) = self.hear(peer, message, salon) {
             peer.send(&encode(&ToChatter::Error { message: refusal }));
         }
     }
 
     fn closed(&mut self, ctx: &mut Ctx<'_>, _: &CloseReason, salon: &mut Salon) {
-        self.silence.end();
         let left = ToChatter::UserLeft {
             user_id: &user_id(ctx.token()),
             user_name: self.name.as_deref(),

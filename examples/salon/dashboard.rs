@@ -13,7 +13,6 @@ use crate::Salon;
 use crate::alarm::{Alarm, Alert};
 use crate::messages::{FromWatcher, Metrics, Refusal, ToWatcher, decode, encode, timestamp};
 use crate::process::{self, CpuMeter};
-use crate::silence::Silence;
 
 /// From tick to tick.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -162,7 +161,6 @@ impl Alarms {
 pub(crate) struct Watcher {
     /// For the stream's callbacks, which outlive the borrow that a handler gets.
     salon: Shared<Salon>,
-    silence: Silence,
 }
 
 /// `/realtime`: anybody may watch.
@@ -172,25 +170,18 @@ pub(crate) fn watch(
     move |_, _| {
         Ok(Watcher {
             salon: salon.clone(),
-            silence: Silence::default(),
         })
     }
 }
 
 impl Socket<Salon> for Watcher {
-    fn opened(&mut self, peer: &mut Peer<'_>, _: &mut Salon) {
-        self.silence.begin(peer);
-    }
-
     fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>, salon: &mut Salon) {
-        self.silence.break_it();
         if let Err(refusal) = self.hear(peer, message, salon) {
             peer.send(&encode(&ToWatcher::Error { message: refusal }));
         }
     }
 
     fn closed(&mut self, _: &mut Ctx<'_>, _: &CloseReason, salon: &mut Salon) {
-        self.silence.end();
         if salon.stream.watchers.count(WATCHERS) == 0 {
             salon.stream.stop();
         }

@@ -12,7 +12,6 @@ mod chat;
 mod dashboard;
 mod messages;
 mod process;
-mod silence;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -572,7 +572,9 @@ impl Connection {
         let input = self.spill.capacity() + self.parked.as_ref().map_or(0, |one| one.body_bytes());
         input
             + match &self.protocol {
-                Protocol::Http(http) => http.bytes_held() + self.wire.backlog_bytes_owned(),
+                Protocol::Http(http) => {
+                    http.bytes_held(self.wire.is_blocked()) + self.wire.backlog_bytes_owned()
+                }
                 // Its outbox has the backlog in it.
                 Protocol::WebSocket(link) => link.bytes_held(),
                 Protocol::Flushing { .. } => self.wire.backlog_bytes_owned(),

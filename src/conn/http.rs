@@ -557,14 +557,15 @@ impl Http {
         true
     }
 
-    /// Bytes that were read and not taken by the handler, and those it made that were not sent.
-    pub(super) fn bytes_held(&self) -> usize {
+    /// Bytes that were read and not taken by the handler, and those it made that were not sent. While the peer takes
+    /// nothing there is no visit for those it makes, so that all it may make are counted before.
+    pub(super) fn bytes_held(&self, is_blocked: bool) -> usize {
         let incoming = match &self.incoming {
             Incoming::Stream(sender) => sender.bytes(),
             Incoming::Done | Incoming::Whole { .. } | Incoming::Discard => 0,
         };
         let outgoing = match &self.outgoing {
-            Outgoing::Body(reader) => reader.bytes(),
+            Outgoing::Body(reader) => reader.bytes(is_blocked),
             Outgoing::Nowhere | Outgoing::Handler(_) | Outgoing::GivenUp => 0,
         };
         incoming + outgoing

@@ -218,9 +218,11 @@ impl BodyReader {
         .await
     }
 
-    /// Bytes that wait here.
-    pub(super) fn bytes(&self) -> usize {
-        self.pipe.borrow().bytes
+    /// Bytes that wait here; if nobody looks for them, those that may come to wait meanwhile.
+    pub(super) fn bytes(&self, is_left_alone: bool) -> usize {
+        let pipe = self.pipe.borrow();
+        let least = if is_left_alone { pipe.bytes_max } else { 0 };
+        pipe.bytes.max(least)
     }
 
     /// The next piece for a connection, which is woken when there is one.

@@ -196,6 +196,8 @@ pub(super) enum Collected {
 /// A peer that takes what it gets can take nothing during a turn. What the turn sends to it may be so many times the
 /// limit for what waits: enough for a busy room's turn, and an end to a handler that sends without end.
 const TURN_TIMES: usize = 16;
+/// What is put aside for a peer that takes nothing is counted again each time it has grown by so much.
+const COUNTED_BYTES: usize = 16 * 1024;
 
 pub(super) struct PeerShared {
     token: Token,
@@ -282,8 +284,13 @@ impl Sender {
                 }
             };
         }
+        let before = peer.mail_bytes.get();
         peer.put(Mail::Frame(frame));
         if waits {
+            // It is visited when its peer reads on, which may be never: what is held must be counted before.
+            if before / COUNTED_BYTES < peer.mail_bytes.get() / COUNTED_BYTES {
+                peer.handle.wake(peer.token);
+            }
             SendOutcome::Queued
         } else {
             SendOutcome::Sent

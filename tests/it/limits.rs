@@ -4,12 +4,22 @@ use std::io::Write;
 use std::time::Duration;
 
 use tourbillon::event_loop::{EventLoop, TurnBudget};
-use tourbillon::web::{App, Budget, Limits, Refusal, Request, Response};
+use tourbillon::web::{
+    App, Budget, Limits, Refusal, Request, Response, SendOutcome, Shared, WebSocket, task,
+};
 
 use crate::support::{Client, Running, serve};
 
 /// More than the sockets between a server and a client that does not read can hold.
 static LARGE: [u8; 20_000_000] = [b'x'; 20_000_000];
+
+/// Sends to whoever has come, as long as it can.
+async fn flood(ws: WebSocket, _: Shared<()>) {
+    let message = vec![b'x'; 60_000];
+    while ws.send(&message) != SendOutcome::Closed {
+        tourbillon::task::yield_now().await;
+    }
+}
 
 fn server(limits: Limits) -> Running {
     serve(|| {
@@ -356,6 +366,32 @@ fn every_limit_is_printed_with_its_unit_and_counted_or_not_for_a_reason() {
     // What was not said is found out.
     let connections_max = server.ask(|_, server| server.limits().budget.connections_max);
     assert_eq!(connections_max.is_some(), cfg!(target_os = "linux"));
+}
+
+#[test]
+fn messages_that_are_not_taken_count_also_while_nobody_visits() {
+    let server = serve(|| {
+        let limits = Limits {
+            budget: Budget {
+                bytes_max: BYTES_MAX,
+                ..Budget::default()
+            },
+            // That one is not to be what stops it.
+            outbox_bytes_max: 64 * BYTES_MAX,
+            ..Limits::default()
+        };
+        App::new(())
+            .limits(limits)
+            .get("/fine", |_: &Request, (): &mut ()| "fine")
+            .ws("/flood", task(flood))
+    });
+    let ws = server.websocket("/flood");
+    server.wait_until("it was cut", |server| server.hits("bytes") > 0);
+    assert_eq!(server.hits("outbox_bytes"), 0);
+    server.wait_until_empty();
+    assert_eq!(server.counts().bytes, 0);
+    drop(ws);
+    server.assert_it_goes_on();
 }
 
 #[test]

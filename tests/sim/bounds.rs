@@ -8,8 +8,8 @@ use tourbillon::event_loop::EventLoop;
 use tourbillon::proto::ws::CloseCode;
 use tourbillon::sim::{Client, Faults, Simulation, World};
 use tourbillon::web::{
-    App, Budget, Limits, Message, OnDisconnect, Peer, Request, Response, Server, Shared, Socket,
-    task,
+    App, Body, Budget, Limits, Message, OnDisconnect, Peer, Request, Response, Server, Shared,
+    Socket, task,
 };
 
 /// What handlers did, in order.
@@ -47,6 +47,21 @@ async fn echo(mut request: Request, _: Shared<Told>) -> Response {
     Response::new(request.take_body())
 }
 
+async fn endless(_: Request, _: Shared<Told>) -> Response {
+    let (mut sender, body) = Body::channel();
+    tourbillon::task::spawn(async move { while sender.send(vec![b'x'; 1_000]).await.is_ok() {} });
+    Response::text(body)
+}
+
+async fn quiet(_: Request, _: Shared<Told>) -> Response {
+    let (mut sender, body) = Body::channel();
+    tourbillon::task::spawn(async move {
+        let _ = sender.send("hm").await;
+        std::future::pending::<()>().await;
+    });
+    Response::text(body)
+}
+
 async fn forever(_: Request, _: Shared<Told>) -> &'static str {
     std::future::pending().await
 }
@@ -74,6 +89,8 @@ impl Scene {
             })
             .get("/forever", task(forever))
             .post("/echo", task(echo).streaming())
+            .get("/endless", task(endless))
+            .get("/quiet", task(quiet))
             .get("/cancel", task(work))
             .get("/detach", task(work).on_disconnect(OnDisconnect::Detach))
             .get("/notify", task(work).on_disconnect(OnDisconnect::Notify))
@@ -292,6 +309,31 @@ fn a_flood_of_unfinished_bodies_is_cut_at_the_budget_and_served_again_behind_it(
     assert!(later.received().starts_with(b"HTTP/1.1 200"));
     let answers = flood.iter().filter(|client| client.is_over()).count();
     assert_eq!(answers, 60);
+}
+
+#[test]
+fn a_streamed_answer_that_is_not_taken_counts_as_much_as_it_can_come_to() {
+    let mut scene = Scene::new(Limits::default());
+    let client = scene.connect();
+    client.pause_reading();
+    client.send("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n");
+    scene.run(1_000);
+    // Sixty-four kibibytes in the pipe, and what stands between it and the socket.
+    let bytes = scene.server.counts().bytes;
+    assert!((65_536..200_000).contains(&bytes), "{bytes}");
+    client.reset();
+    scene.run(10);
+    assert_eq!(scene.server.counts().bytes, 0);
+}
+
+#[test]
+fn a_streamed_answer_that_is_taken_counts_for_nothing_while_its_sender_is_silent() {
+    let mut scene = Scene::new(Limits::default());
+    let client = scene.connect();
+    client.send("GET /quiet HTTP/1.1\r\nHost: a\r\n\r\n");
+    scene.run(1_000);
+    assert!(client.received().ends_with(b"\r\n2\r\nhm\r\n"));
+    assert_eq!(scene.server.counts().bytes, 0);
 }
 
 /// A client asks for `target` and goes after a tenth of a second: what the handler did, and what the client was told.

@@ -587,7 +587,11 @@ impl Connection {
         let gives_up = match &mut self.protocol {
             // Behind an answer that is not taken, no other would be.
             Protocol::Http(http) => !self.wire.is_blocked() && http.give_up(),
-            _ => false,
+            Protocol::WebSocket(link) => {
+                link.give_up();
+                false
+            }
+            Protocol::Flushing { .. } | Protocol::Lingering { .. } => false,
         };
         if let Some(parked) = &mut self.parked {
             parked.take_body();

@@ -38,9 +38,9 @@ pub struct Budget {
     /// Default: the descriptors that the process may have, less 64 for the rest of the program.
     pub connections_max: Option<usize>,
     /// Bytes held for all connections: incomplete input, bodies that are collected, both directions of streamed ones,
-    /// answers that were not taken, messages in fragments and in outboxes. A streamed answer that is not taken counts
-    /// as a full pipe. Not counted is what belongs to the program ([`super::Body::Static`], [`super::Body::Shared`]).
-    /// Default 256 MiB.
+    /// answers that were not taken, messages in fragments, in outboxes, and before tasks that are behind. A streamed
+    /// answer that is not taken counts as a full pipe. Not counted is what belongs to the program
+    /// ([`super::Body::Static`], [`super::Body::Shared`]). Default 256 MiB.
     ///
     /// When seven eighths are used, nobody new is let in: connections are refused as by [`Limits::refusal`], and
     /// requests whose bodies would have to be collected are answered with 503. When all is used, whoever holds most is

@@ -119,6 +119,14 @@ pub trait WebSocketHandler {
         false
     }
 
+    /// Bytes of messages that it has taken and not handled, as long as it is full.
+    fn bytes_held(&self) -> usize {
+        0
+    }
+
+    /// The server has no room for what it holds, and is about to close the connection: throw it away.
+    fn give_up(&mut self) {}
+
     /// The end, whatever it came from. The connection is in no room any more.
     fn closed(&mut self, ctx: &mut Ctx<'_>, reason: &CloseReason);
 }

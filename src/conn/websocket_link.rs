@@ -276,7 +276,12 @@ impl WebSocketLink {
     }
 
     pub(super) fn bytes_held(&self) -> usize {
-        self.endpoint.bytes_held() + self.sender.outbox_bytes()
+        self.endpoint.bytes_held() + self.sender.outbox_bytes() + self.socket.bytes_held()
+    }
+
+    /// It holds more than can be spared.
+    pub(super) fn give_up(&mut self) {
+        self.socket.give_up();
     }
 
     pub(super) fn state(&self) -> &'static str {

@@ -315,6 +315,20 @@ impl WebSocketHandler for Read {
         self.inbox.borrow().is_full()
     }
 
+    fn bytes_held(&self) -> usize {
+        let inbox = self.inbox.borrow();
+        // What waits in one that is not full is soon read, and no visit would say so.
+        if inbox.is_full() { inbox.bytes } else { 0 }
+    }
+
+    fn give_up(&mut self) {
+        let mut inbox = self.inbox.borrow_mut();
+        inbox.bytes = 0;
+        let messages = std::mem::take(&mut inbox.messages);
+        drop(inbox);
+        drop(messages);
+    }
+
     fn closed(&mut self, _: &mut Ctx<'_>, reason: &CloseReason) {
         let reader = {
             let mut inbox = self.inbox.borrow_mut();

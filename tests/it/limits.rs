@@ -1,6 +1,7 @@
 //! How many, and how much memory.
 
 use std::io::Write;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use tourbillon::event_loop::{EventLoop, TurnBudget};
@@ -8,10 +9,22 @@ use tourbillon::web::{
     App, Budget, Limits, Refusal, Request, Response, SendOutcome, Shared, WebSocket, task,
 };
 
-use crate::support::{Client, Running, serve};
+use crate::support::{BINARY, Client, FINAL, Running, next, serve};
 
 /// More than the sockets between a server and a client that does not read can hold.
 static LARGE: [u8; 20_000_000] = [b'x'; 20_000_000];
+
+/// Begins to read when the connection has ended, and says how many messages there were.
+async fn behind(mut ws: WebSocket, told: Shared<Sender<usize>>) {
+    while ws.sender().is_open() {
+        tourbillon::task::sleep(Duration::from_millis(1)).await;
+    }
+    let mut messages = 0;
+    while ws.next().await.is_some() {
+        messages += 1;
+    }
+    told.with(|told| told.send(messages).unwrap());
+}
 
 /// Sends to whoever has come, as long as it can.
 async fn flood(ws: WebSocket, _: Shared<()>) {
@@ -392,6 +405,37 @@ fn messages_that_are_not_taken_count_also_while_nobody_visits() {
     assert_eq!(server.counts().bytes, 0);
     drop(ws);
     server.assert_it_goes_on();
+}
+
+#[test]
+fn messages_that_wait_for_a_task_count_and_are_thrown_away_with_their_connection() {
+    let (tell, told) = channel();
+    let server = serve(move || {
+        let limits = Limits {
+            budget: Budget {
+                bytes_max: BYTES_MAX,
+                ..Budget::default()
+            },
+            ..Limits::default()
+        };
+        App::new(tell).limits(limits).ws("/behind", task(behind))
+    });
+    let mut sockets: Vec<_> = (0..8).map(|_| server.websocket("/behind")).collect();
+    // More than there is room for, one after another.
+    for ws in &mut sockets {
+        let before = server.counts().bytes;
+        ws.send(FINAL | BINARY, vec![b'x'; 200_000]);
+        server.wait_until("it is held, or somebody was cut", |server| {
+            server.counts().bytes >= before + 200_000 || server.hits("bytes") > 0
+        });
+        assert!(server.counts().bytes <= BYTES_MAX);
+    }
+    assert!(server.hits("bytes") > 0);
+    // Whose connection was cut has nothing to read any more.
+    assert_eq!(next(&told), 0);
+    drop(sockets);
+    server.wait_until_empty();
+    assert_eq!(server.counts().bytes, 0);
 }
 
 #[test]

@@ -315,10 +315,8 @@ impl Life {
                 break;
             }
             was_idle = step == Step::Idle;
-            // What arrives during a turn is noticed after the next step that is none.
-            if !matches!(step, Step::Turned(_)) || self.disturbed.get() != self.told {
-                self.poll_actors()?;
-            }
+            // After turns too: what arrives in one is to be noticed before time jumps.
+            self.poll_actors()?;
             if self.world.elapsed() > PATIENCE {
                 break;
             }

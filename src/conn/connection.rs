@@ -5,13 +5,12 @@
 //! [`Phase`].
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::rc::Rc;
 
 use super::deadline::Deadline;
 use super::http::Http;
 use super::limits::{CENTURY, Hits};
-use super::request::Request;
 use super::server::{Leaving, Shared};
 use super::websocket_link::WebSocketLink;
 use super::wire::{Fill, Wire};
@@ -69,13 +68,22 @@ pub(super) struct Input<'b> {
 }
 
 impl<'b> Input<'b> {
-    /// Begin with what the last visit left.
-    fn new(buffer: &'b mut [u8], spill: &[u8]) -> Self {
-        buffer[..spill.len()].copy_from_slice(spill);
+    /// Begin with what the last visit left in `spill`.
+    fn new(buffer: &'b mut [u8], spill: &mut Vec<u8>) -> Self {
+        let end = spill.len();
+        if end > 0 {
+            buffer[..end].copy_from_slice(spill);
+            *spill = Vec::new();
+        }
+        Self::holding(buffer, end)
+    }
+
+    /// Begin with the first `end` bytes of the buffer.
+    fn holding(buffer: &'b mut [u8], end: usize) -> Self {
         Self {
             buffer,
             start: 0,
-            end: spill.len(),
+            end,
         }
     }
 
@@ -114,7 +122,9 @@ impl<'b> Input<'b> {
 }
 
 enum Protocol {
-    Http(Http),
+    /// HTTP, between two requests. All there is of it is this word: a connection at rest is a socket and a deadline.
+    Rest,
+    Http(Box<Http>),
     WebSocket(Box<WebSocketLink>),
     /// Everything is said; the rest of it is on its way.
     Flushing {
@@ -122,10 +132,14 @@ enum Protocol {
     },
     /// Our end is closed; what the peer still sends is thrown away, so that no reset destroys what we said (RFC 9112,
     /// 9.6).
-    Lingering {
-        bytes: usize,
-        until: u64,
-    },
+    Lingering(Box<Lingering>),
+}
+
+struct Lingering {
+    /// What was thrown away so far.
+    bytes: usize,
+    /// The tick at which it ends in any case.
+    until: u64,
 }
 
 /// Which deadline runs.
@@ -168,11 +182,31 @@ pub(super) struct Connection {
     /// The server knows of bytes that are held here.
     holds: bool,
     place: u32,
-    peer: SocketAddr,
-    /// Input that is incomplete: empty between two requests.
-    spill: Vec<u8>,
-    /// A request whose body is not all there.
-    parked: Option<Box<Request>>,
+    peer: PeerAddr,
+}
+
+/// An address in half the space: every connection has one, and nearly all are IPv4.
+enum PeerAddr {
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
+}
+
+impl From<SocketAddr> for PeerAddr {
+    fn from(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(address) => Self::V4(address),
+            SocketAddr::V6(address) => Self::V6(Box::new(address)),
+        }
+    }
+}
+
+impl PeerAddr {
+    fn get(&self) -> SocketAddr {
+        match self {
+            Self::V4(address) => SocketAddr::V4(*address),
+            Self::V6(address) => SocketAddr::V6(**address),
+        }
+    }
 }
 
 impl Connection {
@@ -180,50 +214,60 @@ impl Connection {
         Self {
             shared,
             wire: Wire::new(socket),
-            protocol: Protocol::Http(Http::new()),
-            deadline: Deadline::default(),
+            protocol: Protocol::Rest,
+            deadline: Deadline::new(),
             phase: Phase::Untimed,
             is_new: true,
             holds: false,
             place,
-            peer,
-            spill: Vec::new(),
-            parked: None,
+            peer: peer.into(),
         }
     }
 
     fn pump(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Next> {
-        let spill = std::mem::take(&mut self.spill);
-        let mut request = self
-            .parked
-            .take()
-            .unwrap_or_else(|| self.shared.take_scratch());
         let mut read_left = READ_BYTES_MAX;
-        let mut written = 0;
+        let input = match &mut self.protocol {
+            Protocol::Rest => {
+                // The usual visit: there is nothing to do before something is read.
+                let read = match self.wire.may_read() && !self.wire.is_blocked() {
+                    true => self.wire.fill(ctx, &mut buffers.receive)?.bytes(),
+                    false => 0,
+                };
+                read_left -= read;
+                self.protocol = Protocol::Http(self.shared.lend_http());
+                Input::holding(&mut buffers.receive, read)
+            }
+            Protocol::Http(http) => Input::new(&mut buffers.receive, &mut http.spill),
+            Protocol::WebSocket(link) => Input::new(&mut buffers.receive, &mut link.spill),
+            Protocol::Flushing { .. } | Protocol::Lingering(_) => {
+                Input::holding(&mut buffers.receive, 0)
+            }
+        };
         let mut visit = Visit {
             ctx,
             shared: &self.shared,
             wire: &mut self.wire,
-            input: Input::new(&mut buffers.receive, &spill),
+            input,
             cork: &mut buffers.cork,
-            peer: self.peer,
+            peer: self.peer.get(),
             steps_left: STEPS_MAX,
         };
+        // Old bytes leave before new ones are made; while they cannot, nothing is read either (rule R10).
+        let mut written = visit.wire.flush(visit.ctx, visit.cork)?;
         let next = loop {
-            // Old bytes leave before new ones are made; while they cannot, nothing is read either (rule R10).
-            written += visit.wire.flush(visit.ctx, visit.cork)?;
             if visit.wire.is_blocked() {
                 break Next::Wait;
             }
             let progress = match &mut self.protocol {
-                // The usual visit: nothing is here yet, and there is nothing to do before something is read.
+                Protocol::Rest => Progress::NeedInput,
+                // Nothing is here yet, and there is nothing to do before something is read.
                 Protocol::Http(http) if visit.input.is_empty() && http.only_reads() => {
                     Progress::NeedInput
                 }
                 Protocol::WebSocket(link) if visit.input.is_empty() && link.only_reads() => {
                     Progress::NeedInput
                 }
-                Protocol::Http(http) => http.step(&mut visit, &mut request)?,
+                Protocol::Http(http) => http.step(&mut visit)?,
                 Protocol::WebSocket(link) => link.step(&mut visit)?,
                 Protocol::Flushing { linger: false } => break Next::Close,
                 Protocol::Flushing { linger: true } => {
@@ -236,55 +280,44 @@ impl Connection {
                         .limits
                         .linger_timeout
                         .saturating_mul(LINGER_TIMES);
-                    self.protocol = Protocol::Lingering {
+                    self.protocol = Protocol::Lingering(Box::new(Lingering {
                         bytes: 0,
                         until: visit.ctx.tick() + ticks(limit),
-                    };
+                    }));
                     Progress::NeedInput
                 }
-                Protocol::Lingering { bytes, .. } => {
-                    *bytes += visit.input.bytes().len();
+                Protocol::Lingering(lingering) => {
+                    lingering.bytes += visit.input.bytes().len();
                     visit.input.clear();
-                    if *bytes > self.shared.limits.linger_bytes_max {
+                    if lingering.bytes > self.shared.limits.linger_bytes_max {
                         Hits::count(&self.shared.hits.linger);
                         break Next::Close;
                     }
                     Progress::NeedInput
                 }
             };
-            match progress {
-                Progress::Upgrade(link) => {
-                    self.protocol = Protocol::WebSocket(link);
-                    continue;
+            if let Progress::Upgrade(link) = progress {
+                let over = std::mem::replace(&mut self.protocol, Protocol::WebSocket(link));
+                if let Protocol::Http(http) = over {
+                    self.shared.take_back(http);
                 }
-                Progress::Over { linger } => {
-                    let flushing = Protocol::Flushing {
-                        // What is left unread would turn our close into a reset.
-                        linger: linger || !visit.input.is_empty() || visit.wire.may_read(),
-                    };
-                    visit.input.clear();
-                    let over = std::mem::replace(&mut self.protocol, flushing);
-                    if let Protocol::WebSocket(link) = over {
-                        link.closed(visit.ctx, &self.shared);
-                    }
-                    continue;
-                }
-                Progress::NeedInput | Progress::Paused | Progress::Again => {}
+                written += visit.wire.flush(visit.ctx, visit.cork)?;
+                continue;
             }
             written += visit.wire.flush(visit.ctx, visit.cork)?;
-            let wants_input = match progress {
+            match progress {
                 // What came before the peer's end was all used up: only now is it the protocol's end, too.
                 Progress::NeedInput if visit.wire.has_ended() => {
                     match &mut self.protocol {
                         Protocol::Http(http) => http.ended(),
                         Protocol::WebSocket(link) => link.ended(),
-                        Protocol::Flushing { .. } | Protocol::Lingering { .. } => {
+                        Protocol::Rest | Protocol::Flushing { .. } | Protocol::Lingering(_) => {
                             break Next::Close;
                         }
                     }
                     continue;
                 }
-                Progress::NeedInput => visit.wire.may_read() && !visit.wire.is_blocked(),
+                Progress::NeedInput if visit.wire.may_read() && !visit.wire.is_blocked() => {}
                 // All is sent that was made, and the peer's end has come before the rest.
                 Progress::Paused if visit.wire.has_ended() && !visit.wire.is_blocked() => {
                     match &self.protocol {
@@ -297,11 +330,23 @@ impl Connection {
                     }
                 }
                 // Whoever waits for a handler wants to know whether the peer is still there.
-                Progress::Paused => visit.wire.has_news_of_end(),
-                _ => break Next::Again,
-            };
-            if !wants_input {
-                break Next::Wait;
+                Progress::Paused if visit.wire.has_news_of_end() => {}
+                Progress::NeedInput | Progress::Paused => break Next::Wait,
+                Progress::Again => break Next::Again,
+                Progress::Upgrade(_) => unreachable!("seen to just above"),
+                Progress::Over { linger } => {
+                    let flushing = Protocol::Flushing {
+                        // What is left unread would turn our close into a reset.
+                        linger: linger || !visit.input.is_empty() || visit.wire.may_read(),
+                    };
+                    visit.input.clear();
+                    match std::mem::replace(&mut self.protocol, flushing) {
+                        Protocol::Http(http) => self.shared.take_back(http),
+                        Protocol::WebSocket(link) => link.closed(visit.ctx, &self.shared),
+                        Protocol::Rest | Protocol::Flushing { .. } | Protocol::Lingering(_) => {}
+                    }
+                    continue;
+                }
             }
             if read_left == 0 {
                 break Next::Again;
@@ -322,13 +367,19 @@ impl Connection {
         };
         let steps = STEPS_MAX - visit.steps_left;
         self.is_new &= steps == 0;
-        self.spill.extend_from_slice(visit.input.bytes());
-        match &self.protocol {
-            Protocol::Http(http) if http.is_collecting() => self.parked = Some(request),
-            _ => self.shared.put_scratch(request),
-        }
-        if let Protocol::WebSocket(link) = &self.protocol {
-            link.set_backlog(self.wire.backlog_bytes());
+        match &mut self.protocol {
+            Protocol::Http(http) if visit.input.is_empty() && http.is_between_requests() => {
+                let rested = std::mem::replace(&mut self.protocol, Protocol::Rest);
+                if let Protocol::Http(http) = rested {
+                    self.shared.keep_spare(http);
+                }
+            }
+            Protocol::Http(http) => http.spill.extend_from_slice(visit.input.bytes()),
+            Protocol::WebSocket(link) => {
+                link.spill.extend_from_slice(visit.input.bytes());
+                link.set_backlog(self.wire.backlog_bytes());
+            }
+            Protocol::Rest | Protocol::Flushing { .. } | Protocol::Lingering(_) => {}
         }
         let progress = written + steps as usize > 0;
         let next = match next {
@@ -356,6 +407,15 @@ impl Connection {
 
     /// Which deadline runs now; it runs anew when the phase is new, or when what counts in that phase has moved.
     fn set_deadline(&mut self, ctx: &mut Ctx<'_>, moved: &Moved) {
+        let was_at_rest = self.phase == Phase::Idle && !self.wire.is_blocked();
+        if was_at_rest && matches!(self.protocol, Protocol::Rest) {
+            // The usual visit once more.
+            if moved.steps > 0 {
+                let at = ctx.tick() + self.shared.keep_alive_ticks() + 1;
+                self.deadline.set(ctx, Some(at));
+            }
+            return;
+        }
         let limits = &self.shared.limits;
         if let Protocol::WebSocket(link) = &mut self.protocol
             && moved.bytes_in > 0
@@ -366,14 +426,10 @@ impl Connection {
             // First of all: a peer that is closed because it does not read has no more than the time to close.
             Protocol::WebSocket(link) if link.is_closing() => Phase::WebSocketClose,
             _ if self.wire.is_blocked() => Phase::Write,
+            Protocol::Rest if self.is_new => Phase::FirstByte,
+            Protocol::Rest => Phase::Idle,
             Protocol::Http(http) => {
-                if http.is_between_requests() {
-                    if self.is_new {
-                        Phase::FirstByte
-                    } else {
-                        Phase::Idle
-                    }
-                } else if http.awaits_body() {
+                if http.awaits_body() {
                     Phase::Body
                 } else if http.awaits_head() {
                     Phase::Header
@@ -388,7 +444,7 @@ impl Connection {
             Protocol::WebSocket(link) if link.awaits_pong() => Phase::Pong,
             Protocol::WebSocket(_) => Phase::Quiet,
             Protocol::Flushing { .. } => Phase::Write,
-            Protocol::Lingering { .. } => Phase::Linger,
+            Protocol::Lingering(_) => Phase::Linger,
         };
         let was_used = moved.steps > 0;
         let runs_on = match phase {
@@ -409,8 +465,8 @@ impl Connection {
         // The turn's time may be stale by as long as the turn took; one tick more makes up for the part of a tick.
         let after = |timeout| ctx.tick() + ticks(timeout) + 1;
         let at = match (phase, &self.protocol) {
-            (Phase::Linger, Protocol::Lingering { until, .. }) => {
-                Some(after(limits.linger_timeout).min(*until))
+            (Phase::Linger, Protocol::Lingering(lingering)) => {
+                Some(after(limits.linger_timeout).min(lingering.until))
             }
             (Phase::Handler, Protocol::Http(http)) => http.handler_timeout(&self.shared).map(after),
             (Phase::FirstByte, _) => Some(after(limits.first_byte_timeout)),
@@ -419,7 +475,9 @@ impl Connection {
             (Phase::Write, _) => Some(after(limits.write_timeout)),
             (Phase::Quiet, _) => Some(after(limits.ping_after)),
             (Phase::Pong, _) => Some(after(limits.pong_timeout)),
-            (Phase::Idle | Phase::Linger, _) => Some(after(self.shared.keep_alive_timeout())),
+            (Phase::Idle | Phase::Linger, _) => {
+                Some(ctx.tick() + self.shared.keep_alive_ticks() + 1)
+            }
             (Phase::WebSocketClose, _) => Some(after(limits.close_timeout)),
             (Phase::Handler | Phase::Untimed, _) => None,
         };
@@ -455,8 +513,9 @@ impl Connection {
 }
 
 /// A limit in ticks of the loop.
-fn ticks(timeout: std::time::Duration) -> u64 {
-    timeout.min(CENTURY).as_millis() as u64
+pub(super) fn ticks(timeout: std::time::Duration) -> u64 {
+    let timeout = timeout.min(CENTURY);
+    timeout.as_secs() * 1000 + u64::from(timeout.subsec_millis())
 }
 
 impl Source for Connection {
@@ -503,7 +562,7 @@ impl Source for Connection {
         match protocol {
             Protocol::Http(mut http) => http.leave(ctx, &self.shared),
             Protocol::WebSocket(link) => link.closed(ctx, &self.shared),
-            Protocol::Flushing { .. } | Protocol::Lingering { .. } => {}
+            Protocol::Rest | Protocol::Flushing { .. } | Protocol::Lingering(_) => {}
         }
     }
 
@@ -511,14 +570,15 @@ impl Source for Connection {
         let idle_rank = match &self.protocol {
             // The deadline orders the idle as well as the moment they became so, and is there already. One that was
             // never used may have been accepted just now: its request is on the road.
-            Protocol::Http(_) if self.is_idle() && !self.is_new => self.deadline.at(),
+            Protocol::Rest if self.is_idle() && !self.is_new => self.deadline.at(),
             _ => None,
         };
         let (kind, state, busy) = match &self.protocol {
+            Protocol::Rest => ("http", "idle", false),
             Protocol::Http(http) => ("http", http.state(), !http.awaits_input()),
             Protocol::WebSocket(link) => ("websocket", link.state(), link.is_paused()),
             Protocol::Flushing { .. } => ("http", "flushing", true),
-            Protocol::Lingering { .. } => ("http", "lingering", false),
+            Protocol::Lingering(_) => ("http", "lingering", false),
         };
         Inspection {
             kind,
@@ -536,7 +596,7 @@ impl Connection {
     fn drain(&mut self, ctx: &mut Ctx<'_>, next: Next) -> Next {
         let (leaving, next) = match (&self.protocol, next) {
             (_, Next::Close) => (Leaving::Finished, Next::Close),
-            (Protocol::Http(_), Next::Wait) if self.is_idle() => (Leaving::Idle, Next::Close),
+            (Protocol::Rest, Next::Wait) if self.is_idle() => (Leaving::Idle, Next::Close),
             (Protocol::WebSocket(link), Next::Wait) => {
                 link.go_away();
                 (Leaving::Busy, Next::Wait)
@@ -553,9 +613,7 @@ impl Connection {
 
     /// Nothing of a request is here, and every answer has left.
     fn is_idle(&self) -> bool {
-        matches!(&self.protocol, Protocol::Http(http) if http.is_between_requests())
-            && self.spill.is_empty()
-            && !self.wire.is_blocked()
+        matches!(&self.protocol, Protocol::Rest) && !self.wire.is_blocked()
     }
 
     /// Tell the server what is held here, if that is or was anything.
@@ -569,33 +627,30 @@ impl Connection {
 
     /// Memory that is held for the peer, see [`super::Budget::bytes_max`].
     fn bytes_held(&self) -> usize {
-        let input = self.spill.capacity() + self.parked.as_ref().map_or(0, |one| one.body_bytes());
-        input
-            + match &self.protocol {
-                Protocol::Http(http) => {
-                    http.bytes_held(self.wire.is_blocked()) + self.wire.backlog_bytes_owned()
-                }
-                // Its outbox has the backlog in it.
-                Protocol::WebSocket(link) => link.bytes_held(),
-                Protocol::Flushing { .. } => self.wire.backlog_bytes_owned(),
-                Protocol::Lingering { .. } => 0,
+        match &self.protocol {
+            Protocol::Http(http) => {
+                http.bytes_held(self.wire.is_blocked()) + self.wire.backlog_bytes_owned()
             }
+            // Its outbox has the backlog in it.
+            Protocol::WebSocket(link) => link.spill.capacity() + link.bytes_held(),
+            Protocol::Rest | Protocol::Flushing { .. } => self.wire.backlog_bytes_owned(),
+            Protocol::Lingering(_) => 0,
+        }
     }
 
     /// It holds more than can be spared. Whether the connection goes on, to say so to its peer.
     fn give_up(&mut self) -> bool {
-        let gives_up = match &mut self.protocol {
-            // Behind an answer that is not taken, no other would be.
-            Protocol::Http(http) => !self.wire.is_blocked() && http.give_up(),
+        match &mut self.protocol {
+            Protocol::Http(http) => {
+                http.forget_body();
+                // Behind an answer that is not taken, no other would be.
+                !self.wire.is_blocked() && http.give_up()
+            }
             Protocol::WebSocket(link) => {
                 link.give_up();
                 false
             }
-            Protocol::Flushing { .. } | Protocol::Lingering { .. } => false,
-        };
-        if let Some(parked) = &mut self.parked {
-            parked.take_body();
+            Protocol::Rest | Protocol::Flushing { .. } | Protocol::Lingering(_) => false,
         }
-        gives_up
     }
 }

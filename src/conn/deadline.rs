@@ -2,63 +2,70 @@
 //!
 //! Nearly every deadline of a connection is moved before it comes. So moving it later only stores a number; when the
 //! entry in the wheel fires at the old time, it is filed again at the new one. Moving it earlier moves the entry at
-//! once.
+//! once. So the entry never stands behind the deadline.
 
 use crate::event_loop::{Ctx, TimerId};
 
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+
 /// A deadline in ticks of the loop (milliseconds).
-#[derive(Default)]
 pub(super) struct Deadline {
-    at: Option<u64>,
-    filed: Option<(TimerId, u64)>,
+    at: u64,
+    entry: Option<TimerId>,
 }
 
 impl Deadline {
+    /// None yet.
+    pub(super) fn new() -> Self {
+        Self {
+            at: NEVER,
+            entry: None,
+        }
+    }
+
     /// The deadline is now `at`; `None` for none.
     pub(super) fn set(&mut self, ctx: &mut Ctx<'_>, at: Option<u64>) {
-        self.at = at;
-        let Some(at) = at else { return };
-        match self.filed {
-            Some((_, filed_at)) if filed_at <= at => {}
-            Some((timer, _)) => {
-                ctx.move_timer_tick(timer, at);
-                self.filed = Some((timer, at));
+        let before = std::mem::replace(&mut self.at, at.unwrap_or(NEVER));
+        match self.entry {
+            Some(entry) if self.at < before => {
+                ctx.move_timer_tick(entry, self.at);
             }
-            None => self.file(ctx, at),
+            None if self.at != NEVER => self.file(ctx),
+            _ => {}
         }
     }
 
     /// When it comes.
     pub(super) fn at(&self) -> Option<u64> {
-        self.at
+        (self.at != NEVER).then_some(self.at)
     }
 
     /// The entry has fired: has the deadline come? If it was moved, the entry goes back in.
     pub(super) fn has_come(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        self.filed = None;
-        match self.at {
-            Some(at) if at <= ctx.tick() => {
-                self.at = None;
-                true
-            }
-            Some(at) => {
-                self.file(ctx, at);
-                false
-            }
-            None => false,
+        self.entry = None;
+        if self.at == NEVER {
+            return false;
         }
+        let has_come = self.at <= ctx.tick();
+        if has_come {
+            self.at = NEVER;
+        } else {
+            self.file(ctx);
+        }
+        has_come
     }
 
     /// The connection is closing: nothing of it stays in the wheel.
     pub(super) fn clear(&mut self, ctx: &mut Ctx<'_>) {
-        self.at = None;
-        if let Some((timer, _)) = self.filed.take() {
-            ctx.unset_timer(timer);
+        self.at = NEVER;
+        if let Some(entry) = self.entry.take() {
+            ctx.unset_timer(entry);
         }
     }
 
-    fn file(&mut self, ctx: &mut Ctx<'_>, at: u64) {
+    fn file(&mut self, ctx: &mut Ctx<'_>) {
         let token = ctx.token();
-        self.filed = Some((ctx.set_timer_tick(token, at), at));
+        self.entry = Some(ctx.set_timer_tick(token, self.at));
     }
 }

@@ -17,7 +17,7 @@ use super::service::{BodyPlan, Reply};
 use super::websocket::WebSocketHandler;
 use super::websocket_link::WebSocketLink;
 use super::wire::BY_REFERENCE_BYTES;
-use crate::event_loop::{Ctx, Panicked, guarded};
+use crate::event_loop::{Ctx, Panicked, caught};
 use crate::parts::output::Chunk;
 use crate::proto::http1::{
     self, After, BodyLength, Fields, Method, Misuse, PeerError, ResponseHead, Step, Version,
@@ -45,8 +45,13 @@ enum Outgoing {
     GivenUp,
 }
 
+/// What a connection needs while something of a request is here, or something of its answer is left. The server lends
+/// it, see [`super::server::Shared::lend_http`].
 pub(super) struct Http {
     machine: http1::Server,
+    request: Request,
+    /// Input that is incomplete.
+    pub(super) spill: Vec<u8>,
     incoming: Incoming,
     outgoing: Outgoing,
     /// Since when the peer is waited for, in ticks, and how much of the body has come since; `None` while it is we who
@@ -69,6 +74,8 @@ impl Http {
     pub(super) fn new() -> Self {
         Self {
             machine: http1::Server::new(),
+            request: Request::empty(),
+            spill: Vec::new(),
             incoming: Incoming::Done,
             outgoing: Outgoing::Nowhere,
             body_since: None,
@@ -79,12 +86,10 @@ impl Http {
     }
 
     /// Input through the machine and the service to output, until there is nothing to do.
-    pub(super) fn step(
-        &mut self,
-        visit: &mut Visit<'_, '_>,
-        request: &mut Box<Request>,
-    ) -> io::Result<Progress> {
-        self.go_on(visit)?;
+    pub(super) fn step(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
+        if !matches!(self.outgoing, Outgoing::Nowhere) {
+            self.go_on(visit)?;
+        }
         loop {
             if !visit.make_room()? {
                 return Ok(Progress::Paused);
@@ -100,24 +105,28 @@ impl Http {
             let (used, step) =
                 match self
                     .machine
-                    .next(visit.input.bytes(), &mut request.head, limits)
+                    .next(visit.input.bytes(), &mut self.request.head, limits)
                 {
                     Ok(step) => step,
                     Err(error) => return self.refused(visit, error),
                 };
+            let is_paused = matches!(step, Step::Paused);
             match step {
                 Step::Head => {
                     visit.input.use_up(used);
-                    request.begin(visit.peer, visit.ctx.handle());
-                    if let Some(progress) = self.head(visit, request)? {
+                    self.request.begin(visit.peer, visit.ctx.handle());
+                    if let Some(progress) = self.head(visit)? {
                         return Ok(progress);
+                    }
+                    if self.machine.is_reading_body() {
+                        continue;
                     }
                 }
                 Step::Data(chunk) => {
                     self.body_bytes += chunk.len() as u64;
                     match &mut self.incoming {
                         Incoming::Whole { bytes_max } => {
-                            let bytes = owned(&mut request.body);
+                            let bytes = owned(&mut self.request.body);
                             if bytes.len() + chunk.len() > *bytes_max {
                                 Hits::count(&visit.shared.hits.body_bytes);
                                 self.machine.refuse(PeerError::BodyTooLarge);
@@ -134,12 +143,13 @@ impl Http {
                         Hits::count(&visit.shared.hits.body_timeout);
                         self.machine.refuse(PeerError::TooSlow);
                     }
+                    continue;
                 }
                 Step::End => {
                     visit.input.use_up(used);
                     match std::mem::replace(&mut self.incoming, Incoming::Done) {
                         Incoming::Whole { .. } => {
-                            if let Some(progress) = self.call(visit, request)? {
+                            if let Some(progress) = self.call(visit)? {
                                 return Ok(progress);
                             }
                         }
@@ -156,48 +166,57 @@ impl Http {
                     }
                     return Ok(Progress::NeedInput);
                 }
-                Step::Paused => match self.machine.after() {
-                    After::NextExchange => {
-                        visit.shared.count_exchange();
-                        visit.steps_left = visit.steps_left.saturating_sub(1);
-                        if visit.steps_left == 0 && !visit.input.is_empty() {
-                            return Ok(Progress::Again);
-                        }
+                Step::Paused => {}
+            }
+            match self.machine.after() {
+                After::NextExchange => {
+                    visit.shared.count_exchange();
+                    visit.steps_left = visit.steps_left.saturating_sub(1);
+                    if visit.input.is_empty() {
+                        return Ok(Progress::NeedInput);
                     }
-                    After::Close => {
-                        visit.shared.count_exchange();
-                        return Ok(Progress::Over {
-                            linger: self.lingers,
-                        });
+                    if visit.steps_left == 0 {
+                        return Ok(Progress::Again);
                     }
-                    After::NotYet => return Ok(Progress::Paused),
-                    After::Upgraded => return Err(misuse(Misuse::NotOwed)),
-                },
+                }
+                After::Close => {
+                    visit.shared.count_exchange();
+                    return Ok(Progress::Over {
+                        linger: self.lingers,
+                    });
+                }
+                After::NotYet if is_paused => return Ok(Progress::Paused),
+                After::NotYet => {}
+                After::Upgraded => return Err(misuse(Misuse::NotOwed)),
             }
         }
     }
 
     /// A head is complete: decide about its body, and call the handler if it does not wait for it.
-    fn head(
-        &mut self,
-        visit: &mut Visit<'_, '_>,
-        request: &mut Box<Request>,
-    ) -> io::Result<Option<Progress>> {
-        let plan = if names_https(request.head.target()) {
+    fn head(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Progress>> {
+        let plan = if self.request.head.is_https() {
             // RFC 9110, 7.4: what is under https must not be had in plain text, and no one has secured it before us.
             BodyPlan::Refuse(Response::of_status(421))
         } else {
-            match guarded(visit.shared.origin(), || visit.shared.service.plan(request)) {
+            match caught(|| visit.shared.service.plan(&mut self.request)) {
                 Ok(plan) => plan,
-                Err(panicked) => BodyPlan::Refuse(self.panicked(visit, &panicked)),
+                Err(caught) => {
+                    let panicked = caught.blame(visit.shared.origin());
+                    BodyPlan::Refuse(self.panicked(visit, &panicked))
+                }
             }
         };
-        let announced = request.head.content_length();
+        if !matches!(plan, BodyPlan::Refuse(_)) && self.machine.take_end() {
+            return self.call(visit);
+        }
+        let announced = self.request.head.content_length();
         let here = visit.input.bytes().len();
         let is_all_here = announced.is_some_and(|length| length <= here as u64);
         let plan = match plan {
             BodyPlan::Whole { .. }
-                if request.head.has_body() && !is_all_here && visit.shared.is_nearly_full() =>
+                if self.request.head.has_body()
+                    && !is_all_here
+                    && visit.shared.is_nearly_full() =>
             {
                 Hits::count(&visit.shared.hits.bytes);
                 BodyPlan::Refuse(Response::of_status(503))
@@ -215,34 +234,28 @@ impl Http {
                 }
                 let bytes_max = announced.map_or(bytes_max, |length| length as usize);
                 self.incoming = Incoming::Whole { bytes_max };
-                if request.head.has_body() {
-                    self.machine.continue_100(visit.cork);
-                }
+                self.machine.continue_100(visit.cork);
                 Ok(None)
             }
             // What is all here already need not be streamed.
-            BodyPlan::Stream if !request.head.has_body() => {
-                self.incoming = Incoming::Whole { bytes_max: 0 };
-                Ok(None)
-            }
             BodyPlan::Stream if is_all_here => {
                 self.incoming = Incoming::Whole { bytes_max: here };
                 Ok(None)
             }
             BodyPlan::Stream => {
                 let (sender, reader) = body_channel(visit.shared.limits.pipe_bytes_max);
-                request.body = Body::Stream {
+                self.request.body = Body::Stream {
                     reader,
                     length: announced,
                 };
                 self.incoming = Incoming::Stream(sender);
                 self.machine.continue_100(visit.cork);
-                self.call(visit, request)
+                self.call(visit)
             }
             BodyPlan::Refuse(response) => {
                 self.incoming = Incoming::Discard;
                 if is_all_here {
-                    self.skip_body(visit, request);
+                    self.skip_body(visit);
                 }
                 self.respond(visit, response)?;
                 Ok(None)
@@ -251,26 +264,25 @@ impl Http {
     }
 
     /// Throw away a body of known length that is all here: that costs less than the connection.
-    fn skip_body(&mut self, visit: &mut Visit<'_, '_>, request: &mut Request) {
+    fn skip_body(&mut self, visit: &mut Visit<'_, '_>) {
         let limits = &visit.shared.limits.head;
         let next = self
             .machine
-            .next(visit.input.bytes(), &mut request.head, limits);
+            .next(visit.input.bytes(), &mut self.request.head, limits);
         if let Ok((used, Step::Data(_))) = next {
             visit.input.use_up(used);
         }
     }
 
-    fn call(
-        &mut self,
-        visit: &mut Visit<'_, '_>,
-        request: &mut Box<Request>,
-    ) -> io::Result<Option<Progress>> {
-        let origin = visit.shared.service.origin(request);
+    fn call(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Progress>> {
+        let request = &mut self.request;
+        // A task takes the request with it.
+        let route = request.route();
         self.stays = false;
-        match guarded(origin, || visit.shared.service.call(visit.ctx, request)) {
+        match caught(|| visit.shared.service.call(visit.ctx, request)) {
             Ok(Reply::Now(response)) => self.respond(visit, response)?,
             Ok(Reply::Later(later)) => {
+                let origin = visit.shared.service.origin(route);
                 self.stays = later.on_disconnect != OnDisconnect::Cancel;
                 let running = Running::new(visit.ctx, later, origin);
                 self.poll_handler(visit, running)?;
@@ -279,9 +291,10 @@ impl Http {
                 socket,
                 subprotocol,
             }) => {
-                return self.upgrade(visit, request, socket, subprotocol);
+                return self.upgrade(visit, socket, subprotocol);
             }
-            Err(panicked) => {
+            Err(caught) => {
+                let panicked = caught.blame(visit.shared.service.origin(route));
                 let response = self.panicked(visit, &panicked);
                 self.respond(visit, response)?;
             }
@@ -337,6 +350,24 @@ impl Http {
     }
 
     fn respond(&mut self, visit: &mut Visit<'_, '_>, response: Response) -> io::Result<()> {
+        if let Some((status, content_type, body)) = response.as_plain()
+            && body.len() < BY_REFERENCE_BYTES
+            && !visit.shared.is_draining()
+        {
+            let preamble = &mut visit.shared.preamble(visit.ctx);
+            let machine = &mut self.machine;
+            if machine.respond_plainly(preamble, status, content_type, body, visit.cork) {
+                return Ok(());
+            }
+        }
+        self.respond_with_all(visit, response)
+    }
+
+    fn respond_with_all(
+        &mut self,
+        visit: &mut Visit<'_, '_>,
+        response: Response,
+    ) -> io::Result<()> {
         let (status, content_type, fields, body) = response.into_parts();
         let is_stream = matches!(body, Body::Stream { .. });
         if visit.shared.is_draining() || (self.machine.is_reading_body() && !is_stream) {
@@ -344,8 +375,8 @@ impl Http {
             self.close_after_this();
         }
         let length = body.length().map_or(BodyLength::Unknown, BodyLength::Known);
-        let date = visit.shared.date(visit.ctx);
         let content_type = content_type.as_deref();
+        let date = *visit.shared.preamble(visit.ctx).date();
         let head = ResponseHead {
             status,
             fields: &fields,
@@ -461,11 +492,10 @@ impl Http {
     fn upgrade(
         &mut self,
         visit: &mut Visit<'_, '_>,
-        request: &Request,
         socket: Box<dyn WebSocketHandler>,
         subprotocol: Option<String>,
     ) -> io::Result<Option<Progress>> {
-        let head = &request.head;
+        let head = &self.request.head;
         let is_get = head.method() == Method::Get;
         let is_http11 = head.version() == Version::Http11;
         // The machine has read all `Connection` fields, and knows whether one of them lists the upgrade.
@@ -507,7 +537,7 @@ impl Http {
         if let Err(error) = pushed {
             return Err(io::Error::new(ErrorKind::InvalidData, error));
         }
-        let date = visit.shared.date(visit.ctx);
+        let date = *visit.shared.preamble(visit.ctx).date();
         let head = ResponseHead {
             status: 101,
             fields: &fields,
@@ -517,7 +547,7 @@ impl Http {
         };
         self.machine.respond(&head, visit.cork).map_err(misuse)?;
         visit.shared.count_exchange();
-        let origin = visit.shared.service.origin(request);
+        let origin = visit.shared.service.origin(self.request.route());
         Ok(Some(Progress::Upgrade(Box::new(WebSocketLink::open(
             visit, socket, origin,
         )))))
@@ -568,7 +598,12 @@ impl Http {
             Outgoing::Body(reader) => reader.bytes(is_blocked),
             Outgoing::Nowhere | Outgoing::Handler(_) | Outgoing::GivenUp => 0,
         };
-        incoming + outgoing
+        self.spill.capacity() + self.request.body_bytes() + incoming + outgoing
+    }
+
+    /// Drop what has come of the body that is being put together.
+    pub(super) fn forget_body(&mut self) {
+        self.request.body = Body::Empty;
     }
 
     /// How long the handler that is at work may take.
@@ -629,9 +664,14 @@ impl Http {
         self.is_between_requests() || self.awaits_head() || self.awaits_body()
     }
 
-    /// A request waits for the rest of its body.
-    pub(super) fn is_collecting(&self) -> bool {
-        matches!(self.incoming, Incoming::Whole { .. })
+    /// Begin anew, and keep the allocations.
+    pub(super) fn renew(&mut self) {
+        self.machine = http1::Server::new();
+        self.request.body = Body::Empty;
+        self.spill.clear();
+        self.incoming = Incoming::Done;
+        self.outgoing = Outgoing::Nowhere;
+        self.lingers = false;
     }
 
     pub(super) fn state(&self) -> &'static str {
@@ -644,13 +684,6 @@ impl Http {
             (Outgoing::Nowhere, _) => "reading a body",
         }
     }
-}
-
-/// Whether a target is a whole URI under https.
-fn names_https(target: &str) -> bool {
-    target
-        .get(..8)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
 }
 
 /// The bytes of a body that is being put together.

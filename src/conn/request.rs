@@ -245,15 +245,10 @@ impl Request {
         self.disconnection.get_or_insert_default().clone()
     }
 
-    /// Look up which of its service's routes the request is for: `find` gets method and path, and the parameters to
-    /// fill.
-    pub fn find_route<T>(&mut self, find: impl FnOnce(&str, &str, &mut Parameters) -> T) -> T {
+    /// Look up which of its service's routes the request is for: `find` gets the head, and the parameters to fill.
+    pub fn find_route<T>(&mut self, find: impl FnOnce(&RequestHead, &mut Parameters) -> T) -> T {
         self.parameters.truncate(0);
-        find(
-            self.head.method_str(),
-            self.head.path(),
-            &mut self.parameters,
-        )
+        find(&self.head, &mut self.parameters)
     }
 
     /// Note the number of the route that was found.

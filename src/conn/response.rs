@@ -162,6 +162,13 @@ impl Response {
         self.body
     }
 
+    /// Status, content type and body of an answer that has nothing else to it.
+    #[inline]
+    pub(super) fn as_plain(&self) -> Option<(u16, Option<&str>, &[u8])> {
+        let body = self.body.as_bytes().filter(|_| self.fields.is_empty())?;
+        Some((self.status.0, self.content_type.as_deref(), body))
+    }
+
     pub(super) fn into_parts(self) -> (u16, Option<Cow<'static, str>>, Fields, Body) {
         (self.status.0, self.content_type, self.fields, self.body)
     }

@@ -1,6 +1,6 @@
 //! A server: listeners, the connections they took in, and what these share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use slab::Slab;
 
 use super::admission::{Admission, Full, Network};
-use super::connection::Connection;
+use super::connection::{Connection, ticks};
+use super::http::Http;
 use super::limits::{Hits, Limits, Refusal};
-use super::request::Request;
 use super::service::Service;
 use crate::event_loop::{CallHandle, Ctx, Origin, Readiness, Socket, Token};
 use crate::net::Acceptor;
-use crate::proto::http1::date;
+use crate::proto::http1::Preamble;
 
 /// Descriptors that are left to the rest of the program.
 const DESCRIPTORS_LEFT: usize = 64;
@@ -37,13 +37,16 @@ pub(super) struct Shared {
     /// What all connections hold, see [`super::Budget::bytes_max`].
     bytes: Cell<usize>,
     origin: Origin,
-    /// A request that the connections hand around, so that none is made for each.
-    scratch: Cell<Option<Box<Request>>>,
+    /// Lent to one connection after the other, so that none is made for each request.
+    spare_http: Cell<Option<Box<Http>>>,
     connections: RefCell<Slab<Member>>,
     listeners: RefCell<Vec<Token>>,
-    date: Cell<[u8; 29]>,
-    date_until: Cell<Option<Instant>>,
-    counts: Cell<Counts>,
+    preamble: RefCell<Preamble>,
+    /// The tick at which it must be formatted anew.
+    date_until: Cell<u64>,
+    accepted: Cell<u64>,
+    requests: Cell<u64>,
+    websockets: Cell<usize>,
     /// Tasks that outlive their connections.
     detached: Cell<usize>,
     drain: RefCell<Option<Drain>>,
@@ -155,13 +158,15 @@ impl Server {
             bytes: Cell::new(0),
             limits,
             origin: Location::caller(),
-            scratch: Cell::new(None),
+            spare_http: Cell::new(None),
             connections: RefCell::default(),
             listeners: RefCell::default(),
-            date: Cell::new([b' '; 29]),
-            date_until: Cell::new(None),
-            counts: Cell::default(),
-            detached: Cell::default(),
+            preamble: RefCell::default(),
+            date_until: Cell::new(0),
+            accepted: Cell::new(0),
+            requests: Cell::new(0),
+            websockets: Cell::new(0),
+            detached: Cell::new(0),
             drain: RefCell::new(None),
             draining: Cell::new(false),
         }))
@@ -227,10 +232,13 @@ impl Server {
 
     /// What the server has done so far.
     pub fn counts(&self) -> Counts {
+        let shared = &self.0;
         Counts {
-            open: self.0.connections.borrow().len(),
-            bytes: self.0.bytes.get(),
-            ..self.0.counts.get()
+            accepted: shared.accepted.get(),
+            open: shared.connections.borrow().len(),
+            requests: shared.requests.get(),
+            websockets: shared.websockets.get(),
+            bytes: shared.bytes.get(),
         }
     }
 
@@ -323,7 +331,7 @@ impl Shared {
                 held: 0,
                 is_condemned: false,
             });
-            shared.count(|counts| counts.accepted += 1);
+            shared.accepted.set(shared.accepted.get() + 1);
             // The request is often there already.
             ctx.visit(token, Readiness::READABLE);
         } else if let Some(network) = network {
@@ -465,40 +473,48 @@ impl Shared {
             .collect()
     }
 
-    pub(super) fn take_scratch(&self) -> Box<Request> {
-        self.scratch
+    /// For a connection at rest to which something comes.
+    pub(super) fn lend_http(&self) -> Box<Http> {
+        self.spare_http
             .take()
-            .unwrap_or_else(|| Box::new(Request::empty()))
+            .unwrap_or_else(|| Box::new(Http::new()))
     }
 
-    pub(super) fn put_scratch(&self, request: Box<Request>) {
-        self.scratch.set(Some(request));
+    /// From a connection that is at rest again. One is kept; what a burst of busy connections needed is freed.
+    pub(super) fn keep_spare(&self, http: Box<Http>) {
+        self.spare_http.set(Some(http));
     }
 
-    /// The `Date` of now: formatted once a second.
-    pub(super) fn date(&self, ctx: &Ctx<'_>) -> [u8; 29] {
-        let now = ctx.now();
-        if self.date_until.get().is_none_or(|until| until <= now) {
+    /// From a connection that speaks HTTP no more.
+    pub(super) fn take_back(&self, mut http: Box<Http>) {
+        http.renew();
+        self.keep_spare(http);
+    }
+
+    /// What answers begin with now: the date is formatted once a second.
+    pub(super) fn preamble(&self, ctx: &Ctx<'_>) -> RefMut<'_, Preamble> {
+        let mut preamble = self.preamble.borrow_mut();
+        let tick = ctx.tick();
+        if self.date_until.get() <= tick {
             let since = ctx
                 .wall_clock()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
-            self.date.set(date::format(since.as_secs()));
-            let left =
-                Duration::from_secs(1) - Duration::from_nanos(u64::from(since.subsec_nanos()));
-            self.date_until.set(Some(now + left));
+            preamble.set_date(since.as_secs());
+            self.date_until
+                .set(tick + 1000 - u64::from(since.subsec_millis()));
         }
-        self.date.get()
+        preamble
     }
 
-    pub(super) fn keep_alive_timeout(&self) -> Duration {
+    /// How long a connection may be at rest.
+    pub(super) fn keep_alive_ticks(&self) -> u64 {
         let timeout = self.limits.keep_alive_timeout;
         let crowded = self.connections.borrow().len() > self.connections_max / 5 * 4;
-        if crowded {
-            timeout.min(SHORT_KEEP_ALIVE)
-        } else {
-            timeout
-        }
+        ticks(match crowded {
+            true => timeout.min(SHORT_KEEP_ALIVE),
+            false => timeout,
+        })
     }
 
     pub(super) fn origin(&self) -> Origin {
@@ -506,21 +522,16 @@ impl Shared {
     }
 
     pub(super) fn count_exchange(&self) {
-        self.count(|counts| counts.requests += 1);
+        self.requests.set(self.requests.get() + 1);
     }
 
     pub(super) fn count_websocket(&self, change: isize) {
-        self.count(|counts| counts.websockets = counts.websockets.wrapping_add_signed(change));
+        self.websockets
+            .set(self.websockets.get().wrapping_add_signed(change));
     }
 
     pub(super) fn count_detached(&self, change: isize) {
         let detached = self.detached.get().wrapping_add_signed(change);
         self.detached.set(detached);
-    }
-
-    fn count(&self, change: impl FnOnce(&mut Counts)) {
-        let mut counts = self.counts.get();
-        change(&mut counts);
-        self.counts.set(counts);
     }
 }

@@ -44,6 +44,6 @@ pub trait Service {
     /// Answer. A task may take the request out and leave another, empty one.
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply;
 
-    /// Where the code that answers `request` was given to the service.
-    fn origin(&self, request: &Request) -> Origin;
+    /// Where the code that answers requests of `route` was given to the service, see [`Request::route`].
+    fn origin(&self, route: u32) -> Origin;
 }

@@ -22,6 +22,8 @@ enum Probe {
 }
 
 pub(super) struct WebSocketLink {
+    /// Input that is incomplete.
+    pub(super) spill: Vec<u8>,
     endpoint: Endpoint,
     socket: Box<dyn WebSocketHandler>,
     sender: Sender,
@@ -48,6 +50,7 @@ impl WebSocketLink {
         );
         visit.shared.count_websocket(1);
         let mut link = Self {
+            spill: Vec::new(),
             endpoint: Endpoint::new(Role::Server),
             socket,
             sender,

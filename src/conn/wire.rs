@@ -24,6 +24,16 @@ pub(super) enum Fill {
     End,
 }
 
+impl Fill {
+    /// How many bytes were added.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::Bytes(n) => n,
+            Self::Blocked | Self::End => 0,
+        }
+    }
+}
+
 pub(super) struct Wire {
     socket: Socket,
     /// There may be something to read.
@@ -100,6 +110,7 @@ impl Wire {
     /// On a TCP socket a read that leaves space in the buffer has emptied it, and what comes later raises a new event
     /// (epoll(7), question 9): that saves a call for each request. It proves nothing when the event said that the
     /// peer has ended, or of urgent data: then it is read on.
+    #[inline]
     pub(super) fn fill(&mut self, ctx: &mut Ctx<'_>, space: &mut [u8]) -> io::Result<Fill> {
         match ctx.driver().read(self.socket, space) {
             Ok(0) => {
@@ -124,16 +135,23 @@ impl Wire {
 
     /// Write what waits, then `cork`, until all is gone or the socket takes no more. Leaves `cork` empty: what did
     /// not go joins the backlog. Returns how many bytes went.
+    #[inline]
     pub(super) fn flush(&mut self, ctx: &mut Ctx<'_>, cork: &mut Vec<u8>) -> io::Result<usize> {
+        if cork.is_empty() && self.backlog.is_none() {
+            return Ok(0);
+        }
+        self.flush_all(ctx, cork)
+    }
+
+    fn flush_all(&mut self, ctx: &mut Ctx<'_>, cork: &mut Vec<u8>) -> io::Result<usize> {
         if self.backlog.is_none() {
-            if cork.is_empty() {
-                return Ok(0);
-            }
             // Nearly always the only call: everything at once.
             let written = self.write(ctx, cork)?;
-            if written < cork.len() {
-                self.backlog.get_or_insert_default().copy(&cork[written..]);
+            if written == cork.len() {
+                cork.clear();
+                return Ok(written);
             }
+            self.backlog.get_or_insert_default().copy(&cork[written..]);
             cork.clear();
             return Ok(written + self.flush_backlog(ctx)?);
         }

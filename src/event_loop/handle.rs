@@ -62,6 +62,8 @@ pub(super) struct Core {
     origin: Instant,
     /// Constant within a turn.
     now: Cell<Instant>,
+    /// `now` in ticks.
+    tick: Cell<u64>,
     running: Cell<bool>,
     stopping: Cell<bool>,
     ready: RefCell<VecDeque<Job>>,
@@ -91,6 +93,7 @@ impl Handle {
             remote,
             origin: now,
             now: Cell::new(now),
+            tick: Cell::new(0),
             running: Cell::new(false),
             stopping: Cell::new(false),
             ready: RefCell::default(),
@@ -191,7 +194,7 @@ impl Handle {
 
     /// The turn's own time in ticks of the timer wheel: whole milliseconds since the loop was made.
     pub(crate) fn tick(&self) -> u64 {
-        self.tick_at(self.now())
+        self.0.tick.get()
     }
 
     /// The time of day, read now.
@@ -293,17 +296,16 @@ impl Handle {
         tick.max(self.tick().saturating_add(1))
     }
 
-    /// The tick that has passed at `now`.
-    pub(super) fn tick_at(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.0.origin).as_millis()).unwrap_or(u64::MAX)
-    }
-
     pub(super) fn instant_of(&self, tick: u64) -> Instant {
         self.0.origin + Duration::from_millis(tick)
     }
 
     pub(super) fn set_now(&self, now: Instant) {
         self.0.now.set(now);
+        let since = now.saturating_duration_since(self.0.origin);
+        self.0
+            .tick
+            .set(since.as_secs() * 1000 + u64::from(since.subsec_millis()));
     }
 
     pub(super) fn set_running(&self, running: bool) -> bool {

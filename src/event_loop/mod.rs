@@ -39,6 +39,7 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
 pub use ctx::Ctx;
@@ -49,9 +50,9 @@ pub use executor::JobHandle;
 pub use handle::{CallHandle, Handle, LoopGone, Remote};
 pub use mio_driver::MioDriver;
 pub use panic::Panicked;
-pub(crate) use panic::guarded;
+pub(crate) use panic::{caught, guarded};
 pub use source::{Inspection, Next, Source};
-pub use stats::{Longest, Origin, Stats, Turn};
+pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
 
 pub use crate::parts::wheel::TimerId;
 
@@ -103,18 +104,30 @@ impl TurnBudget {
 }
 
 /// Two buffers that all sources of a loop share, so that an idle connection holds none. See [`Ctx::lend_buffers`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Buffers {
-    /// For reading: all of it may be overwritten; its length is its capacity, 64 KiB.
-    pub receive: Vec<u8>,
+    /// For reading: all of it may be overwritten; its length is [`RECEIVE_BYTES`].
+    pub receive: Box<[u8]>,
     /// For what a source writes during its visit, so that it leaves in one call. Empty when lent.
     pub cork: Vec<u8>,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self {
+            receive: vec![0; RECEIVE_BYTES].into_boxed_slice(),
+            cork: Vec::new(),
+        }
+    }
 }
 
 /// The receive buffer stays in a core's second-level cache, and takes a deep pipeline in one read.
 pub const RECEIVE_BYTES: usize = 64 * 1024;
 /// A visit flushes its cork at this size; the buffer is allocated with room for one more answer.
 pub const CORK_BYTES: usize = 64 * 1024;
+
+/// A group of visits that took so long has one among them that should be known.
+const SLOW: Duration = Duration::from_millis(1);
 
 /// A source and where it was created.
 struct Slot {
@@ -141,7 +154,8 @@ pub struct EventLoop {
     sources: Slab<Slot>,
     handle: Handle,
     inbox: Inbox,
-    buffers: Buffers,
+    /// `None` while they are lent, and before the first loan.
+    buffers: Option<Box<Buffers>>,
     /// Sources that asked for another visit.
     carry: Vec<Token>,
     /// Sources that are visited after the others.
@@ -160,6 +174,13 @@ pub struct EventLoop {
     turn: Turn,
     /// When the last piece of work ended, so that one reading of the clock times each.
     stamp: Instant,
+    /// Visits since then, and how many of them are timed together.
+    untimed: u32,
+    timed_together: u32,
+    /// The last of them.
+    last_visited: Origin,
+    /// For so many turns each visit is timed alone.
+    suspicious: u32,
     // Kept for their allocations.
     events: Vec<Event>,
     late_events: Vec<Event>,
@@ -186,7 +207,7 @@ impl EventLoop {
             sources: Slab::new(),
             handle,
             inbox,
-            buffers: Buffers::default(),
+            buffers: None,
             carry: Vec::new(),
             listeners: Vec::new(),
             closing: Vec::new(),
@@ -197,6 +218,10 @@ impl EventLoop {
             stats: Stats::default(),
             turn: Turn::default(),
             stamp,
+            untimed: 0,
+            timed_together: 1,
+            last_visited: Location::caller(),
+            suspicious: 0,
             events: Vec::with_capacity(EVENTS_MAX),
             late_events: Vec::new(),
             carried: Vec::new(),
@@ -242,7 +267,7 @@ impl EventLoop {
     fn park(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
         self.turn = Turn::default();
         let before = self.handle.time();
-        self.stats.awake += before.saturating_duration_since(self.stamp);
+        self.stats.awake += before.saturating_duration_since(self.handle.now());
         let mut nap = self.time_until_work(before);
         if let Some(wait_max) = wait_max {
             nap = Some(nap.map_or(wait_max, |nap| nap.min(wait_max)));
@@ -265,6 +290,10 @@ impl EventLoop {
         // Sources that were carried over come after the events, so that an event for one of them is part of its visit.
         std::mem::swap(&mut self.carry, &mut self.carried);
         let mut events = std::mem::take(&mut self.events);
+        self.suspicious = self.suspicious.saturating_sub(1);
+        if events.len() > TIMED_TOGETHER as usize && self.suspicious == 0 {
+            self.timed_together = TIMED_TOGETHER;
+        }
         for event in events.drain(..) {
             if self.listeners.contains(&event.token) {
                 self.late_events.push(event);
@@ -273,6 +302,10 @@ impl EventLoop {
             }
         }
         self.events = events;
+        self.timed_together = 1;
+        if self.untimed > 0 {
+            self.blame(self.last_visited);
+        }
 
         let mut carried = std::mem::take(&mut self.carried);
         for token in carried.drain(..) {
@@ -311,7 +344,7 @@ impl EventLoop {
 
     fn fire_timers(&mut self) {
         let now = self.handle.now();
-        let (fired, earliest) = self.handle.fire_timers(self.handle.tick_at(now));
+        let (fired, earliest) = self.handle.fire_timers(self.handle.tick());
         self.turn.timers = fired;
         if let Some(tick) = earliest {
             self.turn.lag = now.saturating_duration_since(self.handle.instant_of(tick));
@@ -377,9 +410,13 @@ impl EventLoop {
             token: Some(token),
         };
         let next = guarded(slot.origin, || slot.source.ready(&mut ctx, readiness));
-        self.blame(slot.origin);
+        self.untimed += 1;
+        self.last_visited = slot.origin;
+        if self.untimed >= self.timed_together {
+            self.blame(slot.origin);
+        }
         let next = match next {
-            Ok(_) if self.doomed.contains(&token) => Next::Close,
+            Ok(_) if !self.doomed.is_empty() && self.doomed.contains(&token) => Next::Close,
             Ok(next) => next,
             Err(panicked) => {
                 self.report(&panicked);
@@ -420,8 +457,17 @@ impl EventLoop {
         let now = self.handle.time();
         let took = now.saturating_duration_since(self.stamp);
         self.stamp = now;
-        self.stats.awake += took;
-        self.turn.longest = stats::longer(self.turn.longest, Some(Longest { took, origin }));
+        let visits = std::mem::take(&mut self.untimed).max(1);
+        if self.turn.longest.is_none_or(|longest| took > longest.took) {
+            self.turn.longest = Some(Longest {
+                took,
+                origin,
+                visits,
+            });
+            if visits > 1 && took >= SLOW {
+                self.suspicious = TIMED_ALONE;
+            }
+        }
     }
 
     fn report(&mut self, panicked: &Panicked) {
@@ -468,11 +514,8 @@ impl EventLoop {
         }
     }
 
-    fn lend_buffers(&mut self) -> Buffers {
-        let mut buffers = std::mem::take(&mut self.buffers);
-        if buffers.receive.len() != RECEIVE_BYTES {
-            buffers.receive.resize(RECEIVE_BYTES, 0);
-        }
+    fn lend_buffers(&mut self) -> Box<Buffers> {
+        let mut buffers = self.buffers.take().unwrap_or_default();
         buffers.cork.clear();
         buffers
     }

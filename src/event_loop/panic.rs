@@ -43,12 +43,27 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
 /// What `code` borrowed may be left half changed. That is safe here because the loop drops what panicked: a callback is
 /// gone, a source is closed, a handler's connection ends.
 pub(crate) fn guarded<R>(origin: Origin, code: impl FnOnce() -> R) -> Result<R, Panicked> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
-        let message = panic_message(&*payload);
+    caught(code).map_err(|caught| caught.blame(origin))
+}
+
+/// As [`guarded`], for those who find out only afterwards where the code came from.
+#[inline]
+pub(crate) fn caught<R>(code: impl FnOnce() -> R) -> Result<R, Caught> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(Caught)
+}
+
+/// A panic that was caught and is not blamed on anyone yet.
+pub(crate) struct Caught(Box<dyn Any + Send>);
+
+impl Caught {
+    /// What was given to the loop at `origin` panicked so.
+    #[cold]
+    pub(crate) fn blame(self, origin: Origin) -> Panicked {
+        let message = panic_message(&*self.0);
         // A payload may panic when it is dropped; then there is nothing left to trust.
-        if catch_unwind(AssertUnwindSafe(|| drop(payload))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| drop(self.0))).is_err() {
             std::process::abort();
         }
         Panicked { message, origin }
-    })
+    }
 }

@@ -11,9 +11,18 @@ pub type Origin = &'static Location<'static>;
 pub struct Longest {
     /// How long it held the loop.
     pub took: Duration,
-    /// Where it was created.
+    /// Where it was created; of several visits, the last of them.
     pub origin: Origin,
+    /// How many visits were timed together: 1, but when many sockets are ready at once, up to [`TIMED_TOGETHER`].
+    pub visits: u32,
 }
+
+/// Visits timed with one reading of the clock when a turn has more of them than that. A reading costs a twentieth of
+/// what a small request does. When such a group takes a millisecond or more, the next [`TIMED_ALONE`] turns time each
+/// visit alone, so that who does it again is named.
+pub const TIMED_TOGETHER: u32 = 8;
+/// See [`TIMED_TOGETHER`].
+pub const TIMED_ALONE: u32 = 1000;
 
 /// One turn, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,7 +113,7 @@ impl Stats {
 }
 
 /// The longer of two, the earlier when they are equal.
-pub(super) fn longer(a: Option<Longest>, b: Option<Longest>) -> Option<Longest> {
+fn longer(a: Option<Longest>, b: Option<Longest>) -> Option<Longest> {
     match (a, b) {
         (Some(a), Some(b)) if b.took > a.took => Some(b),
         (Some(a), _) => Some(a),

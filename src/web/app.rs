@@ -233,8 +233,7 @@ pub fn stop_on_signals(ctx: &mut Ctx<'_>, server: &Server) -> io::Result<Shared<
 
 impl<S: 'static> Service for App<S> {
     fn plan(&self, request: &mut Request) -> BodyPlan {
-        let found = request
-            .find_route(|method, path, parameters| self.router.find(method, path, parameters));
+        let found = request.find_route(|head, parameters| self.router.find(head, parameters));
         match found {
             Match::Route(route) => {
                 request.set_route(route);
@@ -263,8 +262,8 @@ impl<S: 'static> Service for App<S> {
         }
     }
 
-    fn origin(&self, request: &Request) -> Origin {
-        self.routes[request.route() as usize].origin
+    fn origin(&self, route: u32) -> Origin {
+        self.routes[route as usize].origin
     }
 }
 

@@ -2,9 +2,32 @@
 //! parameter are looked up whole, and only then those with one, in a tree of segments.
 
 use crate::conn::{PARAMETERS_MAX, Parameters};
+use crate::proto::http1::{Method, RequestHead};
 
 /// The methods of one path, each with its route.
-type Methods = Vec<(&'static str, u32)>;
+type Methods = Vec<(MethodName, u32)>;
+
+/// A method of a route. Those that the protocol knows are told apart without their names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct MethodName {
+    known: Method,
+    name: &'static str,
+}
+
+impl MethodName {
+    /// The method called `name`.
+    pub(super) fn new(name: &'static str) -> Self {
+        Self {
+            known: Method::from_bytes(name.as_bytes()),
+            name,
+        }
+    }
+
+    fn is_of(self, head: &RequestHead) -> bool {
+        self.known == head.method()
+            && (self.known != Method::Other || self.name == head.method_str())
+    }
+}
 
 /// The method of a route for all methods.
 pub(super) const ANY: &str = "*";
@@ -43,6 +66,7 @@ impl Router {
     /// place, there are too many parameters, or the route is there already.
     #[track_caller]
     pub(super) fn add(&mut self, method: &'static str, path: &'static str, route: u32) {
+        let method = MethodName::new(method);
         let Some(relative) = path.strip_prefix('/') else {
             panic!("the path {path:?} does not begin with a slash")
         };
@@ -60,7 +84,8 @@ impl Router {
         };
         assert!(
             methods.iter().all(|(known, _)| *known != method),
-            "there are two routes for {method} {path}"
+            "there are two routes for {} {path}",
+            method.name
         );
         methods.push((method, route));
     }
@@ -79,31 +104,34 @@ impl Router {
         &mut bucket[place].1
     }
 
-    /// The route for `path`, which begins with a slash. Its parameters are added to `parameters`.
-    pub(super) fn find(&self, method: &str, path: &str, parameters: &mut Parameters) -> Match {
-        let bucket = self.literals.get(path.len()).map_or(&[][..], Vec::as_slice);
-        let literal = bucket
-            .iter()
-            .find(|(known, _)| *known == path)
+    /// The route for a request. The parameters of its path are added to `parameters`.
+    pub(super) fn find(&self, head: &RequestHead, parameters: &mut Parameters) -> Match {
+        let path = head.path_bytes();
+        let literal = self
+            .literals
+            .get(path.len())
+            .and_then(|bucket| bucket.iter().find(|(known, _)| known.as_bytes() == path))
             .map(|(_, methods)| methods);
-        let Some(methods) = literal.or_else(|| self.root.find(path, 1, parameters)) else {
+        let Some(methods) = literal.or_else(|| self.root.find(head.path(), 1, parameters)) else {
             return Match::Nothing;
         };
-        let route_of = |wanted: &str| {
+        let route_of = |is_wanted: &dyn Fn(MethodName) -> bool| {
             methods
                 .iter()
-                .find(|(known, _)| *known == wanted || *known == ANY)
+                .find(|(method, _)| is_wanted(*method) || method.name == ANY)
                 .map(|(_, route)| *route)
         };
-        // What can be got can be asked about (RFC 9110, 9.3.2); the connection leaves the body out.
-        let route = route_of(method).or_else(|| {
-            if method == "HEAD" {
-                route_of("GET")
-            } else {
-                None
-            }
-        });
-        route.map_or_else(|| Match::OtherMethod(allow(methods)), Match::Route)
+        match methods.as_slice() {
+            // Nearly every path has one method, and nearly every request that one.
+            [(method, route)] if method.is_of(head) => Match::Route(*route),
+            _ => route_of(&|method| method.is_of(head))
+                // What can be got can be asked about (RFC 9110, 9.3.2); the connection leaves the body out.
+                .or_else(|| match head.method() {
+                    Method::Head => route_of(&|method| method.known == Method::Get),
+                    _ => None,
+                })
+                .map_or_else(|| Match::OtherMethod(allow(methods)), Match::Route),
+        }
     }
 }
 
@@ -114,7 +142,7 @@ fn name_of(segment: &str) -> Option<&str> {
 
 /// The value of `Allow` (RFC 9110, 10.2.1).
 fn allow(methods: &Methods) -> String {
-    let mut names: Vec<&str> = methods.iter().map(|(method, _)| *method).collect();
+    let mut names: Vec<&str> = methods.iter().map(|(method, _)| method.name).collect();
     if names.contains(&"GET") && !names.contains(&"HEAD") {
         names.push("HEAD");
     }
@@ -244,7 +272,8 @@ mod tests {
     #[track_caller]
     fn check(method: &str, path: &str, expected: &str) {
         let mut parameters = Parameters::default();
-        let found = match router().find(method, path, &mut parameters) {
+        let head = RequestHead::build(method, path, &[]).expect("a head");
+        let found = match router().find(&head, &mut parameters) {
             Match::Nothing => "nothing".to_owned(),
             Match::OtherMethod(allow) => format!("allow {allow}"),
             Match::Route(route) => parameters

@@ -73,7 +73,7 @@ impl TestApp {
             BodyPlan::Whole { .. } | BodyPlan::Stream => {}
         }
         request.serve_on(self.event_loop.handle());
-        let origin = self.service.origin(&request);
+        let origin = self.service.origin(request.route());
         let mut ctx = self.event_loop.ctx();
         match guarded(origin, || self.service.call(&mut ctx, &mut request)) {
             Ok(Reply::Now(response)) => response,

@@ -9,6 +9,7 @@ use super::head::HeadLimits;
 use super::line;
 use super::percent::hex_digit;
 use super::server::Step;
+use super::swar;
 
 /// How the end of a request's body is known, and how far it is.
 #[derive(Clone, Debug)]
@@ -200,10 +201,7 @@ impl Chunks {
         let mut used = 0;
         loop {
             let from = used + searched as usize;
-            let end = input[from..]
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .map(|index| from + index + 1);
+            let end = swar::find(&input[from..], b'\n').map(|index| from + index + 1);
             let line_len = end.unwrap_or(input.len()) - used;
             if bytes as usize + line_len > bytes_max {
                 return Err(PeerError::TrailerTooLarge);
@@ -215,13 +213,12 @@ impl Chunks {
                 };
                 return Ok((used, Step::NeedMore));
             };
-            match input[used..end]
-                .strip_suffix(b"\r\n")
-                .ok_or(PeerError::BareLf)?
-            {
+            let whole = &input[used..end];
+            match whole.strip_suffix(b"\r\n").ok_or(PeerError::BareLf)? {
                 [] => return Ok((end, Step::End)),
                 line => {
-                    let (name, _) = line::read_field(line)?;
+                    let (name, _, _) =
+                        line::read_field(whole).ok_or_else(|| line::fault_of_field(line))?;
                     if line::is_forbidden_in_trailers(name.of(line)) {
                         return Err(PeerError::BadTrailer);
                     }

@@ -1,15 +1,15 @@
 //! The head of a request: its bytes, and where in them each part lies.
 //!
-//! There are two ways to one result. A head that is all there goes through `httparse` in one stroke, and what that is
-//! lenient about is checked behind it. A head that comes in pieces is judged line by line, each line once, by the rules
-//! in `line.rs`; so is every head that the first way does not accept, since only the lines can say which fault came
-//! first. Whatever the cuts, the first offending line decides.
+//! A head is read line by line, by the rules in `line.rs`, into spans over its bytes. One that is all there is read in
+//! one stroke. Of one that comes in pieces each line is judged once, as soon as it is complete, and when the last has
+//! come all are read. A head with a fault is judged as if it had come in pieces: whatever the cuts, the first offending
+//! line decides.
 
 use std::fmt;
-use std::mem::MaybeUninit;
 
 use super::error::PeerError;
 use super::line::{self, Meaning, Options, RequestLine, Seen};
+use super::swar;
 
 /// Bounds on what is read before a handler sees anything. Hitting one is the peer's error, with its own name and
 /// status.
@@ -80,7 +80,7 @@ pub enum Method {
 
 impl Method {
     /// The method of this name.
-    #[inline]
+    #[inline(always)]
     pub fn from_bytes(name: &[u8]) -> Self {
         match name {
             b"GET" => Self::Get,
@@ -141,11 +141,6 @@ impl Span {
         &bytes[self.start as usize..self.end as usize]
     }
 
-    #[inline]
-    fn of_text(self, text: &str) -> &str {
-        &text[self.start as usize..self.end as usize]
-    }
-
     const fn moved_by(self, offset: usize) -> Self {
         Self {
             start: self.start + offset as u32,
@@ -174,9 +169,6 @@ struct FieldSpan {
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestHead {
     bytes: Vec<u8>,
-    /// Method and target once more, as text: every request's path is looked at, and checking it to be UTF-8 each time
-    /// costs more than this copy.
-    line_text: String,
     fields: Vec<FieldSpan>,
     line: RequestLine,
     /// Indices of fields.
@@ -193,7 +185,6 @@ impl RequestHead {
     pub const fn new() -> Self {
         Self {
             bytes: Vec::new(),
-            line_text: String::new(),
             fields: Vec::new(),
             line: RequestLine::EMPTY,
             host: None,
@@ -250,9 +241,9 @@ impl RequestHead {
     /// Forget the request and keep the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.line_text.clear();
         self.fields.clear();
-        self.forget();
+        self.line = RequestLine::EMPTY;
+        self.forget_fields();
     }
 
     /// The method.
@@ -263,27 +254,39 @@ impl RequestHead {
 
     /// The method's name as sent.
     pub fn method_str(&self) -> &str {
-        self.line.method_text.of_text(&self.line_text)
+        self.text(self.line.method_text)
     }
 
     /// The target as sent; visible ASCII.
     pub fn target(&self) -> &str {
-        self.line.target.of_text(&self.line_text)
+        self.text(self.line.target)
     }
 
     /// The target's path, still percent-encoded, without the query: of an absolute-form target its path, `/` if that is
     /// empty; `*` for `OPTIONS *`; empty for CONNECT.
     #[inline]
     pub fn path(&self) -> &str {
-        match self.line.path.of_text(&self.line_text) {
-            "" if self.line.method != Method::Connect => "/",
+        std::str::from_utf8(self.path_bytes()).expect(ASCII)
+    }
+
+    /// [`path`](Self::path) as bytes, which costs less: no one checks again that they are text.
+    #[inline]
+    pub fn path_bytes(&self) -> &[u8] {
+        match self.line.path.of(&self.bytes) {
+            b"" if self.line.method != Method::Connect => b"/",
             path => path,
         }
     }
 
     /// What stands behind the target's first `?`, still encoded; see [`query_pairs`](super::query_pairs).
     pub fn query(&self) -> Option<&str> {
-        self.line.query.map(|query| query.of_text(&self.line_text))
+        self.line.query.map(|query| self.text(query))
+    }
+
+    /// Whether the target is a whole URI under `https`.
+    #[inline]
+    pub fn is_https(&self) -> bool {
+        self.line.is_https
     }
 
     /// The version.
@@ -322,7 +325,7 @@ impl RequestHead {
     /// (RFC 9112, 3.2.2). Empty if an HTTP/1.0 request names none.
     pub fn host(&self) -> &str {
         match (self.line.authority, self.host) {
-            (Some(authority), _) => authority.of_text(&self.line_text),
+            (Some(authority), _) => self.text(authority),
             (None, Some(field)) => self.text(self.fields[field as usize].value),
             (None, None) => "",
         }
@@ -374,11 +377,10 @@ impl RequestHead {
 
     #[inline]
     fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(span.of(&self.bytes)).expect("names and hosts were checked to be ASCII")
+        std::str::from_utf8(span.of(&self.bytes)).expect(ASCII)
     }
 
-    fn forget(&mut self) {
-        self.line = RequestLine::EMPTY;
+    fn forget_fields(&mut self) {
         self.host = None;
         self.upgrade = None;
         self.content_length = None;
@@ -387,21 +389,7 @@ impl RequestHead {
         self.options = Options::default();
     }
 
-    /// Begin anew with the bytes of a whole head.
-    #[inline]
-    fn start(&mut self, bytes: &[u8], line: RequestLine, method: &str, target: &str) {
-        self.bytes.clear();
-        self.bytes.extend_from_slice(bytes);
-        self.line_text.clear();
-        self.line_text.push_str(method);
-        self.line_text.push(' ');
-        self.line_text.push_str(target);
-        self.fields.clear();
-        self.forget();
-        self.line = line;
-    }
-
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, field: FieldSpan, meaning: Meaning) {
         let index = Some(self.fields.len() as u32);
         self.fields.push(field);
@@ -420,87 +408,44 @@ impl RequestHead {
         }
     }
 
-    /// Fill from the front of `input` in one stroke. `None` if the head is incomplete, at fault, beyond a limit, or has
-    /// more fields than fit: then the lines decide.
-    #[inline]
-    fn fill_at_once(&mut self, input: &[u8], limits: &HeadLimits) -> Option<usize> {
-        let mut fields = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; FIELDS_AT_ONCE];
-        let mut request = httparse::Request::new(&mut []);
-        let Ok(httparse::Status::Complete(len)) =
-            request.parse_with_uninit_headers(input, &mut fields)
-        else {
-            return None;
-        };
-        // No line is longer than the whole, so one comparison does for all but unusual heads.
-        let bytes = &input[..len];
-        if len > limits.line_bytes_max.min(limits.head_bytes_max)
-            || request.headers.len() > limits.fields_max
-            || !bytes.ends_with(b"\r\n\r\n")
-        {
+    /// Fill from the front of `input`: how many bytes the head takes. `None` if it is incomplete, at fault, or beyond a
+    /// limit: then [`Scan`] says which.
+    #[inline(never)]
+    fn fill(&mut self, input: &[u8], limits: &HeadLimits) -> Option<usize> {
+        self.bytes.clear();
+        self.fields.clear();
+        self.forget_fields();
+        let mut at;
+        (self.line, at) = RequestLine::read(input)?;
+        if at > limits.line_bytes_max {
             return None;
         }
-        let version = if request.version? == 1 {
-            Version::Http11
-        } else {
-            Version::Http10
-        };
-        let (method, target) = (request.method?, request.path?);
-        let line = RequestLine::new(method.as_bytes(), target.as_bytes(), version).ok()?;
-        self.start(bytes, line, method, target);
-        self.fields.reserve(request.headers.len());
-        let mut seen = Seen::request_line(version);
-        for field in request.headers.iter() {
-            let name = span_in(bytes, field.name.as_bytes());
-            // httparse takes a bare LF for a line end; the line before this one must have ended in CRLF. (The last
-            // line's end was compared above.)
-            if bytes[name.start as usize - 2] != b'\r' {
+        let mut seen = Seen::request_line(self.line.version);
+        loop {
+            let rest = &input[at..];
+            if let [b'\r', b'\n', ..] = rest {
+                break;
+            }
+            let (name, value, len) = line::read_field(rest)?;
+            if len > limits.line_bytes_max || self.fields.len() == limits.fields_max {
                 return None;
             }
-            let meaning = seen.field(field.name.as_bytes(), field.value).ok()?;
+            let meaning = seen.field(name.of(rest), value.of(rest)).ok()?;
             self.push(
                 FieldSpan {
-                    name,
-                    value: span_in(bytes, field.value),
+                    name: name.moved_by(at),
+                    value: value.moved_by(at),
                 },
                 meaning,
             );
+            at += len;
         }
-        seen.end().ok()?;
+        let len = at + 2;
+        if len > limits.head_bytes_max || seen.end().is_err() {
+            return None;
+        }
+        self.bytes.extend_from_slice(&input[..len]);
         Some(len)
-    }
-
-    /// Fill from a whole head that was judged line by line and found good.
-    fn fill_by_lines(&mut self, bytes: &[u8]) -> Result<(), PeerError> {
-        let mut at = 0;
-        let mut seen = Seen::request_line(Version::Http11);
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            match line.strip_suffix(b"\r\n").ok_or(PeerError::BareLf)? {
-                [] => {}
-                text if at == 0 => {
-                    let line = RequestLine::read(text)?;
-                    seen = Seen::request_line(line.version);
-                    let mut words = text.split(|byte| *byte == b' ');
-                    let mut word = || std::str::from_utf8(words.next().unwrap_or_default());
-                    let (Ok(method), Ok(target)) = (word(), word()) else {
-                        return Err(PeerError::BadTarget);
-                    };
-                    self.start(bytes, line, method, target);
-                }
-                text => {
-                    let (name, value) = line::read_field(text)?;
-                    let meaning = seen.field(name.of(text), value.of(text))?;
-                    self.push(
-                        FieldSpan {
-                            name: name.moved_by(at),
-                            value: value.moved_by(at),
-                        },
-                        meaning,
-                    );
-                }
-            }
-            at += line.len();
-        }
-        Ok(())
     }
 }
 
@@ -519,15 +464,7 @@ impl fmt::Debug for RequestHead {
     }
 }
 
-/// Room for `httparse` on the stack, 32 bytes each; as many as the default limit. More fields go line by line.
-const FIELDS_AT_ONCE: usize = 100;
-
-/// Where `part`, a slice of `whole`, lies in it.
-#[inline]
-fn span_in(whole: &[u8], part: &[u8]) -> Span {
-    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
-    Span::new(start, start + part.len())
-}
+const ASCII: &str = "what of a head is text was checked to be ASCII";
 
 /// How far an incomplete head has been judged. The caller shows the same bytes again, grown; none is judged twice, so a
 /// head that comes byte by byte costs what one in a piece costs (CVE-2023-43669 is the quadratic way).
@@ -560,7 +497,7 @@ impl Scan {
     }
 
     /// The head at the front of `input`: how many bytes are used up, and whether `head` has been filled.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(
         &mut self,
         input: &[u8],
@@ -576,7 +513,7 @@ impl Scan {
             return Ok((skipped, false));
         }
         let len = match self.searched {
-            0 => head.fill_at_once(input, limits),
+            0 => head.fill(input, limits),
             _ => None,
         };
         match len {
@@ -615,8 +552,9 @@ impl Scan {
         limits: &HeadLimits,
     ) -> Result<Option<usize>, PeerError> {
         let len = self.judge(input, limits)?;
-        if let Some(len) = len {
-            head.fill_by_lines(&input[..len])?;
+        if len.is_some() {
+            let filled = head.fill(input, limits);
+            debug_assert_eq!(filled, len, "what was judged line by line is read so too");
         }
         Ok(len)
     }
@@ -635,21 +573,19 @@ impl Scan {
         loop {
             let start = self.line_start as usize;
             let from = self.searched as usize;
-            let end = input[from..]
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .map(|index| from + index + 1);
+            let end = swar::find(&input[from..], b'\n').map(|index| from + index + 1);
             self.check_sizes(end.unwrap_or(input.len()), limits)?;
             let Some(end) = end else {
                 self.searched = input.len() as u32;
                 return Ok(None);
             };
-            let line = input[start..end]
-                .strip_suffix(b"\r\n")
-                .ok_or(PeerError::BareLf)?;
+            let whole = &input[start..end];
+            let line = whole.strip_suffix(b"\r\n").ok_or(PeerError::BareLf)?;
             match (&mut self.seen, line) {
                 (None, line) => {
-                    self.seen = Some(Seen::request_line(RequestLine::read(line)?.version))
+                    let (line, _) = RequestLine::read(whole)
+                        .ok_or_else(|| line::fault_of_request_line(line))?;
+                    self.seen = Some(Seen::request_line(line.version));
                 }
                 (Some(seen), []) => {
                     seen.end()?;
@@ -659,7 +595,8 @@ impl Scan {
                     return Err(PeerError::TooManyFields);
                 }
                 (Some(seen), line) => {
-                    let (name, value) = line::read_field(line)?;
+                    let (name, value, _) =
+                        line::read_field(whole).ok_or_else(|| line::fault_of_field(line))?;
                     seen.field(name.of(line), value.of(line))?;
                     self.fields += 1;
                 }

@@ -6,12 +6,15 @@
 use super::error::PeerError;
 use super::head::{Method, Span, Version};
 use super::percent::hex_digit;
+use super::swar;
 
 /// The parts of a request line. Spans count from the line's first byte.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct RequestLine {
     pub(super) method: Method,
     pub(super) version: Version,
+    /// The target names `https` as its scheme.
+    pub(super) is_https: bool,
     pub(super) method_text: Span,
     pub(super) target: Span,
     /// Empty where the target has no path of its own.
@@ -26,6 +29,7 @@ impl RequestLine {
     pub(super) const EMPTY: Self = Self {
         method: Method::Other,
         version: Version::Http11,
+        is_https: false,
         method_text: Span::EMPTY,
         target: Span::EMPTY,
         path: Span::EMPTY,
@@ -33,114 +37,147 @@ impl RequestLine {
         authority: None,
     };
 
-    /// Read a request line (RFC 9112, 3), its CRLF taken off.
-    pub(super) fn read(line: &[u8]) -> Result<Self, PeerError> {
-        if line.contains(&b'\r') {
-            return Err(PeerError::BareCr);
-        }
-        let mut words = line.split(|byte| *byte == b' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            return Err(PeerError::BadRequestLine);
+    /// The request line (RFC 9112, 3) at the front of `input`, and how many bytes it takes with its CRLF. `None` if it
+    /// is incomplete or at fault.
+    #[inline(always)]
+    pub(super) fn read(input: &[u8]) -> Option<(Self, usize)> {
+        let method_len = front_len(input, &TOKEN);
+        let (b' ', behind) = input[method_len..].split_first()? else {
+            return None;
         };
-        if !is_token(method) {
-            return Err(PeerError::BadMethod);
-        }
-        let version = match version {
-            b"HTTP/1.1" => Version::Http11,
-            b"HTTP/1.0" => Version::Http10,
-            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
-                return Err(PeerError::VersionNotSupported);
-            }
-            _ => return Err(PeerError::BadVersion),
+        // RFC 9112, 3.2: a fragment is never sent. Bytes outside visible ASCII are refused; characters that a URI
+        // should have encoded (`|`, `"`, braces) come from real browsers and mean nothing to framing.
+        let path_len = front_len(behind, &PATH);
+        let target_len = path_len + front_len(&behind[path_len..], &TARGET);
+        let (name, behind_name) = behind[target_len..].split_first_chunk()?;
+        let version = match behind_name {
+            [b'1', b'\r', b'\n', ..] => Version::Http11,
+            [b'0', b'\r', b'\n', ..] => Version::Http10,
+            _ => return None,
         };
-        Self::new(method, target, version)
+        // (Compared with `==`, and not by a pattern, the eight bytes are one word.)
+        if name != b" HTTP/1." || method_len == 0 || target_len == 0 {
+            return None;
+        }
+        let target = &behind[..target_len];
+        let line = Self::new(&input[..method_len], target, path_len, version)?;
+        Some((line, method_len + 1 + target_len + b" HTTP/1.1\r\n".len()))
     }
 
-    /// The request line of these three words; `method` is known to be a token, `target` is judged here.
-    #[inline]
-    pub(super) fn new(method: &[u8], target: &[u8], version: Version) -> Result<Self, PeerError> {
+    /// The request line of these words; each is known to hold only what it may. `path_len`: where the query begins.
+    #[inline(always)]
+    fn new(method: &[u8], target: &[u8], path_len: usize, version: Version) -> Option<Self> {
         let method_text = Span::new(0, method.len());
         let method = Method::from_bytes(method);
         let at = method_text.end() + 1;
-        // RFC 9112, 3.2: a fragment is never sent. Bytes outside visible ASCII are refused; characters that a URI
-        // should have encoded (`|`, `"`, braces) come from real browsers and mean nothing to framing.
-        let is_sendable = |byte: u8| matches!(byte, b'!'..=b'~') && byte != b'#';
-        if !all(target, is_sendable) {
-            return Err(PeerError::BadTarget);
-        }
-        let question = target.iter().position(|byte| *byte == b'?');
-        let path_end = question.unwrap_or(target.len());
+        let mut is_https = false;
         // Where the path begins, and the authority before it.
         let (path_start, authority) = match (method, target) {
             (Method::Connect, _) if is_authority(target, Port::Required) => {
-                (path_end, Some((0, target.len())))
+                (path_len, Some((0, target.len())))
             }
-            (Method::Connect, _) => return Err(PeerError::BadTarget),
+            (Method::Connect, _) => return None,
             (_, [b'/', ..]) | (Method::Options, b"*") => (0, None),
             _ => {
-                let start = scheme_len(target).ok_or(PeerError::BadTarget)?;
-                let behind = &target[start..path_end];
-                let end = start
-                    + behind
-                        .iter()
-                        .position(|byte| *byte == b'/')
-                        .unwrap_or(behind.len());
+                let start = scheme_len(target)?;
+                is_https = start == HTTPS.len();
+                let behind = &target[start..path_len];
+                let end = start + swar::find(behind, b'/').unwrap_or(behind.len());
                 if !is_authority(&target[start..end], Port::Optional) {
-                    return Err(PeerError::BadTarget);
+                    return None;
                 }
                 (end, Some((start, end)))
             }
         };
-        Ok(Self {
+        let has_query = path_len < target.len();
+        Some(Self {
             method,
             version,
+            is_https,
             method_text,
             target: Span::new(at, at + target.len()),
-            path: Span::new(at + path_start, at + path_end),
-            query: question.map(|question| Span::new(at + question + 1, at + target.len())),
+            path: Span::new(at + path_start, at + path_len),
+            query: has_query.then(|| Span::new(at + path_len + 1, at + target.len())),
             authority: authority.map(|(start, end)| Span::new(at + start, at + end)),
         })
     }
 }
 
-/// The name and value of a field line (RFC 9112, 5), its CRLF taken off; spans count from the line's first byte.
-pub(super) fn read_field(line: &[u8]) -> Result<(Span, Span), PeerError> {
-    if is_blank(line[0]) {
-        return Err(PeerError::ObsFold);
-    }
+/// Which fault of a complete request line that [`RequestLine::read`] does not take comes first; its CRLF is taken off.
+#[cold]
+pub(super) fn fault_of_request_line(line: &[u8]) -> PeerError {
     if line.contains(&b'\r') {
-        return Err(PeerError::BareCr);
+        return PeerError::BareCr;
     }
-    let colon = line
-        .iter()
-        .position(|byte| *byte == b':')
-        .ok_or(PeerError::NoColon)?;
-    let name = &line[..colon];
-    if name.last().is_some_and(|last| is_blank(*last)) {
-        return Err(PeerError::SpaceBeforeColon);
+    let mut words = line.split(|byte| *byte == b' ');
+    let (Some(method), Some(_), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return PeerError::BadRequestLine;
+    };
+    if !is_token(method) {
+        return PeerError::BadMethod;
     }
-    if !is_token(name) {
-        return Err(PeerError::BadFieldName);
+    match version {
+        b"HTTP/1.1" | b"HTTP/1.0" => PeerError::BadTarget,
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            PeerError::VersionNotSupported
+        }
+        _ => PeerError::BadVersion,
     }
-    let is_text = |byte: u8| matches!(byte, b'\t' | b' '..=0x7e | 0x80..);
-    let value = &line[colon + 1..];
-    if !all(value, is_text) {
-        return Err(PeerError::BadFieldValue);
+}
+
+/// The name and value of the field line (RFC 9112, 5) at the front of `input`, and how many bytes it takes with its
+/// CRLF; spans count from the line's first byte. `None` if it is incomplete or at fault.
+#[inline(always)]
+pub(super) fn read_field(input: &[u8]) -> Option<(Span, Span, usize)> {
+    let colon = front_len(input, &TOKEN);
+    let (b':', behind) = input[colon..].split_first()? else {
+        return None;
+    };
+    if colon == 0 {
+        return None;
     }
-    let start = value
+    let text = &behind[..swar::field_text_len(behind)];
+    let (b"\r\n", _) = behind[text.len()..].split_first_chunk()? else {
+        return None;
+    };
+    let start = text
         .iter()
         .position(|byte| !is_blank(*byte))
-        .unwrap_or(value.len());
-    let end = value
+        .unwrap_or(text.len());
+    let end = text
         .iter()
         .rposition(|byte| !is_blank(*byte))
         .map_or(start, |last| last + 1);
-    Ok((
+    let at = colon + 1;
+    Some((
         Span::new(0, colon),
-        Span::new(colon + 1 + start, colon + 1 + end),
+        Span::new(at + start, at + end),
+        at + text.len() + 2,
     ))
+}
+
+/// Which fault of a complete field line that [`read_field`] does not take comes first; its CRLF is taken off.
+#[cold]
+pub(super) fn fault_of_field(line: &[u8]) -> PeerError {
+    if line.first().is_some_and(|first| is_blank(*first)) {
+        return PeerError::ObsFold;
+    }
+    if line.contains(&b'\r') {
+        return PeerError::BareCr;
+    }
+    let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+        return PeerError::NoColon;
+    };
+    let name = &line[..colon];
+    if name.last().is_some_and(|last| is_blank(*last)) {
+        PeerError::SpaceBeforeColon
+    } else if !is_token(name) {
+        PeerError::BadFieldName
+    } else {
+        PeerError::BadFieldValue
+    }
 }
 
 /// What a field says about its message, where that matters to framing or to the connection.
@@ -185,10 +222,10 @@ impl Seen {
     }
 
     /// The next field, in the order of the head. Told apart by length first: most fields are none of these.
-    #[inline]
+    #[inline(always)]
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<Meaning, PeerError> {
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
+            4 if is_name(name, b"host") => self.host(value),
             6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value),
             7 if name.eq_ignore_ascii_case(b"upgrade") => Ok(Meaning::Upgrade),
             10 if name.eq_ignore_ascii_case(b"connection") => {
@@ -210,6 +247,7 @@ impl Seen {
         }
     }
 
+    #[inline(always)]
     fn host(&mut self, value: &[u8]) -> Result<Meaning, PeerError> {
         if self.host {
             return Err(PeerError::TwoHosts);
@@ -318,20 +356,17 @@ fn connection_options(value: &[u8]) -> Options {
     options
 }
 
+const HTTP: &[u8] = b"http://";
+const HTTPS: &[u8] = b"https://";
+
 /// How many bytes of `target` its scheme takes, `://` included. We serve two.
 fn scheme_len(target: &[u8]) -> Option<usize> {
-    let is_scheme = |len: usize, scheme: &[u8]| {
+    let is_of = |scheme: &&[u8]| {
         target
-            .get(..len)
+            .get(..scheme.len())
             .is_some_and(|front| front.eq_ignore_ascii_case(scheme))
     };
-    if is_scheme(7, b"http://") {
-        Some(7)
-    } else if is_scheme(8, b"https://") {
-        Some(8)
-    } else {
-        None
-    }
+    [HTTP, HTTPS].into_iter().find(is_of).map(<[u8]>::len)
 }
 
 /// Whether an authority must name its port.
@@ -343,6 +378,7 @@ enum Port {
 
 /// Whether `text` is a host that is not empty, then perhaps a port (RFC 3986, 3.2.2 and 3.2.3). User information is
 /// refused: RFC 9110, 4.2.4.
+#[inline(always)]
 fn is_authority(text: &[u8], port: Port) -> bool {
     let host_len = match text {
         [b'[', inside @ ..] => match inside.iter().position(|byte| *byte == b']') {
@@ -357,41 +393,31 @@ fn is_authority(text: &[u8], port: Port) -> bool {
     match &text[host_len..] {
         [] => port == Port::Optional,
         [b':'] => port == Port::Optional,
-        [b':', digits @ ..] => {
-            let digit = |port: u32, byte: &u8| {
-                byte.is_ascii_digit()
-                    .then(|| port * 10 + u32::from(byte - b'0'))
-                    .filter(|port| *port <= 65_535)
-            };
-            digits.iter().try_fold(0, digit).is_some()
-        }
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit) && is_port(digits),
         _ => false,
     }
 }
 
-/// How far the registered name or IPv4 address at the front reaches: to the end or to a colon.
-fn reg_name_len(text: &[u8]) -> Option<usize> {
-    let mut index = 0;
-    while let Some(&byte) = text.get(index) {
-        match byte {
-            byte if REG_NAME[byte as usize] => index += 1,
-            b':' => break,
-            b'%' => {
-                hex_digit(*text.get(index + 1)?)?;
-                hex_digit(*text.get(index + 2)?)?;
-                index += 3;
-            }
-            _ => return None,
-        }
-    }
-    Some(index)
+/// Whether a number is a port's: up to 65,535.
+#[inline(always)]
+fn is_port(digits: &[u8]) -> bool {
+    let tens = |number: u32, digit: &u8| {
+        Some(number * 10 + u32::from(digit - b'0')).filter(|number| *number <= 65_535)
+    };
+    digits.len() < 5 || digits.iter().try_fold(0, tens).is_some()
 }
 
-/// Whether every byte is of a kind. `Iterator::all` may stop early, so it goes byte by byte; this goes sixteen at a
-/// time.
-#[inline]
-pub(super) fn all(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
-    bytes.iter().fold(true, |all, byte| all & is(*byte))
+/// How far the registered name or IPv4 address at the front reaches. `None` for a `%` without its two digits.
+#[inline(always)]
+fn reg_name_len(text: &[u8]) -> Option<usize> {
+    let mut len = front_len(text, &REG_NAME);
+    while text.get(len) == Some(&b'%') {
+        hex_digit(*text.get(len + 1)?)?;
+        hex_digit(*text.get(len + 2)?)?;
+        len += 3;
+        len += front_len(&text[len..], &REG_NAME);
+    }
+    Some(len)
 }
 
 fn is_ipv6_byte(byte: u8) -> bool {
@@ -402,9 +428,18 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
+/// Whether the token `name` is `lower` in any case: in letters the bit 0x20 is the case, and no other character of a
+/// token becomes a letter by it.
+#[inline]
+fn is_name(name: &[u8], lower: &[u8; 4]) -> bool {
+    let all_lower = |four: &[u8; 4]| u32::from_ne_bytes(*four) | 0x2020_2020;
+    name.as_array()
+        .is_some_and(|name| all_lower(name) == u32::from_ne_bytes(*lower))
+}
+
 /// Whether `text` is a token (RFC 9110, 5.6.2): one or more characters of names.
 pub(super) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| is_token_byte(*byte))
+    !text.is_empty() && front_len(text, &TOKEN) == text.len()
 }
 
 #[inline]
@@ -412,9 +447,29 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 
+/// How many bytes at the front of `text` are of a kind.
+#[inline(always)]
+fn front_len(text: &[u8], kind: &[bool; 256]) -> usize {
+    let is_other = |byte: &u8| !kind[*byte as usize];
+    let mut len = 0;
+    // Eight by eight, so that the end is looked for once for all of them.
+    while let Some((eight, _)) = text[len..].split_first_chunk::<8>() {
+        match eight.iter().position(is_other) {
+            Some(place) => return len + place,
+            None => len += 8,
+        }
+    }
+    let place = text[len..].iter().position(is_other);
+    place.map_or(text.len(), |place| len + place)
+}
+
 const TOKEN: [bool; 256] = letters_and(b"!#$%&'*+-.^_`|~");
 /// Unreserved characters and sub-delimiters of RFC 3986.
 const REG_NAME: [bool; 256] = letters_and(b"-._~!$&'()*+,;=");
+/// Visible ASCII but `#`.
+const TARGET: [bool; 256] = letters_and(b"!\"$%&'()*+,-./:;<=>?@[\\]^_`{|}~");
+/// The same but `?`, which begins the query.
+const PATH: [bool; 256] = letters_and(b"!\"$%&'()*+,-./:;<=>@[\\]^_`{|}~");
 
 /// ASCII letters and digits, and `others`.
 const fn letters_and(others: &[u8]) -> [bool; 256] {

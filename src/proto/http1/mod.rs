@@ -9,12 +9,13 @@
 //! | file | what |
 //! | --- | --- |
 //! | `server.rs` | the machine: what is read, what is written, whether the connection goes on |
-//! | `head.rs` | a request's head: filled in one stroke when it is all there, line by line when it is not |
+//! | `head.rs` | a request's head: in one stroke when it is all there, line by line as it comes when it is not |
 //! | `line.rs` | the rules for one line: request line, target, field |
 //! | `body.rs` | bodies by length and in chunks |
 //! | `response.rs` | outgoing fields and the response's head |
 //! | `error.rs` | what a peer can do wrong, and what we can |
 //! | `status.rs`, `date.rs`, `percent.rs` | reason phrases; the `Date` field; percent encoding and queries |
+//! | `swar.rs` | looking at eight bytes at once |
 
 mod body;
 pub mod date;
@@ -25,12 +26,13 @@ mod percent;
 mod response;
 mod server;
 mod status;
+mod swar;
 #[cfg(test)]
 mod tests;
 
 pub use error::{Misuse, PeerError};
 pub use head::{HeadLimits, Method, RequestHead, Version};
 pub use percent::{percent_decode, query_pairs};
-pub use response::{BadField, BodyLength, Fields, ResponseHead};
+pub use response::{BadField, BodyLength, Fields, Preamble, ResponseHead};
 pub use server::{After, Server, Step};
 pub use status::reason;

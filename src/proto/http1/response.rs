@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use super::date;
 use super::error::Misuse;
-use super::line::{self, is_token};
+use super::line::is_token;
 use super::status;
+use super::swar;
 
 /// Outgoing header fields, kept the way they are sent: one `Name: value` line after the other.
 ///
@@ -118,14 +120,12 @@ impl fmt::Debug for Fields {
     }
 }
 
+#[inline(always)]
 fn check(name: &str, value: &str) -> Result<(), BadField> {
     if !is_token(name.as_bytes()) {
         return Err(BadField::Name);
     }
-    if value
-        .bytes()
-        .any(|byte| byte.is_ascii_control() && byte != b'\t')
-    {
+    if !swar::is_field_text(value.as_bytes()) {
         return Err(BadField::Value);
     }
     let frames = ["Content-Length", "Transfer-Encoding", "Connection", "Date"];
@@ -186,7 +186,7 @@ pub struct ResponseHead<'a> {
     pub status: u16,
     /// The fields. If `Content-Type` is among them, leave `content_type` out.
     pub fields: &'a Fields,
-    /// The value of `Content-Type`; no control characters.
+    /// The value of `Content-Type`; no control characters but the tab.
     pub content_type: Option<&'a str>,
     /// The body's length; of a response to HEAD, the length that the same response to GET would have.
     pub length: BodyLength,
@@ -201,11 +201,89 @@ impl ResponseHead<'_> {
         if !(100..=999).contains(&self.status) {
             return Err(Misuse::BadStatus);
         }
-        let is_clean = |text: &str| line::all(text.as_bytes(), |byte| !byte.is_ascii_control());
-        if !self.content_type.is_none_or(is_clean) {
+        if !self
+            .content_type
+            .is_none_or(|text| swar::is_field_text(text.as_bytes()))
+        {
             return Err(Misuse::BadContentType);
         }
         Ok(())
+    }
+}
+
+/// What plain answers begin with: status line, `Date`, `Content-Type`. It is kept from one answer to the next, since
+/// most answers of a server begin as the one before them.
+///
+/// ```
+/// use tourbillon::proto::http1::Preamble;
+/// let mut preamble = Preamble::new();
+/// preamble.set_date(784_111_777); // in seconds since 1970
+/// assert_eq!(preamble.date(), b"Sun, 06 Nov 1994 08:49:37 GMT");
+/// ```
+#[derive(Debug)]
+pub struct Preamble {
+    date: [u8; 29],
+    /// Of an answer with this type; empty for none.
+    content_type: String,
+    text: Vec<u8>,
+}
+
+impl Preamble {
+    /// With the date of 1970-01-01.
+    pub fn new() -> Self {
+        Self {
+            date: date::format(0),
+            content_type: String::new(),
+            text: Vec::new(),
+        }
+    }
+
+    /// The answers that follow are dated `seconds` after 1970-01-01 00:00:00 UTC.
+    pub fn set_date(&mut self, seconds: u64) {
+        self.date = date::format(seconds);
+        self.text.clear();
+    }
+
+    /// The date, as the field's value.
+    pub fn date(&self) -> &[u8; 29] {
+        &self.date
+    }
+
+    /// Write it, for a 200. False when the type is no field value: then nothing was written.
+    #[inline(always)]
+    pub(super) fn write(&mut self, content_type: Option<&str>, out: &mut Vec<u8>) -> bool {
+        let content_type = content_type.unwrap_or_default();
+        let is_at_hand = self.content_type == content_type && !self.text.is_empty();
+        let is_written = is_at_hand || self.renew(content_type);
+        if is_written {
+            out.extend_from_slice(&self.text);
+        }
+        is_written
+    }
+
+    #[cold]
+    fn renew(&mut self, content_type: &str) -> bool {
+        if !swar::is_field_text(content_type.as_bytes()) {
+            return false;
+        }
+        self.content_type.clear();
+        self.content_type.push_str(content_type);
+        self.text.clear();
+        let date: &[u8] = &self.date;
+        self.text
+            .extend([b"HTTP/1.1 200 OK\r\nDate: ", date].concat());
+        if !content_type.is_empty() {
+            let content_type = content_type.as_bytes();
+            self.text
+                .extend([b"\r\nContent-Type: ", content_type].concat());
+        }
+        true
+    }
+}
+
+impl Default for Preamble {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -227,14 +305,12 @@ pub(super) enum Connection {
 }
 
 /// Write the head of a final response.
-#[inline]
 pub(super) fn write_final(
     head: &ResponseHead<'_>,
     announced: Announced,
     connection: Connection,
     out: &mut Vec<u8>,
 ) {
-    out.reserve(HEAD_BYTES_USUAL + head.fields.as_bytes().len());
     write_status_line(head.status, out);
     out.extend_from_slice(b"Date: ");
     out.extend_from_slice(head.date);
@@ -263,6 +339,15 @@ pub(super) fn write_final(
     out.extend_from_slice(b"\r\n");
 }
 
+/// Write what follows the preamble of a response that has no other fields: its length, and the body.
+#[inline(always)]
+pub(super) fn write_plain_rest(body: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\r\nContent-Length: ");
+    write_decimal(body.len() as u64, out);
+    out.extend_from_slice(b"\r\n\r\n");
+    out.extend_from_slice(body);
+}
+
 /// Write an interim response (1xx): status line and fields, no date, no framing (RFC 9110, 15.2).
 pub(super) fn write_interim(head: &ResponseHead<'_>, out: &mut Vec<u8>) {
     write_status_line(head.status, out);
@@ -281,22 +366,15 @@ pub(super) fn write_switch(head: &ResponseHead<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A status line, date, content type, length and connection take less.
-const HEAD_BYTES_USUAL: usize = 192;
-
-#[inline]
 fn write_status_line(status: u16, out: &mut Vec<u8>) {
-    match status {
-        200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
-        status => match status::line(status) {
-            Some(line) => out.extend_from_slice(line.as_bytes()),
-            None => {
-                out.extend_from_slice(b"HTTP/1.1 ");
-                write_decimal(u64::from(status), out);
-                // RFC 9112, 4: the space stands there even if no phrase follows.
-                out.extend_from_slice(b" \r\n");
-            }
-        },
+    match status::line(status) {
+        Some(line) => out.extend_from_slice(line.as_bytes()),
+        None => {
+            out.extend_from_slice(b"HTTP/1.1 ");
+            write_decimal(u64::from(status), out);
+            // RFC 9112, 4: the space stands there even if no phrase follows.
+            out.extend_from_slice(b" \r\n");
+        }
     }
 }
 
@@ -318,8 +396,12 @@ pub(super) fn write_chunk_size(len: usize, out: &mut Vec<u8>) {
 }
 
 /// Write a number in decimal, two digits at a time.
-#[inline]
+#[inline(always)]
 pub(super) fn write_decimal(number: u64, out: &mut Vec<u8>) {
+    if (10..100).contains(&number) {
+        out.extend_from_slice(&PAIRS[number as usize]);
+        return;
+    }
     let mut digits = [0; 20];
     let mut start = digits.len();
     let mut rest = number;

@@ -16,7 +16,7 @@
 use super::body::{Chunks, Framing};
 use super::error::{Misuse, PeerError};
 use super::head::{HeadLimits, Method, RequestHead, Scan, Version};
-use super::response::{self, Announced, BodyLength, Connection, ResponseHead};
+use super::response::{self, Announced, BodyLength, Connection, Preamble, ResponseHead};
 
 /// One connection's HTTP/1.1: what has been read of the request at hand, what has been written of its response, and
 /// whether the connection goes on. At most 56 bytes, and no buffer.
@@ -157,7 +157,7 @@ impl Server {
     ///
     /// The peer broke a rule or a limit. An answer is owed (unless it is on its way), the connection will close, and
     /// every further call returns the same.
-    #[inline]
+    #[inline(always)]
     pub fn next<'i>(
         &mut self,
         input: &'i [u8],
@@ -185,6 +185,17 @@ impl Server {
             Err(error) => self.fault(input, error),
         }
         result
+    }
+
+    /// Take the [`Step::End`] of a request whose head says that it has no body, when [`next`](Self::next) has answered
+    /// its [`Step::Head`]. False when there is a body to be read first.
+    #[inline(always)]
+    pub fn take_end(&mut self) -> bool {
+        let is_end = matches!(self.reading, Reading::Body(Framing::Length(0)));
+        if is_end {
+            self.reading = Reading::Done;
+        }
+        is_end
     }
 
     #[cold]
@@ -298,7 +309,6 @@ impl Server {
         Ok(())
     }
 
-    #[inline]
     fn respond_finally(&mut self, head: &ResponseHead<'_>, out: &mut Vec<u8>) {
         if self.exchange.owes_continue {
             self.exchange.owes_continue = false;
@@ -321,17 +331,46 @@ impl Server {
             }
             (_, BodyLength::Unknown) => (Announced::Chunked, Sending::Chunked),
         };
-        self.writing = Writing::Body(if self.exchange.method == Method::Head {
-            Sending::Dropped
-        } else {
-            sending
-        });
         let connection = match self.persist {
             Persist::KeepAlive if is_http10 => Connection::KeepAlive,
             Persist::KeepAlive => Connection::Default,
             Persist::Close | Persist::Upgrade => Connection::Close,
         };
+        self.writing = Writing::Body(if self.exchange.method == Method::Head {
+            Sending::Dropped
+        } else {
+            sending
+        });
         response::write_final(head, announced, connection, out);
+    }
+
+    /// Write a whole answer, if nothing about it or its request is out of the ordinary: a 200 with a body that is here,
+    /// to a complete request, on a connection that goes on. False when something is: then nothing was written, and
+    /// [`respond`](Self::respond) will do it.
+    ///
+    /// What it writes is the same; it looks at less on the way.
+    #[inline]
+    pub fn respond_plainly(
+        &mut self,
+        preamble: &mut Preamble,
+        status: u16,
+        content_type: Option<&str>,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let is_plain = status == 200
+            && matches!(
+                (&self.reading, &self.writing, self.persist),
+                (Reading::Done, Writing::Owed, Persist::KeepAlive)
+            )
+            && self.exchange.version == Version::Http11
+            && !matches!(self.exchange.method, Method::Head | Method::Connect)
+            && preamble.write(content_type, out);
+        if is_plain {
+            response::write_plain_rest(body, out);
+            self.writing = Writing::Sent;
+        }
+        is_plain
     }
 
     /// Write bytes of the body, with what frames them. Where the response has no body they are dropped.
@@ -431,7 +470,7 @@ impl Server {
     ///
     /// A response may be complete before its request is. Then this answers [`After::NotYet`] until the rest of the
     /// request has been read, or [`close_after_this`](Self::close_after_this) was called to be rid of it.
-    #[inline]
+    #[inline(always)]
     pub fn after(&mut self) -> After {
         match (&self.reading, &self.writing, self.persist) {
             (Reading::Done, Writing::Sent, Persist::KeepAlive) => {
@@ -448,7 +487,7 @@ impl Server {
     }
 
     /// A head was read.
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self, head: &RequestHead) {
         self.reading = Reading::Body(match head.is_chunked() {
             true => Framing::Chunked(Chunks::new()),

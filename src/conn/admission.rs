@@ -11,7 +11,7 @@ const BURST_SECONDS: u64 = 1;
 /// Whom a connection comes from, as far as counting goes: an IPv4 address, or the first 64 bits of an IPv6 address,
 /// since whoever has one address of such a network has all of them (RFC 6177).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Network(IpAddr);
+struct Network(IpAddr);
 
 impl Network {
     fn of(peer: IpAddr) -> Self {
@@ -59,19 +59,12 @@ impl Admission {
         }
     }
 
-    /// Let `peer` in where `open` are in already. What [`Admission::leave`] wants to hear when it leaves; `None` when
-    /// it was not counted.
-    pub(super) fn enter(
-        &mut self,
-        peer: IpAddr,
-        open: usize,
-        tick: u64,
-    ) -> Result<Option<Network>, Full> {
+    /// Let `peer` in where `open` are in already. When it leaves, [`Admission::leave`] has to hear of it.
+    pub(super) fn enter(&mut self, peer: IpAddr, open: usize, tick: u64) -> Result<(), Full> {
         if open >= self.connections_max {
             return Err(Full::Connections);
         }
-        let is_spared = self.spares_loopback && peer.to_canonical().is_loopback();
-        let network = (!is_spared).then(|| Network::of(peer));
+        let network = self.network(peer);
         let of_network = network.map_or(0, |network| self.count(network));
         if of_network >= self.per_peer_max {
             return Err(Full::Peer);
@@ -86,15 +79,23 @@ impl Admission {
         if let Some(network) = network {
             self.peers.insert(network, of_network + 1);
         }
-        Ok(network)
+        Ok(())
     }
 
-    /// One that was counted has left.
-    pub(super) fn leave(&mut self, network: Network) {
-        match self.count(network) {
-            0 | 1 => self.peers.remove(&network),
-            count => self.peers.insert(network, count - 1),
-        };
+    /// One from `peer` has left.
+    pub(super) fn leave(&mut self, peer: IpAddr) {
+        if let Some(network) = self.network(peer) {
+            match self.count(network) {
+                0 | 1 => self.peers.remove(&network),
+                count => self.peers.insert(network, count - 1),
+            };
+        }
+    }
+
+    /// Whom one from `peer` is counted with, if it is counted.
+    fn network(&self, peer: IpAddr) -> Option<Network> {
+        let is_spared = self.spares_loopback && peer.to_canonical().is_loopback();
+        (!is_spared).then(|| Network::of(peer))
     }
 
     fn count(&self, network: Network) -> usize {
@@ -150,18 +151,18 @@ mod tests {
         Admission::new(&limits)
     }
 
-    fn enter(admission: &mut Admission, peer: &str) -> Result<Option<Network>, Full> {
+    fn enter(admission: &mut Admission, peer: &str) -> Result<(), Full> {
         admission.enter(peer.parse().unwrap(), 0, 0)
     }
 
     #[test]
     fn by_default_a_quarter_may_come_from_one_place() {
         let mut admission = admission(|_| {});
-        let first = enter(&mut admission, "192.0.2.1").unwrap();
+        assert!(enter(&mut admission, "192.0.2.1").is_ok());
         assert!(enter(&mut admission, "192.0.2.1").is_ok());
         assert_eq!(enter(&mut admission, "192.0.2.1"), Err(Full::Peer));
         assert!(enter(&mut admission, "192.0.2.2").is_ok());
-        admission.leave(first.unwrap());
+        admission.leave("192.0.2.1".parse().unwrap());
         assert!(enter(&mut admission, "192.0.2.1").is_ok());
     }
 
@@ -182,7 +183,7 @@ mod tests {
     fn loopback_is_counted_only_when_asked_for() {
         let mut by_default = admission(|_| {});
         for peer in ["127.0.0.1", "::1", "::ffff:127.0.0.1"].repeat(3) {
-            assert_eq!(enter(&mut by_default, peer), Ok(None));
+            assert_eq!(enter(&mut by_default, peer), Ok(()));
         }
         let mut asked = admission(|limits| limits.connections_per_peer_max = Some(1));
         assert!(enter(&mut asked, "127.0.0.1").is_ok());
@@ -192,15 +193,12 @@ mod tests {
     #[test]
     fn who_has_left_leaves_no_entry() {
         let mut admission = admission(|_| {});
-        let networks: Vec<_> = (0..200)
-            .map(|n| {
-                enter(&mut admission, &format!("192.0.2.{n}"))
-                    .unwrap()
-                    .unwrap()
-            })
-            .collect();
-        for network in networks {
-            admission.leave(network);
+        let peers: Vec<String> = (0..200).map(|n| format!("192.0.2.{n}")).collect();
+        for peer in &peers {
+            enter(&mut admission, peer).unwrap();
+        }
+        for peer in &peers {
+            admission.leave(peer.parse().unwrap());
         }
         assert!(admission.peers.is_empty());
     }

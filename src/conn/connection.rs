@@ -5,7 +5,7 @@
 //! [`Phase`].
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 
 use super::deadline::Deadline;
@@ -185,26 +185,33 @@ pub(super) struct Connection {
     peer: PeerAddr,
 }
 
-/// An address in half the space: every connection has one, and nearly all are IPv4.
-enum PeerAddr {
-    V4(SocketAddrV4),
-    V6(Box<SocketAddrV6>),
-}
-
-impl From<SocketAddr> for PeerAddr {
-    fn from(address: SocketAddr) -> Self {
-        match address {
-            SocketAddr::V4(address) => Self::V4(address),
-            SocketAddr::V6(address) => Self::V6(Box::new(address)),
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let PeerAddr::V6(number) = self.peer {
+            self.shared.forget_long_address(number);
         }
     }
 }
 
+/// The peer's address in a quarter of the space: every connection has one, and nearly all are IPv4.
+enum PeerAddr {
+    V4(SocketAddrV4),
+    /// Kept by the server.
+    V6(u32),
+}
+
 impl PeerAddr {
-    fn get(&self) -> SocketAddr {
+    fn keep(address: SocketAddr, shared: &Shared) -> Self {
+        match address {
+            SocketAddr::V4(address) => Self::V4(address),
+            SocketAddr::V6(address) => Self::V6(shared.keep_long_address(address)),
+        }
+    }
+
+    fn get(&self, shared: &Shared) -> SocketAddr {
         match self {
             Self::V4(address) => SocketAddr::V4(*address),
-            Self::V6(address) => SocketAddr::V6(**address),
+            Self::V6(number) => SocketAddr::V6(shared.long_address(*number)),
         }
     }
 }
@@ -212,6 +219,7 @@ impl PeerAddr {
 impl Connection {
     pub(super) fn new(shared: Rc<Shared>, socket: Socket, peer: SocketAddr, place: u32) -> Self {
         Self {
+            peer: PeerAddr::keep(peer, &shared),
             shared,
             wire: Wire::new(socket),
             protocol: Protocol::Rest,
@@ -220,7 +228,6 @@ impl Connection {
             is_new: true,
             holds: false,
             place,
-            peer: peer.into(),
         }
     }
 
@@ -249,7 +256,7 @@ impl Connection {
             wire: &mut self.wire,
             input,
             cork: &mut buffers.cork,
-            peer: self.peer.get(),
+            peer: self.peer.get(&self.shared),
             steps_left: STEPS_MAX,
         };
         // Old bytes leave before new ones are made; while they cannot, nothing is read either (rule R10).
@@ -556,7 +563,9 @@ impl Source for Connection {
     fn closed(&mut self, ctx: &mut Ctx<'_>) {
         self.deadline.clear(ctx);
         ctx.driver().close(self.wire.socket());
-        self.shared.remove(ctx, self.place);
+        self.shared
+            .remove(ctx, self.place, self.peer.get(&self.shared).ip());
+
         // A handler that is still at work is dropped, or goes on without us.
         let protocol = std::mem::replace(&mut self.protocol, Protocol::Flushing { linger: false });
         match protocol {

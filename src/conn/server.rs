@@ -3,20 +3,21 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use slab::Slab;
 
-use super::admission::{Admission, Full, Network};
+use super::admission::{Admission, Full};
 use super::connection::{Connection, ticks};
 use super::http::Http;
 use super::limits::{Hits, Limits, Refusal};
 use super::service::Service;
 use crate::event_loop::{CallHandle, Ctx, Origin, Readiness, Socket, Token};
 use crate::net::Acceptor;
+use crate::parts::high_water::HighWater;
 use crate::proto::http1::Preamble;
 
 /// Descriptors that are left to the rest of the program.
@@ -40,6 +41,9 @@ pub(super) struct Shared {
     /// Lent to one connection after the other, so that none is made for each request.
     spare_http: Cell<Option<Box<Http>>>,
     connections: RefCell<Slab<Member>>,
+    high_water: RefCell<HighWater>,
+    /// IPv6 addresses of peers: they are four times as long as others, and rarer.
+    long_addresses: RefCell<Slab<SocketAddrV6>>,
     listeners: RefCell<Vec<Token>>,
     preamble: RefCell<Preamble>,
     /// The tick at which it must be formatted anew.
@@ -57,10 +61,8 @@ pub(super) struct Shared {
 struct Member {
     token: Token,
     leaving: Leaving,
-    /// Where it is counted as coming from.
-    network: Option<Network>,
     /// Bytes, as of its last visit.
-    held: usize,
+    held: u32,
     /// It holds too much, and was woken to hear so.
     is_condemned: bool,
 }
@@ -160,6 +162,8 @@ impl Server {
             origin: Location::caller(),
             spare_http: Cell::new(None),
             connections: RefCell::default(),
+            high_water: RefCell::default(),
+            long_addresses: RefCell::default(),
             listeners: RefCell::default(),
             preamble: RefCell::default(),
             date_until: Cell::new(0),
@@ -313,34 +317,33 @@ impl Member {
 
 impl Shared {
     fn accept(shared: &Rc<Self>, ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr) {
-        let network = match shared.admit(ctx, peer) {
-            Ok(network) => network,
-            Err(hits) => {
-                Hits::count(hits);
-                return shared.turn_away(ctx, socket);
-            }
-        };
+        if let Err(hits) = shared.admit(ctx, peer) {
+            Hits::count(hits);
+            return shared.turn_away(ctx, socket);
+        }
         let place = shared.connections.borrow().vacant_key();
         let connection = Connection::new(Rc::clone(shared), socket, peer, place as u32);
         // An error here is want of kernel memory: this connection is closed, others may fare better.
         if let Ok(token) = ctx.add_socket(socket, |_| Box::new(connection)) {
-            shared.connections.borrow_mut().insert(Member {
+            let mut connections = shared.connections.borrow_mut();
+            connections.insert(Member {
                 token,
                 leaving: Leaving::Unasked,
-                network,
                 held: 0,
                 is_condemned: false,
             });
+            shared.high_water.borrow_mut().rose_to(connections.len());
+            drop(connections);
             shared.accepted.set(shared.accepted.get() + 1);
             // The request is often there already.
             ctx.visit(token, Readiness::READABLE);
-        } else if let Some(network) = network {
-            shared.admission.borrow_mut().leave(network);
+        } else {
+            shared.admission.borrow_mut().leave(peer.ip());
         }
     }
 
     /// Let `peer` in, or say which limit is against it.
-    fn admit(&self, ctx: &Ctx<'_>, peer: SocketAddr) -> Result<Option<Network>, &Cell<u64>> {
+    fn admit(&self, ctx: &Ctx<'_>, peer: SocketAddr) -> Result<(), &Cell<u64>> {
         if self.is_nearly_full() {
             return Err(&self.hits.bytes);
         }
@@ -365,15 +368,31 @@ impl Shared {
         ctx.driver().close(socket);
     }
 
+    /// Keep a peer's address. Returns what [`Shared::long_address`] finds it by.
+    pub(super) fn keep_long_address(&self, address: SocketAddrV6) -> u32 {
+        self.long_addresses.borrow_mut().insert(address) as u32
+    }
+
+    pub(super) fn long_address(&self, number: u32) -> SocketAddrV6 {
+        self.long_addresses.borrow()[number as usize]
+    }
+
+    pub(super) fn forget_long_address(&self, number: u32) {
+        self.long_addresses.borrow_mut().remove(number as usize);
+    }
+
     /// A connection has closed.
-    pub(super) fn remove(&self, ctx: &mut Ctx<'_>, place: u32) {
-        let member = self.connections.borrow_mut().try_remove(place as usize);
+    pub(super) fn remove(&self, ctx: &mut Ctx<'_>, place: u32, peer: IpAddr) {
+        let mut connections = self.connections.borrow_mut();
+        let member = connections.try_remove(place as usize);
         if let Some(member) = &member {
-            self.bytes.set(self.bytes.get() - member.held);
-            if let Some(network) = member.network {
-                self.admission.borrow_mut().leave(network);
+            self.bytes.set(self.bytes.get() - member.held as usize);
+            self.admission.borrow_mut().leave(peer);
+            if self.high_water.borrow_mut().fell_to(connections.len()) {
+                connections.shrink_to_fit();
             }
         }
+        drop(connections);
         if !self.draining.get() {
             return;
         }
@@ -398,7 +417,9 @@ impl Shared {
         match connections.get_mut(place as usize) {
             // Its share was given back when it was told to go.
             Some(member) if !member.is_condemned => {
-                self.bytes.set(self.bytes.get() - member.held + bytes);
+                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                let others = self.bytes.get() - member.held as usize;
+                self.bytes.set(others + bytes as usize);
                 member.held = bytes;
             }
             _ => return,
@@ -408,7 +429,7 @@ impl Shared {
             && let Some((_, largest)) = connections.iter_mut().max_by_key(|(_, one)| one.held)
         {
             Hits::count(&self.hits.bytes);
-            self.bytes.set(self.bytes.get() - largest.held);
+            self.bytes.set(self.bytes.get() - largest.held as usize);
             largest.held = 0;
             largest.is_condemned = true;
             ctx.wake(largest.token);

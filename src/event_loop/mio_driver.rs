@@ -18,6 +18,7 @@ use super::driver::{
     Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
 };
 use super::executor::ThreadPool;
+use crate::parts::high_water::HighWater;
 
 /// mio's own token for the waker. No source gets it: its generation would have to wrap around first.
 const WAKER: mio::Token = mio::Token(usize::MAX);
@@ -29,6 +30,7 @@ pub struct MioDriver {
     waker: Arc<Waker>,
     executor: Rc<ThreadPool>,
     sockets: Slab<Entry>,
+    high_water: HighWater,
     /// Held so that it can be given up when descriptors run out, see [`Driver::turn_away`].
     reserve: Option<File>,
     signals: BTreeMap<Signal, SignalPipe>,
@@ -53,13 +55,16 @@ impl MioDriver {
             waker,
             executor: Rc::new(ThreadPool::new()),
             sockets: Slab::new(),
+            high_water: HighWater::default(),
             reserve: reserve(),
             signals: BTreeMap::new(),
         })
     }
 
     fn insert(&mut self, entry: Entry) -> Socket {
-        Socket(self.sockets.insert(entry) as u32)
+        let socket = Socket(self.sockets.insert(entry) as u32);
+        self.high_water.rose_to(self.sockets.len());
+        socket
     }
 
     fn stream(&mut self, socket: Socket) -> io::Result<&mut TcpStream> {
@@ -256,6 +261,9 @@ impl Driver for MioDriver {
     fn close(&mut self, socket: Socket) {
         // Closing the descriptor takes it out of epoll too, since no duplicate of it exists.
         self.sockets.try_remove(socket.0 as usize);
+        if self.high_water.fell_to(self.sockets.len()) {
+            self.sockets.shrink_to_fit();
+        }
     }
 
     fn open_sockets(&self) -> usize {

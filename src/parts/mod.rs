@@ -1,5 +1,7 @@
-//! The parts that know nothing of the rest: the timer wheel, the generational slab, the output queue.
+//! The parts that know nothing of the rest: the timer wheel, the generational slab, the output queue, and when tables
+//! shrink.
 
+pub mod high_water;
 pub mod output;
 pub mod slab;
 pub mod wheel;

@@ -30,9 +30,12 @@
 //! ```
 //!
 //! Everything takes constant time. The slot freed last is used first, since it is the one still in the processor's
-//! cache. The slab grows with the most values it ever held at once, and does not shrink.
+//! cache. The slab grows with the most values it held at once; when three quarters of them have left, the slots behind
+//! the last one in use are given back.
 
 use std::mem;
+
+use super::high_water::{HighWater, moved};
 
 /// The index of no slot.
 const NIL: u32 = u32::MAX;
@@ -54,9 +57,12 @@ const NIL: u32 = u32::MAX;
 /// ```
 pub struct Slab<T> {
     slots: Vec<Slot<T>>,
-    /// The slot freed last, the head of a list through `State::Vacant`.
+    /// The slot freed last, the head of a list through the vacant ones.
     free: u32,
     len: usize,
+    /// Where the generations of new slots begin: behind those of slots that were given back.
+    first_generation: u32,
+    high_water: HighWater,
 }
 
 /// Names one value of one slab. When the value has left, the key names nobody.
@@ -86,18 +92,20 @@ impl Key {
 
 impl<T> Slab<T> {
     /// An empty slab, which allocates with its first value.
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             slots: Vec::new(),
             free: NIL,
             len: 0,
+            first_generation: 0,
+            high_water: HighWater::default(),
         }
     }
 
     /// Put a value into a slot.
     ///
     /// # Panics
-    /// With 2^32 - 1 values already there.
+    /// With 2^32 - 3 values already there.
     pub fn insert(&mut self, value: T) -> Key {
         self.insert_with(|_key| value)
     }
@@ -105,44 +113,42 @@ impl<T> Slab<T> {
     /// Put a value into a slot that is made with the knowledge of its key. If `make` panics the slab stays as it was.
     ///
     /// # Panics
-    /// With 2^32 - 1 values already there.
+    /// With 2^32 - 3 values already there.
     pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
         let key = match self.slots.get(self.free as usize) {
             Some(slot) => Key::new(self.free, slot.generation),
-            None => Key::new(u32::try_from(self.slots.len()).unwrap_or(NIL), 0),
+            None => {
+                let index = u32::try_from(self.slots.len()).unwrap_or(NIL);
+                Key::new(index, self.first_generation)
+            }
         };
-        assert!(key.index != NIL, "no more than 2^32 - 1 values fit a slab");
-        let state = State::Full(make(key));
+        assert!(key.index < FULL, "no more than 2^32 - 3 values fit a slab");
+        let value = make(key);
+        let slot = Slot {
+            generation: key.generation,
+            state: FULL,
+            value: Some(value),
+        };
         match self.slots.get_mut(key.index as usize) {
-            Some(slot) => match mem::replace(&mut slot.state, state) {
-                State::Vacant { next } => self.free = next,
-                State::InHand | State::Full(_) => {
-                    unreachable!("what is in the free list is vacant")
-                }
-            },
-            None => self.slots.push(Slot {
-                generation: 0,
-                state,
-            }),
+            Some(vacant) => {
+                self.free = vacant.state;
+                *vacant = slot;
+            }
+            None => self.slots.push(slot),
         }
         self.len += 1;
+        self.high_water.rose_to(self.len);
         key
     }
 
     /// The value of `key`. `None` when it has left, or is in hand.
     pub fn get(&self, key: Key) -> Option<&T> {
-        match &self.slot(key)?.state {
-            State::Full(value) => Some(value),
-            State::InHand | State::Vacant { .. } => None,
-        }
+        self.slot(key)?.value.as_ref()
     }
 
     /// The value of `key`, to change. `None` when it has left, or is in hand.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        match &mut self.slot_mut(key)?.state {
-            State::Full(value) => Some(value),
-            State::InHand | State::Vacant { .. } => None,
-        }
+        self.slot_mut(key)?.value.as_mut()
     }
 
     /// Take the value out for good and free its slot. `None` when it has left, or is in hand (whoever holds it ends
@@ -169,13 +175,9 @@ impl<T> Slab<T> {
     /// ```
     pub fn take(&mut self, key: Key) -> Option<T> {
         let slot = self.slot_mut(key)?;
-        match mem::replace(&mut slot.state, State::InHand) {
-            State::Full(value) => Some(value),
-            other => {
-                slot.state = other;
-                None
-            }
-        }
+        let value = slot.value.take()?;
+        slot.state = IN_HAND;
+        Some(value)
     }
 
     /// Give back the value of `key` that was in hand.
@@ -183,7 +185,9 @@ impl<T> Slab<T> {
     /// # Panics
     /// When the slot of `key` has no value in hand: then somebody else may have it by now, and the value no place.
     pub fn put_back(&mut self, key: Key, value: T) {
-        *self.in_hand(key) = State::Full(value);
+        let slot = self.in_hand(key);
+        slot.state = FULL;
+        slot.value = Some(value);
     }
 
     /// Free the slot of a value that is in hand and will not be put back. From here on `key` names nobody.
@@ -192,11 +196,32 @@ impl<T> Slab<T> {
     /// When the slot of `key` has no value in hand.
     pub fn release(&mut self, key: Key) {
         let next = self.free;
-        *self.in_hand(key) = State::Vacant { next };
-        let slot = &mut self.slots[key.index as usize];
+        let slot = self.in_hand(key);
+        slot.state = next;
         slot.generation = slot.generation.wrapping_add(1);
         self.free = key.index;
         self.len -= 1;
+        if self.high_water.fell_to(self.len) {
+            self.shrink();
+        }
+    }
+
+    /// Give back the slots behind the last one in use, with their memory. Keys stay as they are.
+    #[cold]
+    fn shrink(&mut self) {
+        let used = |slot: &Slot<T>| slot.is_used();
+        let kept = self.slots.iter().rposition(used).map_or(0, |last| last + 1);
+        // A key to a slot that is gone must not name who comes into a new one of its number.
+        let gone = self.slots[kept..].iter().map(|slot| slot.generation);
+        self.first_generation = gone.fold(self.first_generation, u32::max);
+        self.slots.truncate(kept);
+        self.slots = moved(mem::take(&mut self.slots));
+        self.free = NIL;
+        for (index, slot) in self.slots.iter_mut().enumerate().rev() {
+            if !slot.is_used() {
+                slot.state = mem::replace(&mut self.free, index as u32);
+            }
+        }
     }
 
     /// Whether the value of `key` has not left. True also for one in hand.
@@ -241,12 +266,9 @@ impl<T> Slab<T> {
     }
 
     #[track_caller]
-    fn in_hand(&mut self, key: Key) -> &mut State<T> {
+    fn in_hand(&mut self, key: Key) -> &mut Slot<T> {
         match self.slot_mut(key) {
-            Some(Slot {
-                state: state @ State::InHand,
-                ..
-            }) => state,
+            Some(slot) if slot.state == IN_HAND => slot,
             _ => panic!("the value of {key:?} is not in hand"),
         }
     }
@@ -260,19 +282,19 @@ impl<T> Default for Slab<T> {
 
 struct Slot<T> {
     generation: u32,
-    state: State<T>,
+    /// [`FULL`] or [`IN_HAND`]; of a vacant slot, the next one that is vacant or [`NIL`]. (An enum that owns the value
+    /// would say it better, and take a quarter more memory for every source.)
+    state: u32,
+    value: Option<T>,
 }
+
+const FULL: u32 = NIL - 2;
+const IN_HAND: u32 = NIL - 1;
 
 impl<T> Slot<T> {
     fn is_used(&self) -> bool {
-        !matches!(self.state, State::Vacant { .. })
+        matches!(self.state, FULL | IN_HAND)
     }
-}
-
-enum State<T> {
-    Vacant { next: u32 },
-    InHand,
-    Full(T),
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@
 use std::mem;
 use std::num::NonZeroU32;
 
+use super::high_water::{HighWater, moved};
+
 const RINGS: usize = 6;
 const SLOTS: usize = 64;
 /// Bits in a digit of base 64.
@@ -94,6 +96,9 @@ pub struct Wheel<T> {
     /// The entry freed last, the head of a list through `Entry::Free`.
     free: u32,
     len: usize,
+    /// Where the generations of new entries begin: behind those of entries that were given back.
+    first_generation: NonZeroU32,
+    high_water: HighWater,
 }
 
 /// Names one timer of one wheel. When the timer has fired or was cancelled it names nobody, even after its entry is
@@ -115,6 +120,8 @@ impl<T> Wheel<T> {
             entries: Vec::new(),
             free: NIL,
             len: 0,
+            first_generation: NonZeroU32::MIN,
+            high_water: HighWater::default(),
         }
     }
 
@@ -135,7 +142,7 @@ impl<T> Wheel<T> {
             NIL => {
                 let index = u32::try_from(self.entries.len()).unwrap_or(NIL);
                 assert!(index != NIL, "no more than 2^32 - 1 timers fit the wheel");
-                let generation = NonZeroU32::MIN;
+                let generation = self.first_generation;
                 self.entries.push(Entry::Filed {
                     generation,
                     links,
@@ -160,6 +167,7 @@ impl<T> Wheel<T> {
             }
         };
         self.len += 1;
+        self.high_water.rose_to(self.len);
         self.link(id.index);
         id
     }
@@ -325,11 +333,40 @@ impl<T> Wheel<T> {
             generation: self.entries[index as usize].next_generation(),
             next: mem::replace(&mut self.free, index),
         };
-        match mem::replace(&mut self.entries[index as usize], free) {
+        let removed = mem::replace(&mut self.entries[index as usize], free);
+        if self.high_water.fell_to(self.len) {
+            self.shrink();
+        }
+        match removed {
             Entry::Filed {
                 deadline, value, ..
             } => (deadline, value),
             Entry::Free { .. } => unreachable!("what is linked is filed"),
+        }
+    }
+
+    /// Give back the entries behind the last one that is filed, with their memory. Ids stay as they are.
+    #[cold]
+    fn shrink(&mut self) {
+        let filed = |entry: &Entry<T>| matches!(entry, Entry::Filed { .. });
+        let kept = self
+            .entries
+            .iter()
+            .rposition(filed)
+            .map_or(0, |last| last + 1);
+        // An id of an entry that is gone must not name who comes into a new one of its number.
+        for entry in &self.entries[kept..] {
+            if let Entry::Free { generation, .. } = entry {
+                self.first_generation = self.first_generation.max(*generation);
+            }
+        }
+        self.entries.truncate(kept);
+        self.entries = moved(mem::take(&mut self.entries));
+        self.free = NIL;
+        for (index, entry) in self.entries.iter_mut().enumerate().rev() {
+            if let Entry::Free { next, .. } = entry {
+                *next = mem::replace(&mut self.free, index as u32);
+            }
         }
     }
 

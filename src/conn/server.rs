@@ -501,9 +501,15 @@ impl Shared {
             .unwrap_or_else(|| Box::new(Http::new()))
     }
 
-    /// From a connection that is at rest again. One is kept; what a burst of busy connections needed is freed.
+    /// From a connection that is at rest again. One is kept; what a burst of busy connections needed is freed. The one at
+    /// the lower address, since the allocator gives back from the top.
     pub(super) fn keep_spare(&self, http: Box<Http>) {
-        self.spare_http.set(Some(http));
+        let address = |http: &Http| std::ptr::from_ref(http).addr();
+        let kept = match self.spare_http.take() {
+            Some(spare) if address(&spare) < address(&http) => spare,
+            _ => http,
+        };
+        self.spare_http.set(Some(kept));
     }
 
     /// From a connection that speaks HTTP no more.

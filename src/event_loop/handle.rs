@@ -20,6 +20,7 @@ use super::driver::{Clock, Executor, Notify, Readiness, Token};
 use super::executor::{self, JobHandle};
 use super::source::Source;
 use super::stats::Origin;
+use crate::parts::high_water::{give_back_list, give_back_queue};
 use crate::parts::slab::{Key, Slab};
 use crate::parts::wheel::{TimerId, Wheel};
 
@@ -392,6 +393,12 @@ impl Handle {
         let calls = core.calls.replace(Slab::new());
         let wheel = core.wheel.replace(Wheel::new());
         drop((ready, calls, wheel));
+    }
+
+    /// Keep no more memory for the queues than they need from day to day.
+    pub(super) fn give_back(&self) {
+        give_back_queue(&mut self.0.ready.borrow_mut());
+        give_back_list(&mut self.0.dirty.borrow_mut());
     }
 
     pub(super) fn has_dirty(&self) -> bool {

@@ -56,6 +56,7 @@ pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
 
 pub use crate::parts::wheel::TimerId;
 
+use crate::parts::high_water::give_back_list;
 use crate::parts::slab::{Key, Slab};
 use handle::{CallKey, Inbox, Job, Message};
 
@@ -394,6 +395,11 @@ impl EventLoop {
             }
         }
         self.doomed.clear();
+        for list in [&mut self.carry, &mut self.carried, &mut self.flushing] {
+            give_back_list(list);
+        }
+        give_back_list(&mut self.closing);
+        self.handle.give_back();
     }
 
     // ---- the two places where other people's code runs ----------------------------------------------------------

@@ -1,12 +1,14 @@
 //! When to give memory back: after a burst, and not at every ebb.
 
+use std::collections::VecDeque;
+
 /// Fewer places than that are not worth a thought.
 const PLACES_MIN: usize = 256;
 
 /// How many places a table had in use at once since it last gave memory back.
 ///
-/// Giving back costs a pass over the table, and is due when three quarters of the places are free: so each place that is
-/// passed was used since, and growing and shrinking by turns costs no more than a few steps a place.
+/// Giving back costs a pass over the table, and is due when three quarters of the places are free: so each place that
+/// is passed was used since, and growing and shrinking by turns costs no more than a few steps a place.
 ///
 /// ```
 /// use tourbillon::parts::high_water::HighWater;
@@ -38,10 +40,39 @@ impl HighWater {
     }
 }
 
-/// `table` in memory of its own size, taken anew: so that it does not stand behind the memory that becomes free with it,
-/// and keep the allocator from giving that back.
-pub(super) fn moved<T>(mut table: Vec<T>) -> Vec<T> {
-    let mut moved = Vec::with_capacity(table.len());
-    moved.append(&mut table);
-    moved
+/// The allocator takes larger pieces from the system one by one, and can give back the end of one (mallopt(3),
+/// `M_MMAP_THRESHOLD`).
+const SEPARATE_BYTES: usize = 128 * 1024;
+
+/// Give back the memory of `table` that is not in use.
+pub(super) fn give_back<T>(table: &mut Vec<T>) {
+    if table.capacity() * size_of::<T>() >= SEPARATE_BYTES {
+        table.shrink_to_fit();
+    } else {
+        // Smaller pieces lie among others. Taken anew, what is kept does not stand behind what becomes free, where it
+        // would keep the allocator from giving that back.
+        let mut moved = Vec::with_capacity(table.len());
+        moved.append(table);
+        *table = moved;
+    }
+}
+
+/// Give back the memory of a list that is empty now and was long once. To be called again and again: it looks at one
+/// number.
+#[inline]
+pub fn give_back_list<T>(list: &mut Vec<T>) {
+    if list.capacity() > LIST_PLACES_KEPT && list.is_empty() {
+        *list = Vec::new();
+    }
+}
+
+/// More than a turn of a usual day needs.
+const LIST_PLACES_KEPT: usize = 256;
+
+/// As [`give_back_list`], for a queue.
+#[inline]
+pub fn give_back_queue<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > LIST_PLACES_KEPT && queue.is_empty() {
+        *queue = VecDeque::new();
+    }
 }

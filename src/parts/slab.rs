@@ -35,7 +35,7 @@
 
 use std::mem;
 
-use super::high_water::{HighWater, moved};
+use super::high_water::{HighWater, give_back};
 
 /// The index of no slot.
 const NIL: u32 = u32::MAX;
@@ -215,7 +215,7 @@ impl<T> Slab<T> {
         let gone = self.slots[kept..].iter().map(|slot| slot.generation);
         self.first_generation = gone.fold(self.first_generation, u32::max);
         self.slots.truncate(kept);
-        self.slots = moved(mem::take(&mut self.slots));
+        give_back(&mut self.slots);
         self.free = NIL;
         for (index, slot) in self.slots.iter_mut().enumerate().rev() {
             if !slot.is_used() {

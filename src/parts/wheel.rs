@@ -57,7 +57,7 @@
 use std::mem;
 use std::num::NonZeroU32;
 
-use super::high_water::{HighWater, moved};
+use super::high_water::{HighWater, give_back};
 
 const RINGS: usize = 6;
 const SLOTS: usize = 64;
@@ -361,7 +361,7 @@ impl<T> Wheel<T> {
             }
         }
         self.entries.truncate(kept);
-        self.entries = moved(mem::take(&mut self.entries));
+        give_back(&mut self.entries);
         self.free = NIL;
         for (index, entry) in self.entries.iter_mut().enumerate().rev() {
             if let Entry::Free { next, .. } = entry {

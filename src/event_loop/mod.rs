@@ -117,7 +117,8 @@ impl Default for Buffers {
     fn default() -> Self {
         Self {
             receive: vec![0; RECEIVE_BYTES].into_boxed_slice(),
-            cork: Vec::new(),
+            // At once, so that it does not move to where a burst's memory lies. What is not written to costs nothing.
+            cork: Vec::with_capacity(CORK_BYTES + CORK_BYTES / 4),
         }
     }
 }

@@ -5,8 +5,8 @@
 //! else: no socket, no clock, no loop. When to answer a ping, how long to wait for a close and what a slow peer may
 //! cost are the connection's questions.
 //!
-//! The words of the protocol ([`CloseCode`], the opcodes) and the layout of a frame's header come from `tungstenite`;
-//! what frames make up a message, and which do not, is decided here.
+//! The words of the protocol ([`CloseCode`], the opcodes) come from `tungstenite`; what a header says, what frames make
+//! up a message, and which do not, is decided here, and held against `tungstenite` in the tests.
 
 mod endpoint;
 mod error;

@@ -1,4 +1,4 @@
-//! The same streams, heard by tungstenite's own message layer.
+//! The same headers, read and written by tungstenite's codec, and the same streams, heard by its own message layer.
 //!
 //! Where the two differ on purpose, the streams avoid it or the comparison says so:
 //! - tungstenite takes lengths that are not minimal: the streams have none (the tests above do).
@@ -8,13 +8,147 @@
 //! - Of two faults in one frame it may name the other; faults are compared by their close code, and the streams have no
 //!   frame with two of different codes.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Cursor, Read, Write};
 
 use proptest::prelude::*;
 use tungstenite::error::{Error, ProtocolError};
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use tungstenite::protocol::{self, WebSocketConfig, WebSocketContext};
 
+use super::super::frame::{Header, encode};
 use super::*;
+
+/// What tungstenite reads, judged by hand in our order.
+fn parsed_by_tungstenite(input: &[u8], role: Role) -> Result<Option<Header>, PeerError> {
+    let mut cursor = Cursor::new(input);
+    let (header, payload_len) = match FrameHeader::parse(&mut cursor) {
+        Ok(Some(parsed)) => parsed,
+        Ok(None) => return Ok(None),
+        Err(Error::Protocol(ProtocolError::InvalidOpcode(_))) => {
+            return Err(PeerError::ReservedOpcode);
+        }
+        Err(other) => panic!("{other:?}"),
+    };
+    let header_len = cursor.position() as usize;
+    let is_control = matches!(header.opcode, OpCode::Control(_));
+    let faults = [
+        (
+            header.rsv1 || header.rsv2 || header.rsv3,
+            PeerError::ReservedBits,
+        ),
+        (
+            role == Role::Server && header.mask.is_none(),
+            PeerError::NotMasked,
+        ),
+        (
+            role == Role::Client && header.mask.is_some(),
+            PeerError::Masked,
+        ),
+        (payload_len > i64::MAX as u64, PeerError::LengthTopBit),
+        (
+            header_len != header.len(payload_len),
+            PeerError::LengthNotMinimal,
+        ),
+        (is_control && payload_len > 125, PeerError::ControlTooLong),
+        (is_control && !header.is_final, PeerError::ControlFragmented),
+    ];
+    match faults.into_iter().find(|(is_there, _)| *is_there) {
+        Some((_, fault)) => Err(fault),
+        None => Ok(Some(Header {
+            opcode: header.opcode,
+            is_final: header.is_final,
+            key: header.mask,
+            header_len,
+            payload_len,
+        })),
+    }
+}
+
+/// Each first byte with each second byte, each of these that has a length behind it with the lengths at which something
+/// changes, and each of all these cut at each place.
+#[test]
+fn every_header_is_read_as_tungstenite_reads_it() {
+    let lengths = [
+        0,
+        1,
+        125,
+        126,
+        127,
+        0xffff,
+        0x1_0000,
+        u64::MAX >> 1,
+        1 << 63,
+        u64::MAX,
+    ];
+    for (first, second) in
+        (0..=255u8).flat_map(|first| (0..=255u8).map(move |second| (first, second)))
+    {
+        let lengths: &[u64] = match second & 0x7f {
+            126 => &lengths[..6],
+            127 => &lengths,
+            _ => &lengths[..1],
+        };
+        for length in lengths {
+            let mut input = vec![first, second];
+            match second & 0x7f {
+                126 => input.extend((*length as u16).to_be_bytes()),
+                127 => input.extend(length.to_be_bytes()),
+                _ => {}
+            }
+            input.extend(KEY);
+            input.extend(b"payload");
+            for role in [Role::Server, Role::Client] {
+                for end in 0..=input.len() {
+                    let input = &input[..end];
+                    assert_eq!(
+                        Header::parse(input, role),
+                        parsed_by_tungstenite(input, role),
+                        "{input:02x?} to a {role:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_header_is_written_as_tungstenite_writes_it() {
+    let opcodes = [
+        OpCode::Data(Data::Text),
+        OpCode::Data(Data::Binary),
+        OpCode::Control(Control::Close),
+        OpCode::Control(Control::Ping),
+        OpCode::Control(Control::Pong),
+    ];
+    for len in [
+        0, 1, 124, 125, 126, 127, 128, 0xfffe, 0xffff, 0x1_0000, 0x1_0001,
+    ] {
+        let payload: Vec<u8> = (0..len as u32).map(|i| (i * 7 + 3) as u8).collect();
+        for (opcode, mask) in opcodes
+            .into_iter()
+            .flat_map(|opcode| [(opcode, None), (opcode, Some(KEY))])
+        {
+            let mut expected = b"before".to_vec();
+            let header = FrameHeader {
+                opcode,
+                mask,
+                ..FrameHeader::default()
+            };
+            header.format(len as u64, &mut expected).unwrap();
+            let key = mask.unwrap_or_default();
+            expected.extend(
+                payload
+                    .iter()
+                    .enumerate()
+                    .map(|(i, byte)| byte ^ key[i % 4]),
+            );
+            let mut out = b"before".to_vec();
+            encode(opcode, mask, &payload, &mut out);
+            assert!(out == expected, "{opcode:?} of {len}, {mask:02x?}");
+        }
+    }
+}
 
 /// A stream that gives its bytes in pieces, and takes any.
 struct Wire<'a> {

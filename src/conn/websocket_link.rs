@@ -8,7 +8,7 @@ use super::limits::Hits;
 use super::rooms;
 use super::server::Shared;
 use super::websocket::{CloseReason, Collected, Message, Peer, Sender, WebSocketHandler};
-use crate::event_loop::{Ctx, Origin, Panicked, Readiness, guarded};
+use crate::event_loop::{Ctx, Origin, Panicked, Readiness, caught, guarded};
 use crate::proto::ws::{CloseCode, Endpoint, PeerError, Role, Step};
 
 /// Whether the peer was asked if it is there.
@@ -85,7 +85,8 @@ impl WebSocketLink {
             self.probe = Probe::Sent;
         }
         loop {
-            if !self.collect_mail(visit)? || !visit.make_room()? {
+            let has_left = !self.sender.has_mail() || self.collect_mail(visit)?;
+            if !has_left || !visit.make_room()? {
                 return Ok(Progress::Paused);
             }
             if self.refused || self.endpoint.is_over() {
@@ -101,12 +102,7 @@ impl WebSocketLink {
                 return Ok(Progress::Paused);
             }
             if !self.next(visit) {
-                // What the last message made others' handlers, or a full outbox, put aside for this peer.
-                return match self.collect_mail(visit)? {
-                    true if self.endpoint.is_over() => Ok(Progress::Over { linger: false }),
-                    true => Ok(Progress::NeedInput),
-                    false => Ok(Progress::Paused),
-                };
+                return Ok(Progress::NeedInput);
             }
             visit.steps_left -= 1;
         }
@@ -117,13 +113,16 @@ impl WebSocketLink {
         let (reader, writer) = self.endpoint.split();
         let limits = &visit.shared.limits.websocket;
         let (used, step) = match reader.next(visit.input.bytes_mut(), limits) {
-            Ok(step) => step,
+            Ok((used, Step::NeedMore)) => {
+                visit.input.use_up(used);
+                return false;
+            }
+            Ok(said) => said,
             Err(error) => {
                 self.refuse(visit, error);
                 return true;
             }
         };
-        let mut said = true;
         let mut peer = Peer {
             ctx: visit.ctx.reborrow(),
             sender: &self.sender,
@@ -135,16 +134,10 @@ impl WebSocketLink {
         // A close that was asked for is on its way: what the peer sent before it heard of it is not delivered.
         let is_open = self.sender.is_open();
         let told = match step {
-            Step::Text(text) if is_open => guarded(self.origin, || {
-                socket.message(&mut peer, Message::Text(text))
-            }),
-            Step::Binary(bytes) if is_open => guarded(self.origin, || {
-                socket.message(&mut peer, Message::Binary(bytes))
-            }),
-            Step::Pong(payload) if is_open => {
-                guarded(self.origin, || socket.pong(&mut peer, payload))
-            }
-            Step::Text(_) | Step::Binary(_) | Step::Pong(_) => Ok(()),
+            Step::Text(_) | Step::Binary(_) | Step::Pong(_) if !is_open => Ok(()),
+            Step::Text(text) => caught(|| socket.message(&mut peer, Message::Text(text))),
+            Step::Binary(bytes) => caught(|| socket.message(&mut peer, Message::Binary(bytes))),
+            Step::Pong(payload) => caught(|| socket.pong(&mut peer, payload)),
             Step::Ping(payload) => {
                 // After our close frame nothing is owed (RFC 6455, 5.5.1).
                 let _ = peer.writer.pong(payload, peer.cork);
@@ -160,14 +153,13 @@ impl WebSocketLink {
                 self.sender.shut();
                 Ok(())
             }
-            Step::NeedMore => {
-                said = false;
-                Ok(())
-            }
+            Step::NeedMore => unreachable!("seen to just above"),
         };
         visit.input.use_up(used);
-        self.close_if_panicked(visit, told);
-        said
+        if let Err(caught) = told {
+            self.close_after_panic(visit, &caught.blame(self.origin));
+        }
+        true
     }
 
     /// Have the socket told something that the peer did not say.
@@ -185,23 +177,20 @@ impl WebSocketLink {
             origin: self.origin,
         };
         let socket = &mut *self.socket;
-        let told = guarded(self.origin, || tell(socket, &mut peer));
-        self.close_if_panicked(visit, told);
+        if let Err(panicked) = guarded(self.origin, || tell(socket, &mut peer)) {
+            self.close_after_panic(visit, &panicked);
+        }
     }
 
     /// A handler that panicked is done with its peer: 1011.
-    fn close_if_panicked(&self, visit: &mut Visit<'_, '_>, told: Result<(), Panicked>) {
-        if let Err(panicked) = told {
-            visit.ctx.report(&panicked);
-            self.sender.close(CloseCode::Error, "the handler panicked");
-        }
+    #[cold]
+    fn close_after_panic(&self, visit: &mut Visit<'_, '_>, panicked: &Panicked) {
+        visit.ctx.report(panicked);
+        self.sender.close(CloseCode::Error, "the handler panicked");
     }
 
     /// Write what others sent. Whether all of it could be.
     fn collect_mail(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<bool> {
-        if !self.sender.has_mail() {
-            return Ok(true);
-        }
         let (_, writer) = self.endpoint.split();
         loop {
             match self.sender.collect_mail(writer, visit.cork) {

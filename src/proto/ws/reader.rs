@@ -82,13 +82,11 @@ enum Place {
     Whole,
 }
 
-/// A [`Step`] that borrows nothing yet. Where it says where, payload lies unmasked in the input.
+/// A [`Step`] that borrows nothing yet.
 enum Found {
-    Text(Range<usize>),
-    Binary(Range<usize>),
-    Ping(Range<usize>),
-    Pong(Range<usize>),
-    Close(Range<usize>),
+    /// A whole control frame, or a message of one frame that is all there. Where its payload lies, unmasked, in the
+    /// input.
+    Frame(OpCode, Range<usize>),
     Assembled,
     NeedMore,
 }
@@ -122,20 +120,12 @@ impl Reader {
         self.give_up_delivered();
         let (used, found) = self.advance(input, limits).inspect_err(|_| self.stop())?;
         let step = match found {
-            Found::Text(payload) => match str::from_utf8(&input[payload]) {
-                Ok(text) => Step::Text(text),
-                Err(_) => {
-                    self.stop();
-                    return Err(PeerError::InvalidUtf8);
+            Found::Frame(opcode, payload) => {
+                let step = read_payload(opcode, &input[payload]).inspect_err(|_| self.stop())?;
+                if let Step::Close(_) = step {
+                    self.incoming = Incoming::Closed;
                 }
-            },
-            Found::Binary(payload) => Step::Binary(&input[payload]),
-            Found::Ping(payload) => Step::Ping(&input[payload]),
-            Found::Pong(payload) => Step::Pong(&input[payload]),
-            Found::Close(payload) => {
-                let close = parse_close(&input[payload]).inspect_err(|_| self.stop())?;
-                self.incoming = Incoming::Closed;
-                Step::Close(close)
+                step
             }
             Found::Assembled => match &self.incoming {
                 Incoming::Message(assembly) => assembly.message(),
@@ -187,11 +177,10 @@ impl Reader {
     ) -> Result<(usize, Found), PeerError> {
         let mut used = 0;
         loop {
-            let rest = &mut input[used..];
             match &mut self.incoming {
                 Incoming::Closed | Incoming::Stopped => return Ok((input.len(), Found::NeedMore)),
                 Incoming::Message(assembly) => {
-                    used += assembly.take_payload(rest)?;
+                    used += assembly.take_payload(&mut input[used..])?;
                     match assembly.place {
                         Place::InFrame { .. } => return Ok((used, Found::NeedMore)),
                         Place::BetweenFrames => {}
@@ -201,55 +190,36 @@ impl Reader {
                 Incoming::Idle => {}
             }
 
-            let rest = &mut input[used..];
-            let Some(header) = Header::parse(rest, self.role)? else {
+            let Some(header) = Header::parse(&input[used..], self.role)? else {
                 return Ok((used, Found::NeedMore));
             };
-            match header.opcode {
-                OpCode::Control(control) => {
-                    let Some(payload) = unmask_whole(&header, input, used) else {
-                        return Ok((used, Found::NeedMore));
-                    };
-                    return Ok((payload.end, Found::control(control, payload)));
+            match (header.opcode, &mut self.incoming) {
+                // It may stand anywhere, also in the middle of a message.
+                (OpCode::Control(_), _) => {}
+                (OpCode::Data(Data::Continue), Incoming::Message(assembly)) => {
+                    assembly.begin_continuation(&header, limits)?;
+                    used += header.header_len;
+                    continue;
                 }
-                OpCode::Data(data) => match (data, &mut self.incoming) {
-                    (Data::Continue, Incoming::Message(assembly)) => {
-                        assembly.begin_continuation(&header, limits)?;
-                    }
-                    (Data::Continue, _) => return Err(PeerError::UnexpectedContinuation),
-                    (_, Incoming::Message(_)) => return Err(PeerError::ContinuationExpected),
-                    (data, incoming) => {
-                        if header.payload_len > limits.message_bytes_max as u64 {
-                            return Err(PeerError::MessageTooBig);
-                        }
-                        if header.is_final
-                            && let Some(payload) = unmask_whole(&header, input, used)
-                        {
-                            return Ok((payload.end, Found::message(data, payload)));
-                        }
-                        *incoming = Incoming::Message(Box::new(Assembly::begin(data, &header)));
-                    }
-                },
+                (OpCode::Data(Data::Continue), _) => return Err(PeerError::UnexpectedContinuation),
+                (OpCode::Data(_), Incoming::Message(_)) => {
+                    return Err(PeerError::ContinuationExpected);
+                }
+                (OpCode::Data(_), _) if header.payload_len > limits.message_bytes_max as u64 => {
+                    return Err(PeerError::MessageTooBig);
+                }
+                (OpCode::Data(_), _) => {}
             }
+            if header.is_final
+                && let Some(payload) = unmask_whole(&header, input, used)
+            {
+                return Ok((payload.end, Found::Frame(header.opcode, payload)));
+            }
+            let OpCode::Data(data) = header.opcode else {
+                return Ok((used, Found::NeedMore));
+            };
+            self.incoming = Incoming::Message(Box::new(Assembly::begin(data, &header)));
             used += header.header_len;
-        }
-    }
-}
-
-impl Found {
-    /// (Of reserved opcodes `Header::parse` lets none through.)
-    fn control(control: Control, payload: Range<usize>) -> Self {
-        match control {
-            Control::Ping => Self::Ping(payload),
-            Control::Pong => Self::Pong(payload),
-            Control::Close | Control::Reserved(_) => Self::Close(payload),
-        }
-    }
-
-    fn message(data: Data, payload: Range<usize>) -> Self {
-        match data {
-            Data::Text => Self::Text(payload),
-            Data::Binary | Data::Continue | Data::Reserved(_) => Self::Binary(payload),
         }
     }
 }
@@ -372,6 +342,21 @@ fn unmask_whole(header: &Header, input: &mut [u8], start: usize) -> Option<Range
         mask(payload, key);
     }
     Some(start..end)
+}
+
+/// What a frame says that is no part of another's message. (Of reserved opcodes `Header::parse` lets none through.)
+fn read_payload(opcode: OpCode, payload: &[u8]) -> Result<Step<'_>, PeerError> {
+    Ok(match opcode {
+        OpCode::Data(Data::Text) => {
+            Step::Text(str::from_utf8(payload).map_err(|_| PeerError::InvalidUtf8)?)
+        }
+        OpCode::Data(Data::Binary | Data::Continue | Data::Reserved(_)) => Step::Binary(payload),
+        OpCode::Control(Control::Ping) => Step::Ping(payload),
+        OpCode::Control(Control::Pong) => Step::Pong(payload),
+        OpCode::Control(Control::Close | Control::Reserved(_)) => {
+            Step::Close(parse_close(payload)?)
+        }
+    })
 }
 
 /// A close frame's payload: nothing, or a code and a reason (RFC 6455, 5.5.1).

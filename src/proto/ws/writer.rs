@@ -153,15 +153,18 @@ impl Writer {
         self.frame(OpCode::Control(control), payload, out)
     }
 
+    #[inline]
     fn frame(&mut self, opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Misuse> {
         if self.closed {
             return Err(Misuse::AfterClose);
         }
-        let key = match &mut self.masking {
-            Masking::Never => None,
-            Masking::Always(key) => Some(key.take().ok_or(Misuse::NoMaskingKey)?),
-        };
-        encode(opcode, key, payload, out);
+        match &mut self.masking {
+            Masking::Never => encode(opcode, None, payload, out),
+            Masking::Always(key) => {
+                let key = key.take().ok_or(Misuse::NoMaskingKey)?;
+                encode(opcode, Some(key), payload, out);
+            }
+        }
         Ok(())
     }
 }

@@ -101,7 +101,9 @@ impl WebSocketLink {
             if self.socket.is_full() {
                 return Ok(Progress::Paused);
             }
-            if !self.next(visit) {
+            // Nothing to read, and no message whose memory is to be given up: as behind nearly every message.
+            let is_at_rest = visit.input.is_empty() && self.endpoint.bytes_held() == 0;
+            if is_at_rest || !self.next(visit) {
                 return Ok(Progress::NeedInput);
             }
             visit.steps_left -= 1;

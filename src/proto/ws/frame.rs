@@ -125,7 +125,9 @@ impl Header {
 }
 
 /// Append one whole frame to `out`, masked if there is a key.
-#[inline]
+///
+/// Made anew for each caller: there the opcode and whether there is a key are known, and most of the choices fall away.
+#[inline(always)]
 pub(super) fn encode(opcode: OpCode, key: Option<[u8; 4]>, payload: &[u8], out: &mut Vec<u8>) {
     out.reserve(HEADER_BYTES_MAX + payload.len());
     let first = FINAL | u8::from(opcode);

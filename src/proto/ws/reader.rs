@@ -334,6 +334,7 @@ impl Body {
 
 /// Where in `input` the payload of the frame at `start` lies, now unmasked; `None`, and nothing done, if it is not
 /// all there.
+#[inline]
 fn unmask_whole(header: &Header, input: &mut [u8], start: usize) -> Option<Range<usize>> {
     let start = start + header.header_len;
     let end = start.checked_add(usize::try_from(header.payload_len).ok()?)?;

@@ -58,6 +58,7 @@ impl Writer {
     ///
     /// # Errors
     /// `AfterClose`; `NoMaskingKey` for a client.
+    #[inline]
     pub fn text(&mut self, payload: &str, out: &mut Vec<u8>) -> Result<(), Misuse> {
         self.frame(OpCode::Data(Data::Text), payload.as_bytes(), out)
     }
@@ -66,6 +67,7 @@ impl Writer {
     ///
     /// # Errors
     /// `AfterClose`; `NoMaskingKey` for a client.
+    #[inline]
     pub fn binary(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Misuse> {
         self.frame(OpCode::Data(Data::Binary), payload, out)
     }

@@ -181,6 +181,23 @@ fn fragments_are_put_together_with_pings_inside_them() {
 }
 
 #[test]
+fn a_message_in_pieces_is_held_until_it_is_answered_and_no_longer() {
+    let fixture = fixture();
+    let mut ws = fixture.server.websocket("/ws?name=a");
+    let held = |server: &Running| -> usize {
+        let connections = server.connections();
+        connections.iter().map(|one| one.bytes_held).sum()
+    };
+    ws.send(TEXT, &[b'x'; 10_000]);
+    fixture
+        .server
+        .wait_until("the first piece is held", |server| held(server) >= 10_000);
+    ws.send(FINAL | CONTINUATION, b"y");
+    assert_eq!(ws.frame().1.len(), 10_001);
+    assert_eq!(held(&fixture.server), 0);
+}
+
+#[test]
 fn a_burst_of_messages_is_answered_in_order() {
     let fixture = fixture();
     for target in ["/ws?name=a", "/reader"] {

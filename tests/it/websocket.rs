@@ -188,7 +188,7 @@ fn a_message_in_pieces_is_held_until_it_is_answered_and_no_longer() {
         let connections = server.connections();
         connections.iter().map(|one| one.bytes_held).sum()
     };
-    ws.send(TEXT, &[b'x'; 10_000]);
+    ws.send(TEXT, [b'x'; 10_000]);
     fixture
         .server
         .wait_until("the first piece is held", |server| held(server) >= 10_000);

@@ -11,6 +11,8 @@ use crate::proto::http1::{PeerError, RequestHead, percent_decode, query_pairs};
 
 /// Path parameters that a route may have.
 pub const PARAMETERS_MAX: usize = 8;
+/// What a collected body was put together in serves the next one, if it is no larger.
+const BODY_BYTES_KEPT: usize = 4 * 1024;
 
 /// A request. A called handler borrows it; a task owns it.
 #[derive(Debug)]
@@ -123,7 +125,10 @@ impl Request {
 
     /// Make it ready for the next request, keeping its allocations.
     pub(super) fn begin(&mut self, peer: SocketAddr, handle: &Handle) {
-        self.body = Body::Empty;
+        match &mut self.body {
+            Body::Owned(bytes) if bytes.capacity() <= BODY_BYTES_KEPT => bytes.clear(),
+            body => *body = Body::Empty,
+        }
         self.peer = peer;
         self.parameters.truncate(0);
         if self.handle.is_none() {

@@ -83,10 +83,10 @@ pub struct Event {
     pub readiness: Readiness,
 }
 
-/// A socket of one driver. A plain name, like a file descriptor: whoever holds it closes it, once, with
-/// [`Driver::close`]; dropping the driver closes the rest.
+/// A socket of one driver, by the number that the driver gave it. A plain name, like a file descriptor: whoever holds
+/// it closes it, once, with [`Driver::close`]; dropping the driver closes the rest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct Socket(pub(crate) u32);
+pub struct Socket(pub u32);
 
 /// Which way a foreign descriptor is watched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -74,6 +74,17 @@ fn a_connection_carries_one_request_after_another() {
 }
 
 #[test]
+fn a_body_leaves_nothing_to_the_requests_behind_it() {
+    let server = server();
+    for client in [server.connect(), server.connect()].iter_mut() {
+        for body in ["the first body", "the 2nd", "", "the last body of all"] {
+            client.post("/echo", body);
+            assert_eq!(client.answer().text(), body);
+        }
+    }
+}
+
+#[test]
 fn pipelined_answers_keep_their_order_behind_a_slow_task() {
     let server = server();
     let mut client = server.connect();

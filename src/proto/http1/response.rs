@@ -269,13 +269,11 @@ impl Preamble {
         self.content_type.clear();
         self.content_type.push_str(content_type);
         self.text.clear();
-        let date: &[u8] = &self.date;
-        self.text
-            .extend([b"HTTP/1.1 200 OK\r\nDate: ", date].concat());
+        self.text.extend_from_slice(b"HTTP/1.1 200 OK\r\nDate: ");
+        self.text.extend_from_slice(&self.date);
         if !content_type.is_empty() {
-            let content_type = content_type.as_bytes();
-            self.text
-                .extend([b"\r\nContent-Type: ", content_type].concat());
+            self.text.extend_from_slice(b"\r\nContent-Type: ");
+            self.text.extend_from_slice(content_type.as_bytes());
         }
         true
     }

@@ -129,6 +129,23 @@ fn the_readme_says_how_many_crates_there_are() {
     }
 }
 
+/// `scripts/instructions.sh --renew` writes both.
+#[test]
+fn the_page_on_performance_has_the_instructions_of_the_baseline() {
+    let page = text("docs/performance.md");
+    let rows: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| {
+            let (name, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
+            let (instructions, _) = rest.split_once(" |")?;
+            Some(format!("{name} {}", instructions.replace(',', "")))
+        })
+        .collect();
+    let baseline = text("benches/instructions.txt");
+    let counted: BTreeSet<String> = baseline.lines().skip(1).map(str::to_owned).collect();
+    assert_eq!(rows, counted);
+}
+
 #[test]
 fn links_to_files_lead_somewhere() {
     for document in [
@@ -137,6 +154,7 @@ fn links_to_files_lead_somewhere() {
         "docs/CHANGELOG.md",
         "docs/STYLE.md",
         "docs/one-turn.md",
+        "docs/performance.md",
     ] {
         let folder = root().join(document);
         let folder = folder.parent().expect("a file stands in a folder");

@@ -12,13 +12,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 
-steps=(install format tidy clippy clippy-all-features doc unit doctest release examples interop autobahn browser planted-bugs)
+steps=(install format tidy clippy clippy-all-features doc unit doctest release instructions size examples interop
+  autobahn browser planted-bugs)
 
 step-install() {
-  # What the clients we did not write need: programs from apt, packages from npm and PyPI, at the versions of the lock
+  # What counting and the clients we did not write need: programs from apt, packages from npm and PyPI, at the versions of the lock
   # files and requirements.
   local wanted=()
   command -v curl >/dev/null || wanted+=(curl)
+  command -v valgrind >/dev/null || wanted+=(valgrind)
   command -v python3 >/dev/null || wanted+=(python3)
   python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
   [ -n "$(chromium)" ] || wanted+=(chromium)
@@ -29,7 +31,7 @@ step-install() {
   npm-install tests/interop
   pip-install target/venv tests/interop/requirements.txt
   local program
-  for program in rustc cargo node curl python3 "$(chromium)"; do
+  for program in rustc cargo node curl python3 valgrind "$(chromium)"; do
     "$program" --version 2>/dev/null | head -n 1
   done
 }
@@ -51,6 +53,8 @@ step-unit() {
 step-doctest() { cargo test --all-features --doc; }
 
 step-release() { cargo build --release --examples; }
+step-instructions() { scripts/instructions.sh; }
+step-size() { scripts/size.sh; }
 # As built without any feature; `simulate`, which needs one, was tried among the units.
 step-examples() { EXAMPLES=$PWD/target/release/examples cargo test --test examples; }
 step-interop() { scripts/interop.sh; }

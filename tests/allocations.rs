@@ -17,8 +17,8 @@ use tourbillon::event_loop::{EventLoop, TurnBudget};
 use tourbillon::web::{App, Message, Peer, Request, Response, Shared, Socket, task};
 
 /// Rounds before it is counted, for buffers to grow; and rounds that are counted.
-const WARM_UP: u32 = 50;
-const ROUNDS: u32 = 500;
+const WARM_UP: u64 = 50;
+const ROUNDS: u64 = 500;
 
 /// A server and a client of its, on one thread.
 struct Pair {
@@ -193,7 +193,7 @@ fn a_handler_that_allocates_once_is_counted_once() {
     let app = App::new(()).get("/", |_: &Request, _: &mut ()| {
         Response::text(HELLO.as_bytes().to_vec())
     });
-    assert_eq!(allocations(app, GET, 1, HELLO.as_bytes()), ROUNDS.into());
+    assert_eq!(allocations(app, GET, 1, HELLO.as_bytes()), ROUNDS);
 }
 
 /// The part that waits for the rest is copied from the buffer that all connections share, and freed when it has come.
@@ -208,7 +208,7 @@ fn a_head_in_two_pieces_needs_one() {
     };
     (0..WARM_UP).for_each(|_| halves());
     let counted = measure(|| (0..ROUNDS).for_each(|_| halves())).count_total;
-    assert_eq!(counted, ROUNDS.into());
+    assert_eq!(counted, ROUNDS);
 }
 
 /// A task's future and what runs it are in a box each, its waker is counted, and since it takes the request with it, the
@@ -233,6 +233,6 @@ fn a_task_needs_five() {
     ] {
         let counted = allocations(app, GET, 1, HELLO.as_bytes());
         println!("a task that answers {name}: {counted} allocations in {ROUNDS} requests");
-        assert!(counted <= OF_A_TASK * u64::from(ROUNDS), "{counted}");
+        assert!(counted <= OF_A_TASK * ROUNDS, "{counted}");
     }
 }

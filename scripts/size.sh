@@ -19,8 +19,7 @@ trap 'rm -f "$stripped"' EXIT
 strip -o "$stripped" target/release/examples/05_hello
 bytes=$(wc -c <"$stripped")
 
-# Already fetched, or it would be the network that is timed.
-cargo fetch --quiet --locked
+# All is fetched by now, or it would be the network that is timed.
 rm -rf "$clean"
 began=$EPOCHREALTIME
 CARGO_TARGET_DIR=$clean cargo build --quiet --locked --release --lib --jobs 2

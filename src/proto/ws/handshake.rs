@@ -77,11 +77,11 @@ pub fn check_request<'h>(
     if !lists("connection", "upgrade") {
         return Err(HandshakeError::NoConnectionUpgrade);
     }
-    if header("sec-websocket-version").map(str::trim) != Some("13") {
+    if header("sec-websocket-version").map(trim) != Some("13") {
         return Err(HandshakeError::WrongVersion);
     }
     let key = header("sec-websocket-key")
-        .map(str::trim)
+        .map(trim)
         .ok_or(HandshakeError::BadKey)?;
     let mut nonce = [0; 18];
     match KEY_BASE64.decode_slice(key, &mut nonce) {
@@ -95,7 +95,13 @@ pub fn check_request<'h>(
 /// Whether a comma-separated list has `token` in it, whatever the case of its letters.
 fn has_token(list: &str, token: &str) -> bool {
     list.split(',')
-        .any(|item| item.trim().eq_ignore_ascii_case(token))
+        .any(|item| trim(item).eq_ignore_ascii_case(token))
+}
+
+/// `text` without the spaces and tabs around it: the only whitespace of a field (RFC 9110, 5.6.3). `str::trim` would
+/// also take off a form feed, or the no-break space of Unicode.
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
 /// Why a request is no handshake that we can grant.
@@ -228,6 +234,21 @@ mod tests {
             with("sec-websocket-key", Some(" dGhlIHNhbXBsZSBub25jZQ== ")),
             granted()
         );
+    }
+
+    #[test]
+    fn only_spaces_and_tabs_are_whitespace_around_a_token() {
+        for blank in ["\x0c", "\u{a0}", "\u{3000}"] {
+            for (name, value) in [
+                ("upgrade", "websocket"),
+                ("connection", "upgrade"),
+                ("sec-websocket-version", "13"),
+                ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ] {
+                let padded = format!("{value}{blank}");
+                assert!(with(name, Some(&padded)).is_err(), "{name}: {padded:?}");
+            }
+        }
     }
 
     #[test]

@@ -81,7 +81,7 @@ enum Sending {
 
 /// The verdict on the connection. It only ever moves down this list.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Persist {
+pub(super) enum Persist {
     KeepAlive,
     Close,
     Upgrade,
@@ -129,7 +129,7 @@ pub enum After {
     NextExchange,
     /// Nothing more will be read. Close, gently: the answer must not be lost to a reset (RFC 9112, 9.6).
     Close,
-    /// 101 was sent: the input that was not used up, and all that follows, belongs to the other protocol.
+    /// 101 was sent; to a client it came, or CONNECT was granted. The input that was not used up, and all that follows, belongs to the other protocol.
     Upgraded,
     /// The request, the response or both are unfinished.
     NotYet,
@@ -317,12 +317,12 @@ impl Server {
         let is_http10 = self.exchange.version == Version::Http10;
         let (announced, sending) = match (head.status, head.length) {
             // RFC 9110, 8.6: no length with 204 nor with CONNECT granted; with 304 it would have to be that of the 200.
-            (204 | 304, _) => (Announced::Nothing, Sending::Dropped),
             (200..=299, _) if self.exchange.method == Method::Connect => {
-                // What follows would be a tunnel, and we build none.
+                // What follows would be a tunnel, behind 204 too, and we build none.
                 self.close_after_this();
                 (Announced::Nothing, Sending::Dropped)
             }
+            (204 | 304, _) => (Announced::Nothing, Sending::Dropped),
             (205, _) => (Announced::Length(0), Sending::Dropped),
             (_, BodyLength::Known(length)) => (Announced::Length(length), Sending::Length(length)),
             (_, BodyLength::Unknown) if is_http10 => {

@@ -153,6 +153,11 @@ fn connect_is_never_granted_a_tunnel() {
         answer(request, 200, BodyLength::Known(3)),
         (expected.into(), After::Close)
     );
+    let expected = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+    assert_eq!(
+        answer(request, 204, BodyLength::Known(3)),
+        (expected.into(), After::Close)
+    );
     let expected = "HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 3\r\n\r\nabc";
     assert_eq!(
         answer(request, 405, BodyLength::Known(3)),

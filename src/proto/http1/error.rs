@@ -76,17 +76,28 @@ pub enum PeerError {
     BadTrailer,
     /// More trailer bytes than [`HeadLimits::trailer_bytes_max`](super::HeadLimits::trailer_bytes_max).
     TrailerTooLarge,
-    /// The peer stopped sending in the middle of a request.
+    /// The peer stopped sending in the middle of a message.
     Truncated,
     /// The request, or a part of it, took longer than the connection allows. The machine has no clock; the connection
     /// says so through [`Server::refuse`](super::Server::refuse).
     TooSlow,
     /// The body is larger than the connection allows; said through [`Server::refuse`](super::Server::refuse) as well.
     BodyTooLarge,
+    /// A response's first line is not a version, a status of three digits from 100, and perhaps a phrase (RFC 9112, 4).
+    BadStatusLine,
+    /// The status line is longer than [`HeadLimits::line_bytes_max`](super::HeadLimits::line_bytes_max).
+    StatusLineTooLong,
+    /// Bytes came while no response was due (RFC 9112, 9.2): perhaps the rest of one whose end was misjudged.
+    UnaskedResponse,
+    /// The peer closed the connection before a response began.
+    NoResponse,
+    /// 101 to a request that offered no other protocol (RFC 9110, 7.8).
+    UnofferedUpgrade,
 }
 
 impl PeerError {
-    /// The status that answers it.
+    /// The status that answers it. A client answers nothing: what only a response can have wrong gets 502, as a gateway
+    /// would say.
     pub const fn status(self) -> u16 {
         match self {
             Self::TooSlow => 408,
@@ -98,6 +109,11 @@ impl PeerError {
             | Self::TooManyFields
             | Self::TrailerTooLarge => 431,
             Self::UnknownTransferCoding => 501,
+            Self::BadStatusLine
+            | Self::StatusLineTooLong
+            | Self::UnaskedResponse
+            | Self::NoResponse
+            | Self::UnofferedUpgrade => 502,
             Self::VersionNotSupported => 505,
             _ => 400,
         }
@@ -146,9 +162,14 @@ impl fmt::Display for PeerError {
             Self::BadChunkEnd => "a chunk's data does not end with CRLF",
             Self::BadTrailer => "a trailer field would change framing or routing",
             Self::TrailerTooLarge => "the trailer section is too large",
-            Self::Truncated => "the request ends in its middle",
+            Self::Truncated => "the message ends in its middle",
             Self::TooSlow => "the request took too long",
             Self::BodyTooLarge => "the body is too large",
+            Self::BadStatusLine => "the status line is malformed",
+            Self::StatusLineTooLong => "the status line is too long",
+            Self::UnaskedResponse => "bytes came while no response was due",
+            Self::NoResponse => "the connection ended before a response began",
+            Self::UnofferedUpgrade => "101 came, and no other protocol was offered",
         })
     }
 }
@@ -173,18 +194,44 @@ pub enum Misuse {
     BadContentType,
     /// 101 without a request that offered to upgrade.
     NoUpgradeOffered,
+    /// A request before the response to the one before was complete, or on a connection that has ended.
+    ExchangeUnderWay,
+    /// The method is not a token.
+    BadMethod,
+    /// The target has none of the four forms, or the wrong one for its method (RFC 9112, 3.2).
+    BadTarget,
+    /// `Host` is not a host with an optional port, or not the one that the target names (RFC 9112, 3.2).
+    BadHost,
+    /// A field that the client's machine writes itself (`Host`, `Expect`) or cannot stand for (`TE`).
+    OwnField,
+    /// A body with CONNECT or TRACE (RFC 9110, 9.3.6 and 9.3.8).
+    NoBodyAllowed,
+    /// An expectation of `100 Continue` without a body (RFC 9110, 10.1.1).
+    NothingToContinue,
+    /// A body of unknown length to a peer that speaks HTTP/1.0, which has no chunks (RFC 9112, 6.1).
+    ChunkedToHttp10,
 }
 
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotOwed => "no response is owed",
-            Self::NotInBody => "no response body is under way",
-            Self::BodyTooLong => "the response body is longer than was declared",
-            Self::BodyTooShort => "the response body is shorter than was declared",
+            Self::NotInBody => "no body is under way",
+            Self::BodyTooLong => "the body is longer than was declared",
+            Self::BodyTooShort => "the body is shorter than was declared",
             Self::BadStatus => "a status lies between 100 and 999",
             Self::BadContentType => "the content type holds a control character",
             Self::NoUpgradeOffered => "101 answers only a request that offers to upgrade",
+            Self::ExchangeUnderWay => "an exchange is under way, or the connection has ended",
+            Self::BadMethod => "the method is not a token",
+            Self::BadTarget => {
+                "the request target is malformed, or has the wrong form for its method"
+            }
+            Self::BadHost => "Host is malformed, or not the one that the target names",
+            Self::OwnField => "a field that the client writes itself, or cannot stand for",
+            Self::NoBodyAllowed => "CONNECT and TRACE have no body",
+            Self::NothingToContinue => "an expectation without a body",
+            Self::ChunkedToHttp10 => "HTTP/1.0 has no chunks for a body of unknown length",
         })
     }
 }

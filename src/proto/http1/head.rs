@@ -17,7 +17,8 @@ use super::swar;
 /// A bound is reached at the same byte however the input was cut. Bounds above 2^31 bytes count as 2^31.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HeadLimits {
-    /// Request line and fields together, line ends included. Default 16 KiB, as Node's; else 431.
+    /// Request line and fields together, line ends included. Default 16 KiB, as Node's; else 431. Of a response, the
+    /// interim ones before it count too, so that they cannot come without end.
     pub head_bytes_max: usize,
     /// One line, its CRLF included. Default 8 KiB, as nginx's buffers; else 414 for the request line, 431 for a field.
     pub line_bytes_max: usize,
@@ -141,7 +142,7 @@ impl Span {
         &bytes[self.start as usize..self.end as usize]
     }
 
-    const fn moved_by(self, offset: usize) -> Self {
+    pub(super) const fn moved_by(self, offset: usize) -> Self {
         Self {
             start: self.start + offset as u32,
             end: self.end + offset as u32,

@@ -1,17 +1,20 @@
-//! The machine from outside: bytes in, events and answers out. Every input is fed whole, byte by byte, cut at every
+//! The machines from outside: bytes in, events and answers out. Every input is fed whole, byte by byte, cut at every
 //! position, and with another request behind it.
 
 mod answers;
 mod anything;
 mod chunks;
+mod client;
 mod fields;
 mod framing;
 mod heads;
 mod host;
 mod limits;
+mod pair;
 mod persistence;
 mod reading;
 mod request_lines;
+mod requests;
 
 use super::*;
 

@@ -300,7 +300,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Misuse::NotInBody`]; [`Misuse::BodyTooShort`] if more was declared, and then only closing the connection helps.
+    /// [`Misuse::NotInBody`]; [`Misuse::BodyTooShort`] if more was declared, and then only closing helps.
     pub fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Misuse> {
         match &self.writing {
             Writing::Body(Sending::Length(left)) if *left > 0 => return Err(Misuse::BodyTooShort),
@@ -317,8 +317,8 @@ impl Client {
     /// must be shown again, unchanged, with whatever came behind them: at most one line.
     ///
     /// Go on until it answers [`ResponseStep::NeedMore`] or [`ResponseStep::Paused`], also when the input has run out:
-    /// the end of a response needs no bytes of its own. `head` is filled line by line: lend the same one until a head is
-    /// complete.
+    /// the end of a response needs no bytes of its own. `head` is filled line by line: lend the same one until a head
+    /// is complete.
     ///
     /// # Errors
     ///
@@ -357,9 +357,9 @@ impl Client {
     }
 
     /// The peer will send no more. Call it once [`next`](Self::next) has answered [`ResponseStep::NeedMore`], or
-    /// [`ResponseStep::Paused`] with no input left. If it says that this was in order, call `next` once more: a response
-    /// without framing ends here, and says so with [`ResponseStep::End`]. (That nothing of it is missing nobody can
-    /// know.)
+    /// [`ResponseStep::Paused`] with no input left. If it says that this was in order, call `next` once more: a
+    /// response without framing ends here, and says so with [`ResponseStep::End`]. (That nothing of it is missing
+    /// nobody can know.)
     ///
     /// # Errors
     ///
@@ -395,8 +395,8 @@ impl Client {
     }
 
     /// Whether the body should wait: the peer was asked whether it wants it, and has neither said `100 Continue` nor
-    /// answered. Not for ever: it may never say so (RFC 9110, 10.1.1). A final answer settles it too; then send the body
-    /// all the same, or [`close_after_this`](Self::close_after_this).
+    /// answered. Not for ever: it may never say so (RFC 9110, 10.1.1). A final answer settles it too; then send the
+    /// body all the same, or [`close_after_this`](Self::close_after_this).
     pub fn waits_for_continue(&self) -> bool {
         self.exchange.waits_for_continue
     }
@@ -426,8 +426,8 @@ impl Client {
     /// is to be closed. [`After::NextExchange`] as well if none is under way.
     ///
     /// A response may be complete before its request is. Then this answers [`After::NotYet`] until
-    /// [`end`](Self::end), or [`After::Close`] if either side wants to close: what is left of the body is then not to be
-    /// sent any more (RFC 9112, 9.3 and 9.6).
+    /// [`end`](Self::end), or [`After::Close`] if either side wants to close: what is left of the body is then not to
+    /// be sent any more (RFC 9112, 9.3 and 9.6).
     pub fn after(&mut self) -> After {
         match (&self.reading, &self.writing, self.persist) {
             (Reading::Done, Writing::Sent, Persist::KeepAlive) => {

@@ -1,10 +1,10 @@
 //! HTTP/1.1, either half (RFC 9112; meanings from RFC 9110): bytes in, events out, and our own bytes back.
 //!
 //! [`Server`] and [`Client`] are the machines; they own no buffer, read no clock and know no socket, so a test feeds
-//! them from an array and the connection layer from a socket, and both see the same. They are strict: where two readers
-//! of the same bytes could disagree about where a message ends, they refuse instead of guessing (each refusal has a name
-//! in [`PeerError`]). And they are indifferent to cuts: the same bytes give the same events and the same error however
-//! they arrive.
+//! them from an array and the connection layer from a socket, and both see the same. They are strict: where two
+//! readers of the same bytes could disagree about where a message ends, they refuse instead of guessing (each refusal
+//! has a name in [`PeerError`]). And they are indifferent to cuts: the same bytes give the same events and the same
+//! error however they arrive.
 //!
 //! | file | what |
 //! | --- | --- |

@@ -129,7 +129,8 @@ pub enum After {
     NextExchange,
     /// Nothing more will be read. Close, gently: the answer must not be lost to a reset (RFC 9112, 9.6).
     Close,
-    /// 101 was sent; to a client it came, or CONNECT was granted. The input that was not used up, and all that follows, belongs to the other protocol.
+    /// 101 was sent; to a client it came, or CONNECT was granted. The input that was not used up, and all that follows,
+    /// belongs to the other protocol.
     Upgraded,
     /// The request, the response or both are unfinished.
     NotYet,

@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 
-steps=(install format tidy clippy clippy-all-features doc unit doctest release instructions size examples interop
+steps=(install format tidy clippy clippy-all-features doc unit fuzz doctest release instructions size examples interop
   autobahn browser planted-bugs)
 
 step-install() {
@@ -36,7 +36,10 @@ step-install() {
   done
 }
 
-step-format() { cargo fmt --check; }
+step-format() {
+  cargo fmt --check
+  cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
+}
 step-tidy() { cargo test --quiet --test tidy; }
 step-clippy() { cargo clippy --quiet --all-targets -- -D warnings; }
 step-clippy-all-features() { cargo clippy --quiet --all-targets --all-features -- -D warnings; }
@@ -49,6 +52,13 @@ step-unit() {
   else
     cargo test --all-features --no-fail-fast --lib --bins --tests --examples
   fi
+}
+# The comparison with a second parser, which the library does not depend on; the fuzz targets' other bodies are among the
+# units. See tests/fuzz/README.md.
+step-fuzz() {
+  local package=(--manifest-path tests/fuzz/Cargo.toml --no-default-features --locked)
+  cargo clippy --quiet "${package[@]}" --all-targets -- -D warnings
+  cargo test "${package[@]}"
 }
 step-doctest() { cargo test --all-features --doc; }
 

@@ -1,0 +1,4 @@
+//! What the fuzz targets run.
+
+pub mod bodies;
+pub mod differential;

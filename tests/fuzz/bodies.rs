@@ -253,6 +253,9 @@ pub fn chunked_body(input: &[u8]) {
         match (end, decode_chunks(input)) {
             (Ok(Some(used)), Some(decoded)) => {
                 assert_eq!((&data, used), (&decoded.data, decoded.used));
+                assert!(decoded.extension_bytes_most <= limits.chunk_extension_bytes_max);
+                assert!(decoded.extension_bytes <= limits.chunk_extensions_bytes_max);
+                assert!(decoded.trailer_bytes <= limits.trailer_bytes_max);
             }
             (Ok(Some(_)), None) => panic!("taken for a body, and it is none"),
             (Err(error), Some(decoded)) if decoded.is_plain => panic!("{error} in a plain body"),
@@ -317,6 +320,10 @@ struct Decoded {
     used: usize,
     /// No extension and no trailer: nothing that a strict reader might refuse.
     is_plain: bool,
+    extension_bytes: usize,
+    /// Of one chunk.
+    extension_bytes_most: usize,
+    trailer_bytes: usize,
 }
 
 /// RFC 9112, 7.1 in the simplest way: the whole body at once, extensions and trailers not looked at.
@@ -325,11 +332,17 @@ fn decode_chunks(input: &[u8]) -> Option<Decoded> {
         data: Vec::new(),
         used: 0,
         is_plain: true,
+        extension_bytes: 0,
+        extension_bytes_most: 0,
+        trailer_bytes: 0,
     };
     loop {
         let line = line_at(input, &mut decoded.used)?;
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
         let digits = digits.count();
+        let extension = line.len() - digits;
+        decoded.extension_bytes += extension;
+        decoded.extension_bytes_most = decoded.extension_bytes_most.max(extension);
         decoded.is_plain &= digits == line.len() && digits <= 16;
         let size = u64::from_str_radix(std::str::from_utf8(&line[..digits]).ok()?, 16).ok()?;
         if size == 0 {
@@ -342,8 +355,10 @@ fn decode_chunks(input: &[u8]) -> Option<Decoded> {
             return None;
         }
     }
+    let trailers = decoded.used;
     while !line_at(input, &mut decoded.used)?.is_empty() {
         decoded.is_plain = false;
+        decoded.trailer_bytes = decoded.used - trailers;
     }
     Some(decoded)
 }
@@ -778,6 +793,11 @@ impl<'l> Caller<'l> {
     fn show_head(&mut self) {
         let head = &self.head;
         assert!((100..=999).contains(&head.status()));
+        assert!(
+            !head
+                .reason()
+                .contains(|c: char| c.is_ascii_control() && c != '\t')
+        );
         assert!(head.headers().count() <= self.limits.fields_max);
         assert!(!(head.is_chunked() && head.content_length().is_some()));
         let mut text = format!(

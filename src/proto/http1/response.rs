@@ -163,7 +163,7 @@ impl fmt::Display for BadField {
         f.write_str(match self {
             Self::Name => "a field's name is not a token",
             Self::Value => "a field's value holds a control character",
-            Self::Framing => "a field that frames the message is written by the server itself",
+            Self::Framing => "a field that frames the message is written by the machine itself",
         })
     }
 }

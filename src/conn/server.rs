@@ -501,8 +501,8 @@ impl Shared {
             .unwrap_or_else(|| Box::new(Http::new()))
     }
 
-    /// From a connection that is at rest again. One is kept; what a burst of busy connections needed is freed. The one at
-    /// the lower address, since the allocator gives back from the top.
+    /// From a connection that is at rest again. One is kept; what a burst of busy connections needed is freed. The one
+    /// at the lower address, since the allocator gives back from the top.
     pub(super) fn keep_spare(&self, http: Box<Http>) {
         let address = |http: &Http| std::ptr::from_ref(http).addr();
         let kept = match self.spare_http.take() {

@@ -132,7 +132,7 @@ impl OutgoingRequest<'_> {
         }
         let (method, target) = (self.method.as_bytes(), self.target.as_bytes());
         let line =
-            RequestLine::new(method, target, Version::Http11).map_err(|_| Misuse::BadTarget)?;
+            RequestLine::of_words(method, target, Version::Http11).ok_or(Misuse::BadTarget)?;
         let host = self.host.as_bytes();
         let mut seen = Seen::request_line(Version::Http11);
         if seen.field(b"host", host) != Ok(Meaning::Host) {

@@ -8,6 +8,7 @@ use std::fmt;
 use super::error::PeerError;
 use super::head::{HeadLimits, Method, Span, Version};
 use super::line::{self, Meaning, Options, Seen};
+use super::swar;
 
 /// The head of a response, owned: the bytes as they were sent, and spans over them. Cleared and filled again it
 /// allocates nothing.
@@ -196,10 +197,9 @@ impl StatusLine {
             return Err(PeerError::BadStatusLine);
         };
         let digit = |byte: &u8| u16::from(byte - b'0');
-        let is_text = |byte: u8| matches!(byte, b'\t' | b' '..=0x7e | 0x80..);
         let reason = match phrase {
             [] => Span::EMPTY,
-            [b' ', text @ ..] if line::all(text, is_text) => {
+            [b' ', text @ ..] if swar::is_field_text(text) => {
                 Span::new(line.len() - text.len(), line.len())
             }
             _ => return Err(PeerError::BadStatusLine),
@@ -267,7 +267,6 @@ impl ResponseScan {
                 return Ok((used, false));
             };
             let line = &input[used..used + line_len];
-            let text = line.strip_suffix(b"\r\n").ok_or(PeerError::BareLf)?;
             if self.seen.is_none() {
                 head.clear();
             }
@@ -276,7 +275,7 @@ impl ResponseScan {
                 self.bytes as usize,
                 "one head is filled for one response"
             );
-            let is_complete = self.read_line(text, head, method, limits)?;
+            let is_complete = self.read_line(line, head, method, limits)?;
             head.bytes.extend_from_slice(line);
             self.bytes += line_len as u32;
             self.searched = 0;
@@ -299,10 +298,7 @@ impl ResponseScan {
             return Err(PeerError::BadStatusLine);
         }
         let searched = self.searched as usize;
-        let end = input[searched..]
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .map(|index| searched + index + 1);
+        let end = swar::find(&input[searched..], b'\n').map(|index| searched + index + 1);
         if end.unwrap_or(input.len()) <= len_max {
             Ok(end)
         } else if in_head < limits.line_bytes_max {
@@ -314,14 +310,15 @@ impl ResponseScan {
         }
     }
 
-    /// Read one line, its CRLF taken off, and say whether the head is complete.
+    /// Read one line and say whether the head is complete.
     fn read_line(
         &mut self,
-        line: &[u8],
+        whole: &[u8],
         head: &mut IncomingResponse,
         method: Method,
         limits: &HeadLimits,
     ) -> Result<bool, PeerError> {
+        let line = whole.strip_suffix(b"\r\n").ok_or(PeerError::BareLf)?;
         match (&mut self.seen, line) {
             (None, line) => {
                 head.line = StatusLine::read(line)?;
@@ -331,7 +328,8 @@ impl ResponseScan {
             (Some(_), []) => Ok(true),
             (Some(_), _) if head.fields.len() >= limits.fields_max => Err(PeerError::TooManyFields),
             (Some(seen), line) => {
-                let (name, value) = line::read_field(line)?;
+                let (name, value, _) =
+                    line::read_field(whole).ok_or_else(|| line::fault_of_field(line))?;
                 let is = |known: &[u8]| name.of(line).eq_ignore_ascii_case(known);
                 // RFC 9110, 9.3.6: what a response that grants CONNECT says about length is ignored.
                 let is_tunnel = method == Method::Connect && matches!(head.line.status, 200..=299);

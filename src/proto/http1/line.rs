@@ -64,6 +64,14 @@ impl RequestLine {
         Some((line, method_len + 1 + target_len + b" HTTP/1.1\r\n".len()))
     }
 
+    /// The request line of these words; `method` is known to be a token, `target` is judged here.
+    pub(super) fn of_words(method: &[u8], target: &[u8], version: Version) -> Option<Self> {
+        let path_len = front_len(target, &PATH);
+        let target_len = path_len + front_len(&target[path_len..], &TARGET);
+        let is_sendable = target_len == target.len() && !target.is_empty();
+        is_sendable.then(|| Self::new(method, target, path_len, version))?
+    }
+
     /// The request line of these words; each is known to hold only what it may. `path_len`: where the query begins.
     #[inline(always)]
     fn new(method: &[u8], target: &[u8], path_len: usize, version: Version) -> Option<Self> {

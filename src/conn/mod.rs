@@ -6,6 +6,7 @@
 
 mod body;
 mod connection;
+mod crowd;
 mod deadline;
 mod http;
 mod limits;
@@ -20,6 +21,8 @@ mod websocket_link;
 mod wire;
 
 pub use body::Body;
+pub(crate) use crowd::Admission;
+pub use crowd::Crowd;
 pub use limits::{Hits, Limits, Overflow};
 pub use pipe::{BodyError, BodyReader, BodySender, Disconnected, body_channel};
 pub use request::{PARAMETERS_MAX, Parameters, Request};

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use slab::Slab;
 
 use super::connection::Connection;
+use super::crowd::{Admission, Crowd};
 use super::limits::{Hits, Limits};
 use super::request::Request;
 use super::service::Service;
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) hits: Hits,
     connections_max: usize,
+    crowd: Crowd,
     origin: Origin,
     /// A request that the connections hand around, so that none is made for each.
     scratch: Cell<Option<Box<Request>>>,
@@ -48,6 +50,7 @@ pub(super) struct Shared {
 struct Member {
     token: Token,
     leaving: Leaving,
+    _admission: Admission,
 }
 
 /// How a connection ends in a graceful shutdown, each in one way.
@@ -125,6 +128,17 @@ impl Server {
     /// A server that answers with `service` within `limits`. It listens when [`Server::listen`] is called.
     #[track_caller]
     pub fn new(ctx: &mut Ctx<'_>, service: Rc<dyn Service>, limits: Limits) -> Self {
+        Self::counting_in(ctx, service, limits, Crowd::default())
+    }
+
+    /// As [`Server::new`], for servers on several loops whose connections count together.
+    #[track_caller]
+    pub fn counting_in(
+        ctx: &mut Ctx<'_>,
+        service: Rc<dyn Service>,
+        limits: Limits,
+        crowd: Crowd,
+    ) -> Self {
         let connections_max = limits.connections_max.unwrap_or_else(|| {
             let descriptors = ctx.driver().descriptor_limit();
             descriptors.map_or(usize::MAX, |descriptors| {
@@ -136,6 +150,7 @@ impl Server {
             limits,
             hits: Hits::default(),
             connections_max,
+            crowd,
             origin: Location::caller(),
             scratch: Cell::new(None),
             connections: RefCell::default(),
@@ -154,13 +169,81 @@ impl Server {
     /// As bind(2): the address is in use, is not this machine's, or needs privileges.
     #[track_caller]
     pub fn listen(&self, ctx: &mut Ctx<'_>, address: SocketAddr) -> io::Result<SocketAddr> {
-        let shared = Rc::clone(&self.0);
-        let accept = move |ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr| {
-            Shared::accept(&shared, ctx, socket, peer)
-        };
-        let (token, local) = Acceptor::listen(ctx, address, accept)?;
+        let (token, local) = Acceptor::listen(ctx, address, self.taking_in())?;
         self.0.listeners.borrow_mut().push(token);
         Ok(local)
+    }
+
+    /// As [`Server::listen`], on a listener that was made elsewhere, a service manager's for one. Returns its address.
+    ///
+    /// # Errors
+    /// As [`crate::event_loop::Driver::adopt_listener`].
+    #[track_caller]
+    pub fn listen_on(&self, ctx: &mut Ctx<'_>, listener: TcpListener) -> io::Result<SocketAddr> {
+        let (token, local) = Acceptor::listen_on(ctx, listener, self.taking_in())?;
+        self.0.listeners.borrow_mut().push(token);
+        Ok(local)
+    }
+
+    fn taking_in(&self) -> impl FnMut(&mut Ctx<'_>, Socket, SocketAddr) + use<> {
+        let shared = Rc::clone(&self.0);
+        move |ctx, socket, peer| {
+            if let Some(token) = Shared::accept(&shared, ctx, socket, peer) {
+                // The request is often there already.
+                ctx.visit(token, Readiness::READABLE);
+            }
+        }
+    }
+
+    /// Have every connection on `listener` given to `take` instead of served here; [`Server::shutdown`] closes the
+    /// listener with the others.
+    pub(crate) fn listen_for(
+        &self,
+        ctx: &mut Ctx<'_>,
+        listener: TcpListener,
+        take: impl FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static,
+    ) -> io::Result<SocketAddr> {
+        let (token, local) = Acceptor::listen_on(ctx, listener, take)?;
+        self.0.listeners.borrow_mut().push(token);
+        Ok(local)
+    }
+
+    /// Serve a connection that was accepted elsewhere. Above [`Limits::connections_max`] it is answered with 503.
+    ///
+    /// # Errors
+    /// As [`crate::event_loop::Driver::adopt`].
+    pub fn adopt(&self, ctx: &mut Ctx<'_>, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        let socket = ctx.driver().adopt(stream)?;
+        if let Some(token) = Shared::accept(&self.0, ctx, socket, peer) {
+            ctx.wake(token);
+        }
+        Ok(())
+    }
+
+    /// As [`Server::adopt`], for a connection that is counted, on a driver that reads nothing of it before its first
+    /// poll: so no handler runs in here.
+    pub(crate) fn adopt_admitted(
+        &self,
+        ctx: &mut Ctx<'_>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        admission: Admission,
+    ) -> io::Result<()> {
+        let socket = ctx.driver().adopt(stream)?;
+        if let Some(token) = Shared::admit(&self.0, ctx, socket, peer, admission) {
+            ctx.visit(token, Readiness::NONE);
+        }
+        Ok(())
+    }
+
+    /// How many connections may be open.
+    pub(crate) fn connections_max(&self) -> usize {
+        self.0.connections_max
+    }
+
+    /// Tell one connection too many to come again.
+    pub(crate) fn refuse(&self, ctx: &mut Ctx<'_>, socket: Socket) {
+        self.0.refuse(ctx, socket);
     }
 
     /// Stop taking connections; close those that are idle at once, let those that are busy finish (with `Connection:
@@ -282,31 +365,51 @@ impl Member {
 }
 
 impl Shared {
-    fn accept(shared: &Rc<Self>, ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr) {
-        let open = shared.connections.borrow().len();
-        if open >= shared.connections_max {
-            Hits::count(&shared.hits.connections);
-            // Best effort, in one write: whoever does not get it sees the close. A request that is here already is
-            // taken from the socket, since a close over unread input would be a reset.
-            let mut buffers = ctx.lend_buffers();
-            let _ = ctx.driver().read(socket, &mut buffers.receive);
-            ctx.give_back(buffers);
-            let _ = ctx.driver().write(socket, BUSY);
-            ctx.driver().close(socket);
-            return;
+    /// Take a connection in, or refuse it. It has to be visited.
+    fn accept(
+        shared: &Rc<Self>,
+        ctx: &mut Ctx<'_>,
+        socket: Socket,
+        peer: SocketAddr,
+    ) -> Option<Token> {
+        match shared.crowd.enter(shared.connections_max) {
+            Some(admission) => Self::admit(shared, ctx, socket, peer, admission),
+            None => {
+                shared.refuse(ctx, socket);
+                None
+            }
         }
+    }
+
+    fn admit(
+        shared: &Rc<Self>,
+        ctx: &mut Ctx<'_>,
+        socket: Socket,
+        peer: SocketAddr,
+        admission: Admission,
+    ) -> Option<Token> {
         let place = shared.connections.borrow().vacant_key();
         let connection = Connection::new(Rc::clone(shared), socket, peer, place as u32);
         // An error here is want of kernel memory: this connection is closed, others may fare better.
-        if let Ok(token) = ctx.add_socket(socket, |_| Box::new(connection)) {
-            shared.connections.borrow_mut().insert(Member {
-                token,
-                leaving: Leaving::Unasked,
-            });
-            shared.count(|counts| counts.accepted += 1);
-            // The request is often there already.
-            ctx.visit(token, Readiness::READABLE);
-        }
+        let token = ctx.add_socket(socket, |_| Box::new(connection)).ok()?;
+        shared.connections.borrow_mut().insert(Member {
+            token,
+            leaving: Leaving::Unasked,
+            _admission: admission,
+        });
+        shared.count(|counts| counts.accepted += 1);
+        Some(token)
+    }
+
+    fn refuse(&self, ctx: &mut Ctx<'_>, socket: Socket) {
+        Hits::count(&self.hits.connections);
+        // Best effort, in one write: whoever does not get it sees the close. A request that is here already is
+        // taken from the socket, since a close over unread input would be a reset.
+        let mut buffers = ctx.lend_buffers();
+        let _ = ctx.driver().read(socket, &mut buffers.receive);
+        ctx.give_back(buffers);
+        let _ = ctx.driver().write(socket, BUSY);
+        ctx.driver().close(socket);
     }
 
     /// A connection has closed.
@@ -399,7 +502,7 @@ impl Shared {
 
     pub(super) fn keep_alive_timeout(&self) -> Duration {
         let timeout = self.limits.keep_alive_timeout;
-        let crowded = self.connections.borrow().len() > self.connections_max / 5 * 4;
+        let crowded = self.crowd.open() > self.connections_max / 5 * 4;
         if crowded {
             timeout.min(SHORT_KEEP_ALIVE)
         } else {

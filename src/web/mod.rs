@@ -2,6 +2,7 @@
 //! WebSockets and rooms.
 
 mod app;
+mod engine;
 mod handler;
 mod router;
 mod socket;
@@ -9,6 +10,7 @@ mod state;
 mod test_app;
 
 pub use app::{App, stop_on_signals};
+pub use engine::{Engine, Running, Threads, UnknownEngine};
 pub use handler::{Handler, Task, task};
 pub use socket::{OwnedMessage, Socket, Upgrade, WebSocket};
 pub use state::Shared;

@@ -5,6 +5,7 @@
 
 mod apps;
 mod deadlines;
+mod engines;
 mod http;
 mod limits;
 mod panics;

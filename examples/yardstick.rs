@@ -7,20 +7,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use tourbillon::event_loop::EventLoop;
 use tourbillon::web::{
-    App, Body, Limits, Message, Peer, Request, Response, Rooms, Shared, Socket, stop_on_signals,
-    task,
+    App, Body, Engine, Limits, Message, Peer, Request, Response, Rooms, Shared, Socket, task,
 };
 
 const USAGE: &str =
-    "usage: yardstick [--port N] [--header-timeout S] [--body-timeout S] [--write-timeout S]
-                 [--keepalive-timeout S] [--body-limit BYTES] [--ws-limit BYTES]
-  --port N   the port on 127.0.0.1; 0 picks one; the default is $PORT, or 8080
+    "usage: yardstick [--port N] [--engine E] [--header-timeout S] [--body-timeout S]
+                 [--write-timeout S] [--keepalive-timeout S] [--body-limit BYTES] [--ws-limit BYTES]
+  --port N     the port on 127.0.0.1; 0 picks one; the default is $PORT, or 8080
+  --engine E   loop (the default), loops (one for each core), loops:N, threads or threads:N
+               (a thread for each connection, N at most)
   timeouts are in seconds, with the library's defaults";
 
 struct Options {
     port: u16,
+    engine: Engine,
     limits: Limits,
 }
 
@@ -28,6 +29,7 @@ fn options() -> Result<Options, String> {
     let port = std::env::var("PORT").map_or(Ok(8080), |port| parse("PORT", &port))?;
     let mut options = Options {
         port,
+        engine: Engine::Loop,
         limits: Limits::default(),
     };
     let limits = &mut options.limits;
@@ -43,6 +45,9 @@ fn options() -> Result<Options, String> {
         let seconds = || parse(&name, &value).map(Duration::from_secs);
         match name.as_str() {
             "--port" => options.port = parse(&name, &value)?,
+            "--engine" => {
+                options.engine = value.parse().map_err(|error| format!("{name}: {error}"))?;
+            }
             "--header-timeout" => limits.header_timeout = seconds()?,
             "--body-timeout" => limits.body_timeout = seconds()?,
             "--write-timeout" => limits.write_timeout = seconds()?,
@@ -186,14 +191,15 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> std::io::Result<()> {
-    let mut event_loop = EventLoop::new()?;
-    let mut ctx = event_loop.ctx();
-    let (server, address) = app()
-        .limits(options.limits)
-        .listen(&mut ctx, ("127.0.0.1", options.port))?;
-    let report = stop_on_signals(&mut ctx, &server)?;
-    println!("listening on {address}");
-    event_loop.run()?;
-    report.with(|report| println!("stopped: {report}"));
+    let Options {
+        port,
+        engine,
+        limits,
+    } = options;
+    let make_app = move || app().limits(limits.clone());
+    let report = engine.serve_and_tell(("127.0.0.1", port), make_app, |address| {
+        println!("listening on {address}");
+    })?;
+    println!("stopped: {report}");
     Ok(())
 }

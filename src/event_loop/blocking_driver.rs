@@ -11,9 +11,9 @@
 //! ```
 //!
 //! "Anything else" is: another thread could call (somebody holds a [`super::Remote`]: a future's waker, a job on the
-//! executor), the peer does not take its answers, it has ended its half, or there is a second socket, a signal, a foreign
-//! descriptor. A connection that was handed over stays there for the rest of its life; the next one begins anew. The
-//! poller is made when it is first needed.
+//! executor), the peer does not take its answers, it has ended its half, or there is a second socket, a signal, a
+//! foreign descriptor. A connection that was handed over stays there for the rest of its life; the next one begins
+//! anew. The poller is made when it is first needed.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem;

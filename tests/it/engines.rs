@@ -396,6 +396,8 @@ fn who_is_slow_is_told_and_who_is_idle_is_let_go() {
         assert!(since.elapsed() >= Duration::from_millis(150));
         slow.assert_closed();
         body.assert_closed();
+        // The server lingers as long as they might not have read that.
+        drop((slow, body));
         server.wait_for_open(0);
     });
 }
@@ -504,6 +506,7 @@ fn everyone_leaves_in_good_order() {
             ("done", Some("close"))
         );
         busy.assert_closed();
+        drop(busy);
         assert_eq!(next(&report), (4, 2, 0), "{engine}");
     }
 }
@@ -526,6 +529,7 @@ fn what_has_begun_is_finished_in_a_shutdown() {
         body.send("890");
         assert_eq!(head.answer().text(), "fine", "{engine}");
         assert_eq!(body.answer().text(), "10", "{engine}");
+        drop((head, body));
         assert_eq!(next(&report), (0, 2, 0), "{engine}");
     }
 }

@@ -1,8 +1,8 @@
 //! Engines: the ways to schedule one and the same app.
 //!
 //! Whatever the engine, it is the same machines, router, handlers, limits and deadlines that run, on the same
-//! [`EventLoop`]. What differs is who waits for what: a loop for all of its connections, or a thread for each one of its
-//! own. So what a comparison of two engines compares is their scheduling.
+//! [`EventLoop`]. What differs is who waits for what: a loop for all of its connections, or a thread for each one of
+//! its own. So what a comparison of two engines compares is their scheduling.
 
 mod gathering;
 mod loops;

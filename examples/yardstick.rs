@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tourbillon::web::{
-    App, Body, Engine, Limits, Message, Peer, Request, Response, Rooms, Shared, Socket, task,
+    App, Body, Engine, Hub, Limits, Message, Peer, Request, Response, Rooms, Shared, Socket, task,
 };
 
 const USAGE: &str =
@@ -147,11 +147,11 @@ impl Socket<State> for Member {
     }
 }
 
-fn app() -> App<State> {
+fn app(hub: &Hub) -> App<State> {
     let open_echo = |_: &Request, _: &mut State| Ok(Echo);
     let open_room = |_: &Request, _: &mut State| Ok(Member);
     App::new(State {
-        rooms: Rooms::new(),
+        rooms: Rooms::spanning(hub),
     })
     .get(
         "/",
@@ -196,7 +196,9 @@ fn run(options: Options) -> std::io::Result<()> {
         engine,
         limits,
     } = options;
-    let make_app = move || app().limits(limits.clone());
+    // A room is one room, whatever the number of loops.
+    let hub = Hub::new();
+    let make_app = move || app(&hub).limits(limits.clone());
     let report = engine.serve_and_tell(("127.0.0.1", port), make_app, |address| {
         println!("listening on {address}");
     })?;

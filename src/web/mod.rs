@@ -17,8 +17,8 @@ pub use state::Shared;
 pub use test_app::TestApp;
 
 pub use crate::conn::{
-    Body, BodyError, BodyReader, BodySender, CloseReason, Counts, Disconnected, Hits, IntoResponse,
-    Limits, Message, Overflow, Peer, Published, RemoteSender, Request, Response, Rooms,
-    SendOutcome, Sender, Server, ShutdownReport, WeakSender, WeakServer,
+    Body, BodyError, BodyReader, BodySender, CloseReason, Counts, Disconnected, Hits, Hub,
+    IntoResponse, Limits, Message, Overflow, Peer, Published, RemoteSender, Request, Response,
+    Rooms, SendOutcome, Sender, Server, ShutdownReport, WeakSender, WeakServer,
 };
 pub use crate::proto::ws::CloseCode;

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tourbillon::web::{
-    App, Body, CloseCode, Counts, Engine, Limits, Message, OwnedMessage, Peer, Request, Response,
-    Running, Shared, Socket, Threads, WebSocket, task,
+    App, Body, CloseCode, Counts, Engine, Hub, Limits, Message, OwnedMessage, Peer, Request,
+    Response, Rooms, Running, Shared, Socket, Threads, WebSocket, task,
 };
 
 use crate::support::{
@@ -355,6 +355,111 @@ fn websockets_are_called_awaited_and_sent_to_from_elsewhere() {
             server.running.counts().websockets == 0
         });
     });
+}
+
+/// In one room from the first moment on; what it says, it says to all, or to all others.
+struct Member;
+
+impl Socket<Rooms> for Member {
+    fn opened(&mut self, peer: &mut Peer<'_>, rooms: &mut Rooms) {
+        rooms.join("room", peer.sender());
+        peer.send(&rooms.count("room").to_string());
+    }
+
+    fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>, rooms: &mut Rooms) {
+        match message {
+            Message::Text("leave") => {
+                rooms.leave("room", peer.sender());
+                peer.send("left");
+            }
+            Message::Binary(bytes) => {
+                rooms.publish_except("room", peer.sender(), bytes);
+            }
+            text => {
+                rooms.publish("room", text);
+            }
+        }
+    }
+}
+
+#[test]
+fn rooms_span_all_loops_of_an_engine() {
+    for engine in engines() {
+        let hub = Hub::new();
+        let theirs = hub.clone();
+        let running = engine
+            .start("127.0.0.1:0", move || {
+                App::new(Rooms::spanning(&theirs))
+                    .ws("/room", |_: &Request, _: &mut Rooms| Ok(Member))
+            })
+            .unwrap();
+        // Enough of them that two loops have some each.
+        let mut members: Vec<_> = (1..=16)
+            .map(|n| {
+                let mut client = Client::connect(running.address());
+                client.send(handshake("/room"));
+                assert_eq!(client.head().status, 101);
+                let mut member = WsClient { client };
+                assert_eq!(member.read_text(), n.to_string(), "{engine}");
+                member
+            })
+            .collect();
+        assert_eq!(hub.counts(), [("room".to_owned(), 16)]);
+        for speaker in [0, 7, 15] {
+            for n in 0..100 {
+                members[speaker].text(&format!("{speaker} says {n}"));
+            }
+            for member in &mut members {
+                for n in 0..100 {
+                    assert_eq!(member.read_text(), format!("{speaker} says {n}"));
+                }
+            }
+        }
+        // Several at once: everyone hears each of them in order.
+        for n in 0..50 {
+            for speaker in [1, 2, 3] {
+                members[speaker].text(&format!("{speaker}:{n}"));
+            }
+        }
+        for member in &mut members {
+            let mut next = [0; 4];
+            for _ in 0..150 {
+                let text = member.read_text();
+                let (speaker, n) = text.split_once(':').unwrap();
+                let next = &mut next[speaker.parse::<usize>().unwrap()];
+                assert_eq!(n, next.to_string(), "{engine}");
+                *next += 1;
+            }
+        }
+        members[4].send(FINAL | BINARY, "others");
+        for (n, member) in members.iter_mut().enumerate() {
+            if n != 4 {
+                assert_eq!(member.frame(), (FINAL | BINARY, b"others".to_vec()));
+            }
+        }
+        members[4].text("leave");
+        assert_eq!(members[4].read_text(), "left");
+        assert_eq!(hub.count("room"), 15);
+        let gone = members.split_off(8);
+        drop(gone);
+        let since = Instant::now();
+        while hub.count("room") > 7 {
+            assert!(since.elapsed() < PATIENCE, "{engine}: {hub:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        members[0].text("still here");
+        for n in [0, 1, 2, 3, 5, 6, 7] {
+            assert_eq!(members[n].read_text(), "still here", "{engine}");
+        }
+        // Who is in no room, and perhaps alone in a loop that has left the hub, can still be heard.
+        members[4].text("I am out, and can be heard");
+        for n in [0, 1, 2, 3, 5, 6, 7] {
+            assert_eq!(members[n].read_text(), "I am out, and can be heard");
+        }
+        drop(members);
+        drop(running);
+        assert_eq!(hub.counts(), [], "{engine}");
+    }
 }
 
 #[test]

@@ -210,8 +210,11 @@ impl Engine {
         }
     }
 
-    /// Whether it can serve `app`.
-    fn check<S: 'static>(self, app: &App<S>) -> io::Result<()> {
+    /// Whether it can serve `app`, for a program that listens by itself.
+    ///
+    /// # Errors
+    /// `Unsupported`, with the reason, when the app needs one loop and this engine has several.
+    pub fn check<S: 'static>(self, app: &App<S>) -> io::Result<()> {
         match (app.why_one_loop(), self) {
             (None, _) | (_, Self::Loop | Self::Loops(1)) => Ok(()),
             (Some(why), _) => Err(io::Error::new(

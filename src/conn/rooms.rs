@@ -82,10 +82,10 @@ impl Rooms {
         Self::default()
     }
 
-    /// This loop's part of rooms that all loops with the same `hub` have together, for [`crate::web::Engine::Loops`] and
-    /// [`crate::web::Engine::Threads`]. What is published reaches the members in this loop at once, and those in others
-    /// in their next turn: in the order in which it was said for all that one loop said, and for all that reaches a loop
-    /// from others. Between loops it waits without limit until that turn; behind it each member's own limit holds.
+    /// This loop's part of the rooms that all loops with the same `hub` have together, for engines of several. What is
+    /// published reaches the members in this loop at once, and those in others in their next turn. What one loop says
+    /// comes in its order everywhere, and what comes from elsewhere comes in one order to all. Between loops it waits
+    /// without limit until that turn; behind it each member's own limit holds.
     ///
     /// ```
     /// use tourbillon::web::{App, Engine, Hub, Message, Peer, Request, Rooms, Socket};

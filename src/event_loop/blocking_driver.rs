@@ -15,6 +15,9 @@
 //! foreign descriptor. A connection that was handed over stays there for the rest of its life; the next one begins
 //! anew. The poller is made when it is first needed.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -438,8 +441,11 @@ impl Driver for BlockingDriver {
     }
 
     fn shutdown_write(&mut self, socket: Socket) -> io::Result<()> {
-        if let Entry::Blocking(connection) = self.entry(socket)? {
-            return connection.stream.shutdown(Shutdown::Write);
+        match self.entry(socket)? {
+            Entry::Blocking(connection) => return connection.stream.shutdown(Shutdown::Write),
+            // All is said: from here on the end of the input is the end, whoever made it. The peer's cannot be seen,
+            // and to wait for it would be to wait for a deadline.
+            Entry::Polled(polled) => polled.is_cut = false,
         }
         let (poller, socket) = self.polled(socket)?;
         poller.shutdown_write(socket)

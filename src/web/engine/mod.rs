@@ -71,6 +71,9 @@ pub enum Engine {
 /// ends. It reads and writes with sockets that block, and a request costs it two system calls. Only when something else
 /// than its peer can bring it work, a handler that awaits or a sender on another thread, does it wait at a poller, as a
 /// loop does.
+///
+/// An idle connection holds some 55 KiB of resident memory, 16 KiB of it stack (x86-64 Linux, 1,000 of them), against
+/// half a KiB in a loop. An acceptor that runs out of descriptors cannot have idle connections closed, as a loop can.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Threads {
     /// Connections, and so threads; 503 above it. Default 1,000. [`super::Limits::connections_max`] holds as well.

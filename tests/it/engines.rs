@@ -1,7 +1,7 @@
 //! One app on every engine: whatever schedules it, it does the same.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -257,6 +257,28 @@ fn a_connection_is_kept_alive_and_counted() {
         client.assert_closed();
         server.wait_for_open(0);
         assert_eq!(server.running.counts().requests, 13);
+    });
+}
+
+#[test]
+fn an_end_between_two_requests_is_no_request() {
+    on_each(Limits::default(), |server| {
+        for _ in 0..3 {
+            assert_fine(&mut server.connect());
+        }
+        // One that never asks.
+        drop(server.connect());
+        // One that ends behind its request, and reads the answer.
+        let mut client = server.connect();
+        client.get("/fine");
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client.answer().text(), "fine");
+        client.assert_closed();
+        server.wait_until("all have come and gone", |server| {
+            let counts = server.running.counts();
+            (counts.accepted, counts.open) == (5, 0)
+        });
+        assert_eq!(server.running.counts().requests, 4, "{}", server.engine);
     });
 }
 

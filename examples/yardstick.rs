@@ -7,15 +7,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use tourbillon::event_loop::EventLoop;
 use tourbillon::web::{
-    App, Body, Limits, Message, Peer, Refusal, Request, Response, Rooms, Shared, Socket,
-    stop_on_signals, task,
+    App, Body, Engine, Hub, Limits, Message, Peer, Refusal, Request, Response, Rooms, Shared,
+    Socket, task,
 };
 
 const USAGE: &str =
-    "usage: yardstick [--port N] [--limits] [LIMIT VALUE]...
+    "usage: yardstick [--port N] [--engine E] [--limits] [LIMIT VALUE]...
   --port N   the port on 127.0.0.1; 0 picks one; the default is $PORT, or 8080
+  --engine E loop (the default), loops (one for each core), loops:N, threads or threads:N
+             (a thread for each connection, N at most)
   --limits   print all limits as they are in force
 limits, with the library's defaults; in seconds:
   --first-byte-timeout --header-timeout --body-timeout --handler-timeout --write-timeout --keepalive-timeout
@@ -29,6 +30,7 @@ what happens to one too many:
 
 struct Options {
     port: u16,
+    engine: Engine,
     prints_limits: bool,
     limits: Limits,
 }
@@ -37,6 +39,7 @@ fn options() -> Result<Options, String> {
     let port = std::env::var("PORT").map_or(Ok(8080), |port| parse("PORT", &port))?;
     let mut options = Options {
         port,
+        engine: Engine::Loop,
         prints_limits: false,
         limits: Limits::default(),
     };
@@ -57,6 +60,9 @@ fn options() -> Result<Options, String> {
         let seconds = || parse(&name, &value).map(Duration::from_secs);
         match name.as_str() {
             "--port" => options.port = parse(&name, &value)?,
+            "--engine" => {
+                options.engine = value.parse().map_err(|error| format!("{name}: {error}"))?;
+            }
             "--first-byte-timeout" => limits.first_byte_timeout = seconds()?,
             "--header-timeout" => limits.header_timeout = seconds()?,
             "--body-timeout" => limits.body_timeout = seconds()?,
@@ -175,11 +181,11 @@ impl Socket<State> for Member {
     }
 }
 
-fn app() -> App<State> {
+fn app(hub: &Hub) -> App<State> {
     let open_echo = |_: &Request, _: &mut State| Ok(Echo);
     let open_room = |_: &Request, _: &mut State| Ok(Member);
     App::new(State {
-        rooms: Rooms::new(),
+        rooms: Rooms::spanning(hub),
     })
     .get(
         "/",
@@ -219,17 +225,21 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> std::io::Result<()> {
-    let mut event_loop = EventLoop::new()?;
-    let mut ctx = event_loop.ctx();
-    let (server, address) = app()
-        .limits(options.limits)
-        .listen(&mut ctx, ("127.0.0.1", options.port))?;
-    let report = stop_on_signals(&mut ctx, &server)?;
-    println!("listening on {address}");
-    if options.prints_limits {
-        print!("{}", server.limits());
-    }
-    event_loop.run()?;
-    report.with(|report| println!("stopped: {report}"));
+    let Options {
+        port,
+        engine,
+        prints_limits,
+        limits,
+    } = options;
+    // A room is one room, whatever the number of loops.
+    let hub = Hub::new();
+    let make_app = move || app(&hub).limits(limits.clone());
+    let report = engine.serve_and_tell(("127.0.0.1", port), make_app, |address, limits| {
+        println!("listening on {address}");
+        if prints_limits {
+            print!("{limits}");
+        }
+    })?;
+    println!("stopped: {report}");
     Ok(())
 }

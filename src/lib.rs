@@ -34,7 +34,7 @@
 //! ```text
 //!   your handlers       fn(&Request, &mut S)          async fn(Request, Shared<S>)
 //!   ──────────────────────────────────────────────────────────────────────────────────
-//!   web                 App, routes, handlers, WebSockets called and awaited
+//!   web                 App, routes, handlers, WebSockets called and awaited, engines
 //!   conn                fill ─ step ─ flush, limits, deadlines, bodies, rooms
 //!        ┌──────────────────────┴───────────────────────┐
 //!   net   taking connections in              proto  HTTP/1.1, WebSocket  (bytes only)
@@ -48,7 +48,8 @@
 //! - [`task`] makes futures run on it, [`net`] takes connections in.
 //! - [`proto`] holds the protocols as machines: bytes in, events out, no socket and no clock.
 //! - [`conn`] joins the two: a connection, its limits, its request and response.
-//! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms.
+//! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms; and [`web::Engine`], which
+//!   says how many loops and threads serve them.
 //! - [`parts`] know nothing of all that and can be read alone.
 //!
 //! # Features
@@ -56,6 +57,8 @@
 //! None is on by default; `full` turns all of them on.
 //!
 //! - `json`: `Response::json` and `Request::json`, by serde.
+//! - `sockopt`: `SO_REUSEPORT` for the loops of [`web::Engine::Loops`], and a longer queue of connections to accept, by
+//!   socket2.
 //! - `sim`: the simulated driver, for tests of whole programs. It has a clock and a network in memory that follow from
 //!   a seed, and faults to choose from.
 

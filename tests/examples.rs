@@ -299,6 +299,57 @@ fn the_yardstick_prints_the_limits_that_are_in_force() {
 }
 
 #[test]
+fn the_yardstick_serves_on_every_engine() {
+    for engine in ["loop", "loops", "loops:2", "threads", "threads:20"] {
+        let mut server = Server::start("yardstick", &["--port", "0", "--engine", engine]);
+        let address = server.address();
+        for (target, text) in [("/plaintext", "Hello, World!"), ("/sleep/5", "awake\n")] {
+            let answer = get(address, target);
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{engine}");
+            assert!(answer.ends_with(text), "{engine} {target}: {answer}");
+        }
+        // One is idle, for it to close.
+        let mut idle = connect(address);
+        idle.write_all(b"GET /204 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .unwrap();
+        assert!(idle.read(&mut [0; 1024]).unwrap() > 0);
+        let stopped = server.interrupt();
+        assert!(
+            stopped.starts_with("stopped: 1 idle closed"),
+            "{engine}: {stopped}"
+        );
+    }
+}
+
+#[test]
+fn the_salon_serves_on_one_loop_and_refuses_others() {
+    let mut server = Server::start("salon", &["--port", "0", "--engine", "loop"]);
+    let address = server.address();
+    assert!(get(address, "/").starts_with("HTTP/1.1 200 OK\r\n"));
+    server.interrupt();
+    for engine in ["loops:2", "threads:9"] {
+        let output = output("salon", &["--port", "0", "--engine", engine]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        let expected = format!("the engine {engine} cannot serve this app, which needs one loop");
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
+fn an_unknown_engine_ends_with_the_usage() {
+    for name in ["yardstick", "salon"] {
+        for engine in ["fast", "loops:0", "threads:x"] {
+            let output = output(name, &["--port", "0", "--engine", engine]);
+            assert_eq!(output.status.code(), Some(2), "{output:?}");
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(error.contains("is no engine"), "{error}");
+            assert!(error.contains("usage: "), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_port_in_use_is_named_in_the_error() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let port = taken.local_addr().expect("it is bound").port().to_string();

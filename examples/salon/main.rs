@@ -2,7 +2,7 @@
 //! loop, no locks.
 //!
 //! Run it: `cargo run --release --example salon`, then open the address that it prints in two windows. `--port N` picks
-//! another port than 8080.
+//! another port than 8080. `--engine E` takes `loop` and refuses the others: the dashboard shows one loop.
 //!
 //! Read on in `chat.rs` (who is in a room, and who hears what) and `dashboard.rs` (a stream that runs while somebody
 //! watches). `messages.rs` has what is said, `PROTOCOL.md` what it means, `pages/` what a browser shows of it.
@@ -20,12 +20,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tourbillon::event_loop::EventLoop;
-use tourbillon::web::{App, Limits, Request, Response, Rooms, WeakServer, stop_on_signals};
+use tourbillon::web::{App, Engine, Limits, Request, Response, Rooms, WeakServer, stop_on_signals};
 
 use dashboard::Stream;
 
-const USAGE: &str = "usage: salon [--port N]
-  --port N   the port on 127.0.0.1; 0 picks one; the default is 8080";
+const USAGE: &str = "usage: salon [--port N] [--engine E]
+  --port N     the port on 127.0.0.1; 0 picks one; the default is 8080
+  --engine E   loop, the default; the salon needs one loop and refuses loops:N and threads:N";
 
 /// What all handlers share.
 struct Salon {
@@ -53,7 +54,9 @@ fn app(opened_at: Instant) -> App<Salon> {
     const HTML: &str = "text/html; charset=utf-8";
     const SCRIPT: &str = "text/javascript; charset=utf-8";
     const STYLE: &str = "text/css; charset=utf-8";
-    let app = App::new(Salon::new(opened_at)).limits(limits());
+    let app = App::new(Salon::new(opened_at))
+        .limits(limits())
+        .needs_one_loop("who is where, and what the dashboard shows, is of one loop");
     let salon = app.state();
     app.get("/", file(HTML, include_str!("pages/chat.html")))
         .ws("/ws", chat::enter)
@@ -142,11 +145,12 @@ fn stats(request: &Request, salon: &mut Salon) -> Response {
 #[derive(PartialEq, Debug)]
 enum Command {
     Help,
-    Serve { port: u16 },
+    Serve { port: u16, engine: Engine },
 }
 
 fn command(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
     let mut port = 8080;
+    let mut engine = Engine::Loop;
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -157,15 +161,21 @@ fn command(arguments: impl IntoIterator<Item = String>) -> Result<Command, Strin
                     .parse()
                     .map_err(|_| format!("--port: {value:?} is not a number from 0 to 65535"))?;
             }
+            "--engine" => {
+                let value = arguments.next().ok_or("--engine needs a name")?;
+                engine = value
+                    .parse()
+                    .map_err(|error| format!("--engine: {error}"))?;
+            }
             _ => return Err(format!("unknown argument {argument:?}")),
         }
     }
-    Ok(Command::Serve { port })
+    Ok(Command::Serve { port, engine })
 }
 
 fn main() -> ExitCode {
-    let port = match command(std::env::args().skip(1)) {
-        Ok(Command::Serve { port }) => port,
+    let (port, engine) = match command(std::env::args().skip(1)) {
+        Ok(Command::Serve { port, engine }) => (port, engine),
         Ok(Command::Help) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -175,12 +185,16 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match serve(port) {
+    match serve(port, engine) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             eprintln!(
                 "salon: port {port} is in use; --port N takes another, --port 0 any that is free"
             );
+            ExitCode::FAILURE
+        }
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            eprintln!("salon: {error}");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -190,9 +204,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(port: u16) -> io::Result<()> {
+fn serve(port: u16, engine: Engine) -> io::Result<()> {
     let mut event_loop = EventLoop::new()?;
     let app = app(event_loop.time());
+    engine.check(&app)?;
     let salon = app.state();
     let mut ctx = event_loop.ctx();
     let (server, address) = app.listen(&mut ctx, ("127.0.0.1", port))?;
@@ -295,14 +310,18 @@ mod tests {
     #[test]
     fn arguments_are_a_port_or_a_question() {
         let command = |line: &str| command(line.split_whitespace().map(str::to_owned));
-        assert_eq!(command(""), Ok(Command::Serve { port: 8080 }));
-        assert_eq!(command("--port 0"), Ok(Command::Serve { port: 0 }));
+        let serve = |port, engine| Ok(Command::Serve { port, engine });
+        assert_eq!(command(""), serve(8080, Engine::Loop));
+        assert_eq!(command("--port 0"), serve(0, Engine::Loop));
+        assert_eq!(command("--engine loops:2"), serve(8080, Engine::Loops(2)));
         assert_eq!(command("--port 80 --help"), Ok(Command::Help));
         for wrong in [
             "--port",
             "--port 65536",
             "--port -1",
             "--port x",
+            "--engine",
+            "--engine fast",
             "8080",
             "--prot 80",
         ] {

@@ -180,7 +180,10 @@ impl Http {
                     }
                 }
                 After::Close => {
-                    visit.shared.count_exchange();
+                    // A peer that ends between two requests has had all its answers.
+                    if self.machine.has_responded() {
+                        visit.shared.count_exchange();
+                    }
                     return Ok(Progress::Over {
                         linger: self.lingers,
                     });

@@ -4,12 +4,15 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
-use crate::event_loop::CALLBACKS_MAX;
+use crate::event_loop::{CALLBACKS_MAX, Ctx};
 use crate::proto::http1::HeadLimits;
 use crate::proto::ws::WsLimits;
 
 /// Whoever wants no timeout says `Duration::MAX`. This is as good, and near enough for every clock.
 pub(super) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Descriptors that are left to the rest of the program.
+const DESCRIPTORS_LEFT: usize = 64;
 
 /// What happens to a message for a WebSocket peer whose outbox is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,16 +34,19 @@ pub enum Refusal {
     Drop,
 }
 
-/// What a server may hold, all in all. Several servers, on one loop or on many, have a budget each.
+/// What a server may hold, all in all. Several servers, on one loop or on many, have a budget each; what the loops or
+/// threads of one engine ([`crate::web::Engine`]) have in common is said below.
 #[derive(Clone, Debug)]
 pub struct Budget {
     /// Open connections, and tasks that outlive theirs ([`super::OnDisconnect`]). Above it, see [`Limits::refusal`].
-    /// Default: the descriptors that the process may have, less 64 for the rest of the program.
+    /// Default: the descriptors that the process may have, less 64 for the rest of the program. An engine's loops or
+    /// threads hold to it together, as to [`Limits::connections_per_peer_max`] and [`Limits::accept_rate_max`].
     pub connections_max: Option<usize>,
     /// Bytes held for all connections: incomplete input, bodies that are collected, both directions of streamed ones,
     /// answers that were not taken, messages in fragments, in outboxes, and before tasks that are behind. A streamed
     /// answer that is not taken counts as a full pipe. Not counted is what belongs to the program
-    /// ([`super::Body::Static`], [`super::Body::Shared`]). Default 256 MiB.
+    /// ([`super::Body::Static`], [`super::Body::Shared`]). Default 256 MiB. Each loop or thread of an engine may hold
+    /// so much: where each connection has a thread, it bounds the memory of one.
     ///
     /// When seven eighths are used, nobody new is let in: connections are refused as by [`Limits::refusal`], and
     /// requests whose bodies would have to be collected are answered with 503. When all is used, whoever holds most is
@@ -160,6 +166,17 @@ impl Default for Limits {
             close_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl Limits {
+    /// Find out what depends on the machine, unless it was said: [`Budget::connections_max`].
+    pub(crate) fn find_out(&mut self, ctx: &mut Ctx<'_>) {
+        let connections_max = &mut self.budget.connections_max;
+        *connections_max = connections_max.or_else(|| {
+            let descriptors = ctx.driver().descriptor_limit()?;
+            Some(descriptors.saturating_sub(DESCRIPTORS_LEFT).max(1))
+        });
     }
 }
 
@@ -328,12 +345,15 @@ pub struct Hits {
 }
 
 impl Hits {
+    /// How many counters there are.
+    pub const NUMBER: usize = 18;
+
     pub(super) fn count(counter: &Cell<u64>) {
         counter.set(counter.get() + 1);
     }
 
     /// Each counter with its name.
-    pub fn all(&self) -> [(&'static str, u64); 18] {
+    pub fn all(&self) -> [(&'static str, u64); Self::NUMBER] {
         [
             ("first_byte_timeout", self.first_byte_timeout.get()),
             ("header_timeout", self.header_timeout.get()),

@@ -4,11 +4,12 @@
 //! and the handler to output), `flush` (output to socket). What a connection asks of the layer above is the trait
 //! [`Service`]; it knows no routes.
 
-mod admission;
 mod body;
 mod connection;
+mod crowd;
 mod deadline;
 mod http;
+mod hub;
 mod later;
 mod limits;
 mod pipe;
@@ -22,6 +23,8 @@ mod websocket_link;
 mod wire;
 
 pub use body::Body;
+pub use crowd::Crowd;
+pub use hub::Hub;
 pub(crate) use later::within;
 pub use later::{Disconnection, Later, OnDisconnect};
 pub use limits::{Budget, Hits, Limits, Overflow, Refusal};

@@ -3,14 +3,18 @@
 //! A connection is in a room until it leaves or closes, and for no other reason; publishing changes nothing about who
 //! is in. Each member gets at most one write a turn, and one that does not read has a bounded outbox of its own, so
 //! it delays nobody.
+//!
+//! Rooms are one loop's, unless they span a [`Hub`].
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use slab::Slab;
 
+use super::hub::{Hub, Mailbox};
 use super::websocket::{Message, SendOutcome, Sender};
 
 /// A set of rooms by name. Cheap to clone; the clones share the rooms.
@@ -35,7 +39,17 @@ use super::websocket::{Message, SendOutcome, Sender};
 /// }
 /// ```
 #[derive(Clone, Default)]
-pub struct Rooms(Rc<RefCell<BTreeMap<Rc<str>, Room>>>);
+pub struct Rooms(Rc<Local>);
+
+/// The rooms of one loop.
+#[derive(Default)]
+pub(super) struct Local {
+    rooms: RefCell<BTreeMap<Rc<str>, Room>>,
+    /// The rooms of the other loops.
+    hub: Option<Hub>,
+    /// What they say, while somebody here is in a room.
+    mailbox: RefCell<Option<Arc<Mailbox>>>,
+}
 
 #[derive(Default)]
 struct Room {
@@ -44,12 +58,12 @@ struct Room {
 
 /// One connection's place in one room.
 pub(super) struct Membership {
-    rooms: Weak<RefCell<BTreeMap<Rc<str>, Room>>>,
+    rooms: Weak<Local>,
     room: Rc<str>,
     place: usize,
 }
 
-/// What became of a message to a room, in members.
+/// What became of a message to a room, in members of this loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Published {
     /// It will be written in this turn.
@@ -68,12 +82,45 @@ impl Rooms {
         Self::default()
     }
 
+    /// This loop's part of the rooms that all loops with the same `hub` have together, for engines of several. What is
+    /// published reaches the members in this loop at once, and those in others in their next turn. What one loop says
+    /// comes in its order everywhere, and what comes from elsewhere comes in one order to all. Between loops it waits
+    /// without limit until that turn; behind it each member's own limit holds.
+    ///
+    /// ```
+    /// use tourbillon::web::{App, Engine, Hub, Message, Peer, Request, Rooms, Socket};
+    ///
+    /// struct Chatter;
+    ///
+    /// impl Socket<Rooms> for Chatter {
+    ///     fn opened(&mut self, peer: &mut Peer<'_>, rooms: &mut Rooms) {
+    ///         rooms.join("lobby", peer.sender());
+    ///     }
+    ///     fn message(&mut self, _: &mut Peer<'_>, message: Message<'_>, rooms: &mut Rooms) {
+    ///         rooms.publish("lobby", message);
+    ///     }
+    /// }
+    ///
+    /// let hub = Hub::new();
+    /// let make_app = move || App::new(Rooms::spanning(&hub)).ws("/ws", |_: &Request, _: &mut Rooms| Ok(Chatter));
+    /// let running = Engine::Loops(2).start("127.0.0.1:0", make_app)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn spanning(hub: &Hub) -> Self {
+        Self(Rc::new(Local {
+            rooms: RefCell::default(),
+            hub: Some(hub.clone()),
+            mailbox: RefCell::default(),
+        }))
+    }
+
     /// Let a connection into a room. `false` when it is in already, or closed.
     pub fn join(&self, room: &str, member: &Sender) -> bool {
         if !member.is_open() || self.is_member(room, member) {
             return false;
         }
-        let mut rooms = self.0.borrow_mut();
+        self.0.enter_hub(room, member);
+        let mut rooms = self.0.rooms.borrow_mut();
         let name = rooms
             .get_key_value(room)
             .map_or_else(|| Rc::from(room), |(name, _)| Rc::clone(name));
@@ -111,7 +158,7 @@ impl Rooms {
             .any(|membership| membership.is_in(self, room))
     }
 
-    /// Send to everyone in a room.
+    /// Send to everyone in a room. What became of it is told of the members in this loop.
     pub fn publish<'m>(&self, room: &str, message: impl Into<Message<'m>>) -> Published {
         self.publish_to(room, message.into(), |_| true)
     }
@@ -132,43 +179,41 @@ impl Rooms {
         message: Message<'_>,
         to: impl Fn(&Sender) -> bool,
     ) -> Published {
-        let mut published = Published::default();
-        let rooms = self.0.borrow();
-        let Some(room) = rooms.get(room) else {
-            return published;
-        };
-        let frame = message.encode();
-        for (_, member) in room.members.iter().filter(|(_, member)| to(member)) {
-            match member.send_frame(Rc::clone(&frame)) {
-                SendOutcome::Sent => published.delivered += 1,
-                SendOutcome::Queued => published.queued += 1,
-                SendOutcome::Dropped => published.dropped += 1,
-                SendOutcome::Closed => published.closed += 1,
-            }
+        let is_here = self.0.rooms.borrow().contains_key(room);
+        if !is_here && self.0.hub.is_none() {
+            return Published::default();
         }
-        published
+        let frame = message.encode();
+        if let Some(hub) = &self.0.hub {
+            hub.publish(self.0.mailbox.borrow().as_ref(), room, &frame);
+        }
+        self.0.deliver(room, &frame, to)
     }
 
-    /// How many are in a room.
+    /// How many are in a room, in all loops that it spans.
     pub fn count(&self, room: &str) -> usize {
-        self.0
-            .borrow()
-            .get(room)
-            .map_or(0, |room| room.members.len())
+        match &self.0.hub {
+            Some(hub) => hub.count(room),
+            None => self
+                .0
+                .rooms
+                .borrow()
+                .get(room)
+                .map_or(0, |room| room.members.len()),
+        }
     }
 
-    /// Every room with how many are in it, by name.
+    /// Every room with how many are in it, in all loops that it spans, by name.
     pub fn counts(&self) -> Vec<(String, usize)> {
-        self.0
-            .borrow()
-            .iter()
-            .map(|(name, room)| (name.to_string(), room.members.len()))
-            .collect()
+        match &self.0.hub {
+            Some(hub) => hub.counts(),
+            None => self.0.counts(),
+        }
     }
 
-    /// Everyone in a room.
+    /// Everyone in a room who is in this loop.
     pub fn members(&self, room: &str) -> Vec<Sender> {
-        let rooms = self.0.borrow();
+        let rooms = self.0.rooms.borrow();
         rooms.get(room).map_or_else(Vec::new, |room| {
             room.members
                 .iter()
@@ -178,22 +223,86 @@ impl Rooms {
     }
 }
 
+impl Local {
+    /// Send a frame to everyone here who is in a room.
+    pub(super) fn deliver(
+        &self,
+        room: &str,
+        frame: &Rc<[u8]>,
+        to: impl Fn(&Sender) -> bool,
+    ) -> Published {
+        let mut published = Published::default();
+        let rooms = self.rooms.borrow();
+        let Some(room) = rooms.get(room) else {
+            return published;
+        };
+        for (_, member) in room.members.iter().filter(|(_, member)| to(member)) {
+            match member.send_frame(Rc::clone(frame)) {
+                SendOutcome::Sent => published.delivered += 1,
+                SendOutcome::Queued => published.queued += 1,
+                SendOutcome::Dropped => published.dropped += 1,
+                SendOutcome::Closed => published.closed += 1,
+            }
+        }
+        published
+    }
+
+    fn counts(&self) -> Vec<(String, usize)> {
+        self.rooms
+            .borrow()
+            .iter()
+            .map(|(name, room)| (name.to_string(), room.members.len()))
+            .collect()
+    }
+
+    /// Somebody is joining a room.
+    fn enter_hub(self: &Rc<Self>, room: &str, member: &Sender) {
+        let Some(hub) = &self.hub else { return };
+        hub.count_in(room);
+        self.mailbox
+            .borrow_mut()
+            .get_or_insert_with(|| hub.enter(member.handle(), self));
+    }
+
+    /// So many have left a room.
+    fn leave_hub(&self, room: &str, members: usize) {
+        let Some(hub) = &self.hub else { return };
+        hub.count_out(room, members);
+        if self.rooms.borrow().is_empty()
+            && let Some(mailbox) = self.mailbox.take()
+        {
+            hub.leave(&mailbox);
+        }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        for (room, Room { members }) in self.rooms.take() {
+            self.leave_hub(&room, members.len());
+        }
+    }
+}
+
 impl Membership {
     fn is_in(&self, rooms: &Rooms, room: &str) -> bool {
         *self.room == *room && self.rooms.as_ptr() == Rc::as_ptr(&rooms.0)
     }
 
     fn end(self) {
-        let Some(rooms) = self.rooms.upgrade() else {
+        let Some(local) = self.rooms.upgrade() else {
             return;
         };
-        let mut rooms = rooms.borrow_mut();
+        let mut rooms = local.rooms.borrow_mut();
         if let Some(room) = rooms.get_mut(&self.room) {
             let member = room.members.try_remove(self.place);
             if room.members.is_empty() {
                 rooms.remove(&self.room);
             }
             drop(rooms);
+            if member.is_some() {
+                local.leave_hub(&self.room, 1);
+            }
             drop(member);
         }
     }

@@ -3,15 +3,15 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use slab::Slab;
 
-use super::admission::{Admission, Full};
 use super::connection::{Connection, ticks};
+use super::crowd::{Crowd, Full};
 use super::http::Http;
 use super::limits::{Hits, Limits, Refusal};
 use super::service::Service;
@@ -20,8 +20,6 @@ use crate::net::Acceptor;
 use crate::parts::high_water::HighWater;
 use crate::proto::http1::Preamble;
 
-/// Descriptors that are left to the rest of the program.
-const DESCRIPTORS_LEFT: usize = 64;
 /// The answer to a connection that is one too many.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Connection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n";
@@ -33,8 +31,7 @@ pub(super) struct Shared {
     pub(super) service: Rc<dyn Service>,
     pub(super) limits: Limits,
     pub(super) hits: Hits,
-    connections_max: usize,
-    admission: RefCell<Admission>,
+    crowd: Crowd,
     /// What all connections hold, see [`super::Budget::bytes_max`].
     bytes: Cell<usize>,
     origin: Origin,
@@ -146,19 +143,27 @@ impl Server {
     /// A server that answers with `service` within `limits`. It listens when [`Server::listen`] is called.
     #[track_caller]
     pub fn new(ctx: &mut Ctx<'_>, service: Rc<dyn Service>, mut limits: Limits) -> Self {
-        let budget = &mut limits.budget;
-        budget.connections_max = budget.connections_max.or_else(|| {
-            let descriptors = ctx.driver().descriptor_limit()?;
-            Some(descriptors.saturating_sub(DESCRIPTORS_LEFT).max(1))
-        });
-        ctx.limit_callbacks(budget.callbacks_max);
+        limits.find_out(ctx);
+        let crowd = Crowd::new(&limits);
+        Self::counting_in(ctx, service, limits, crowd)
+    }
+
+    /// As [`Server::new`], for servers on several loops whose connections count together. How many may come in is as
+    /// the limits say that `crowd` was made with.
+    #[track_caller]
+    pub fn counting_in(
+        ctx: &mut Ctx<'_>,
+        service: Rc<dyn Service>,
+        limits: Limits,
+        crowd: Crowd,
+    ) -> Self {
+        ctx.limit_callbacks(limits.budget.callbacks_max);
         Self(Rc::new(Shared {
             service,
             hits: Hits::default(),
-            connections_max: budget.connections_max.unwrap_or(usize::MAX),
-            admission: RefCell::new(Admission::new(&limits)),
+            limits: crowd.limits_of(limits),
+            crowd,
             bytes: Cell::new(0),
-            limits,
             origin: Location::caller(),
             spare_http: Cell::new(None),
             connections: RefCell::default(),
@@ -182,13 +187,88 @@ impl Server {
     /// As bind(2): the address is in use, is not this machine's, or needs privileges.
     #[track_caller]
     pub fn listen(&self, ctx: &mut Ctx<'_>, address: SocketAddr) -> io::Result<SocketAddr> {
-        let shared = Rc::clone(&self.0);
-        let accept = move |ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr| {
-            Shared::accept(&shared, ctx, socket, peer)
-        };
-        let (token, local) = Acceptor::listen(ctx, address, accept)?;
+        let (token, local) = Acceptor::listen(ctx, address, self.taking_in())?;
         self.0.listeners.borrow_mut().push(token);
         Ok(local)
+    }
+
+    /// As [`Server::listen`], on a listener that was made elsewhere, a service manager's for one. Returns its address.
+    ///
+    /// # Errors
+    /// As [`crate::event_loop::Driver::adopt_listener`].
+    #[track_caller]
+    pub fn listen_on(&self, ctx: &mut Ctx<'_>, listener: TcpListener) -> io::Result<SocketAddr> {
+        let (token, local) = Acceptor::listen_on(ctx, listener, self.taking_in())?;
+        self.0.listeners.borrow_mut().push(token);
+        Ok(local)
+    }
+
+    fn taking_in(&self) -> impl FnMut(&mut Ctx<'_>, Socket, SocketAddr) + use<> {
+        let shared = Rc::clone(&self.0);
+        move |ctx, socket, peer| {
+            if let Some(token) = Shared::accept(&shared, ctx, socket, peer) {
+                // The request is often there already.
+                ctx.visit(token, Readiness::READABLE);
+            }
+        }
+    }
+
+    /// Have every connection on `listener` given to `take` instead of served here; [`Server::shutdown`] closes the
+    /// listener with the others.
+    pub(crate) fn listen_for(
+        &self,
+        ctx: &mut Ctx<'_>,
+        listener: TcpListener,
+        take: impl FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static,
+    ) -> io::Result<SocketAddr> {
+        let (token, local) = Acceptor::listen_on(ctx, listener, take)?;
+        self.0.listeners.borrow_mut().push(token);
+        Ok(local)
+    }
+
+    /// Serve a connection that was accepted elsewhere. One too many is refused as by [`Limits::refusal`].
+    ///
+    /// # Errors
+    /// As [`crate::event_loop::Driver::adopt`].
+    pub fn adopt(&self, ctx: &mut Ctx<'_>, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        let socket = ctx.driver().adopt(stream)?;
+        if let Some(token) = Shared::accept(&self.0, ctx, socket, peer) {
+            ctx.wake(token);
+        }
+        Ok(())
+    }
+
+    /// Let one in that another server of the same crowd is to serve, by [`Server::adopt_admitted`]; or refuse it.
+    /// Whether it is in: then either that server, or [`Crowd::leave`], must hear of it.
+    pub(crate) fn admit(&self, ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr) -> bool {
+        self.0.admit(ctx, socket, peer)
+    }
+
+    /// As [`Server::adopt`], for a connection that was let in, on a driver that reads nothing of it before its first
+    /// poll: so no handler runs in here.
+    pub(crate) fn adopt_admitted(
+        &self,
+        ctx: &mut Ctx<'_>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> io::Result<()> {
+        let adopted = ctx.driver().adopt(stream);
+        let socket = adopted.inspect_err(|_| self.0.crowd.leave(peer.ip()))?;
+        if let Some(token) = Shared::take_in(&self.0, ctx, socket, peer) {
+            ctx.visit(token, Readiness::NONE);
+        }
+        Ok(())
+    }
+
+    /// Tell one who was let in, and has left again, that there is no room after all.
+    pub(crate) fn turn_away(&self, ctx: &mut Ctx<'_>, socket: Socket) {
+        Hits::count(&self.0.hits.connections);
+        self.0.turn_away(ctx, socket);
+    }
+
+    /// Whom this server's connections count with, for [`Server::counting_in`].
+    pub fn crowd(&self) -> &Crowd {
+        &self.0.crowd
     }
 
     /// Stop taking connections; close those that are idle at once, let those that are busy finish (with `Connection:
@@ -246,7 +326,8 @@ impl Server {
         }
     }
 
-    /// The limits that are in force, with [`super::Budget::connections_max`] as it was found out.
+    /// The limits that are in force, with [`super::Budget::connections_max`] as it was found out; and with those of the
+    /// crowd, if it counts in one.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
     }
@@ -316,44 +397,62 @@ impl Member {
 }
 
 impl Shared {
-    fn accept(shared: &Rc<Self>, ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr) {
-        if let Err(hits) = shared.admit(ctx, peer) {
-            Hits::count(hits);
-            return shared.turn_away(ctx, socket);
-        }
-        let place = shared.connections.borrow().vacant_key();
-        let connection = Connection::new(Rc::clone(shared), socket, peer, place as u32);
-        // An error here is want of kernel memory: this connection is closed, others may fare better.
-        if let Ok(token) = ctx.add_socket(socket, |_| Box::new(connection)) {
-            let mut connections = shared.connections.borrow_mut();
-            connections.insert(Member {
-                token,
-                leaving: Leaving::Unasked,
-                held: 0,
-                is_condemned: false,
-            });
-            shared.high_water.borrow_mut().rose_to(connections.len());
-            drop(connections);
-            shared.accepted.set(shared.accepted.get() + 1);
-            // The request is often there already.
-            ctx.visit(token, Readiness::READABLE);
+    /// Take a connection in, or refuse it. It has to be visited.
+    fn accept(
+        shared: &Rc<Self>,
+        ctx: &mut Ctx<'_>,
+        socket: Socket,
+        peer: SocketAddr,
+    ) -> Option<Token> {
+        if shared.admit(ctx, socket, peer) {
+            Self::take_in(shared, ctx, socket, peer)
         } else {
-            shared.admission.borrow_mut().leave(peer.ip());
+            None
         }
     }
 
-    /// Let `peer` in, or say which limit is against it.
-    fn admit(&self, ctx: &Ctx<'_>, peer: SocketAddr) -> Result<(), &Cell<u64>> {
-        if self.is_nearly_full() {
-            return Err(&self.hits.bytes);
-        }
-        let open = self.connections.borrow().len() + self.detached.get();
-        let entered = (self.admission.borrow_mut()).enter(peer.ip(), open, ctx.tick());
-        entered.map_err(|full| match full {
-            Full::Connections => &self.hits.connections,
-            Full::Peer => &self.hits.connections_per_peer,
-            Full::Rate => &self.hits.accept_rate,
-        })
+    /// Let `peer` in, where it is counted from now on; or refuse it, for the limit that is against it.
+    fn admit(&self, ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr) -> bool {
+        let hits = if self.is_nearly_full() {
+            &self.hits.bytes
+        } else {
+            match self.crowd.enter(peer.ip(), ctx.now()) {
+                Ok(()) => return true,
+                Err(Full::Connections) => &self.hits.connections,
+                Err(Full::Peer) => &self.hits.connections_per_peer,
+                Err(Full::Rate) => &self.hits.accept_rate,
+            }
+        };
+        Hits::count(hits);
+        self.turn_away(ctx, socket);
+        false
+    }
+
+    /// Serve one who was let in.
+    fn take_in(
+        shared: &Rc<Self>,
+        ctx: &mut Ctx<'_>,
+        socket: Socket,
+        peer: SocketAddr,
+    ) -> Option<Token> {
+        let place = shared.connections.borrow().vacant_key();
+        let connection = Connection::new(Rc::clone(shared), socket, peer, place as u32);
+        // An error here is want of kernel memory: this connection is closed, others may fare better.
+        let Ok(token) = ctx.add_socket(socket, |_| Box::new(connection)) else {
+            shared.crowd.leave(peer.ip());
+            return None;
+        };
+        let mut connections = shared.connections.borrow_mut();
+        connections.insert(Member {
+            token,
+            leaving: Leaving::Unasked,
+            held: 0,
+            is_condemned: false,
+        });
+        shared.high_water.borrow_mut().rose_to(connections.len());
+        drop(connections);
+        shared.accepted.set(shared.accepted.get() + 1);
+        Some(token)
     }
 
     fn turn_away(&self, ctx: &mut Ctx<'_>, socket: Socket) {
@@ -387,7 +486,7 @@ impl Shared {
         let member = connections.try_remove(place as usize);
         if let Some(member) = &member {
             self.bytes.set(self.bytes.get() - member.held as usize);
-            self.admission.borrow_mut().leave(peer);
+            self.crowd.leave(peer);
             if self.high_water.borrow_mut().fell_to(connections.len()) {
                 connections.shrink_to_fit();
             }
@@ -537,8 +636,7 @@ impl Shared {
     /// How long a connection may be at rest.
     pub(super) fn keep_alive_ticks(&self) -> u64 {
         let timeout = self.limits.keep_alive_timeout;
-        let crowded = self.connections.borrow().len() > self.connections_max / 5 * 4;
-        ticks(match crowded {
+        ticks(match self.crowd.is_crowded() {
             true => timeout.min(SHORT_KEEP_ALIVE),
             false => timeout,
         })
@@ -560,5 +658,6 @@ impl Shared {
     pub(super) fn count_detached(&self, change: isize) {
         let detached = self.detached.get().wrapping_add_signed(change);
         self.detached.set(detached);
+        self.crowd.count_detached(change);
     }
 }

@@ -360,6 +360,10 @@ impl Sender {
         WeakSender(Rc::downgrade(&self.0))
     }
 
+    pub(super) fn handle(&self) -> &Handle {
+        &self.0.handle
+    }
+
     pub(super) fn rooms(&self) -> &RefCell<Vec<Membership>> {
         &self.0.rooms
     }

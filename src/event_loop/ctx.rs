@@ -1,7 +1,7 @@
 //! What code that the loop has called may do, now: [`Ctx`] is the loop without its `turn`.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::ops::Deref;
 use std::panic::Location;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::driver::{Driver, Signal, Socket, Token};
 use super::handle::Handle;
 use super::source::{Inspection, Source};
 use super::watch::SignalWatch;
-use super::{Buffers, EventLoop, Stats};
+use super::{Buffers, EventLoop, Origin, Stats};
 use crate::parts::wheel::TimerId;
 
 /// The loop, lent to a source or a callback for the time of one visit. Where a [`Handle`] enqueues, a `Ctx` does. All
@@ -91,8 +91,30 @@ impl Ctx<'_> {
         address: SocketAddr,
         make: impl FnOnce(Socket) -> Box<dyn Source>,
     ) -> io::Result<(Token, SocketAddr)> {
-        let origin = Location::caller();
         let socket = self.event_loop.driver.listen(address)?;
+        self.add_listener(socket, make, Location::caller())
+    }
+
+    /// As [`Ctx::listen`], with a listener that was made elsewhere.
+    ///
+    /// # Errors
+    /// As [`Driver::adopt_listener`].
+    #[track_caller]
+    pub fn listen_on(
+        &mut self,
+        listener: TcpListener,
+        make: impl FnOnce(Socket) -> Box<dyn Source>,
+    ) -> io::Result<(Token, SocketAddr)> {
+        let socket = self.event_loop.driver.adopt_listener(listener)?;
+        self.add_listener(socket, make, Location::caller())
+    }
+
+    fn add_listener(
+        &mut self,
+        socket: Socket,
+        make: impl FnOnce(Socket) -> Box<dyn Source>,
+        origin: Origin,
+    ) -> io::Result<(Token, SocketAddr)> {
         let local = self.event_loop.driver.local_addr(socket)?;
         let token = self.event_loop.insert(|_| make(socket), origin);
         if let Err(error) = self.event_loop.driver.register(socket, token) {

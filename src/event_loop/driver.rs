@@ -4,7 +4,7 @@
 //! system, `sim::SimDriver` a seeded world in memory. Whatever runs on the first runs on the second, byte for byte.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::{BitOr, BitOrAssign};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -158,7 +158,8 @@ pub trait Driver {
     /// # Errors
     /// When waiting itself fails; never `Interrupted`.
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
-    /// What other threads use to end a [`Driver::poll`].
+    /// What other threads use to end a [`Driver::poll`]. The loop asks once and keeps one of these, and each
+    /// [`super::Remote`] holds another: so a driver can tell from their number whether anybody could call.
     fn notifier(&self) -> Arc<dyn Notify>;
     /// Where jobs that block are run.
     fn executor(&self) -> Rc<dyn Executor>;
@@ -168,11 +169,35 @@ pub trait Driver {
     /// # Errors
     /// As bind(2) and listen(2): the address is in use, not ours, or not allowed.
     fn listen(&mut self, address: SocketAddr) -> io::Result<Socket>;
+    /// Take over a listener that was made elsewhere.
+    ///
+    /// # Errors
+    /// `Unsupported` on a driver whose sockets are not this machine's; otherwise as fcntl(2).
+    fn adopt_listener(&mut self, listener: TcpListener) -> io::Result<Socket> {
+        let _ = listener;
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Take one connection from a listener; the new socket has `TCP_NODELAY` and is not registered yet.
     ///
     /// # Errors
     /// `WouldBlock` when none waits; otherwise as accept(2).
     fn accept(&mut self, listener: Socket) -> io::Result<(Socket, SocketAddr)>;
+    /// Take over a connection that was made or accepted elsewhere, as if it came from [`Driver::accept`].
+    ///
+    /// # Errors
+    /// As [`Driver::adopt_listener`].
+    fn adopt(&mut self, stream: TcpStream) -> io::Result<Socket> {
+        let _ = stream;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Give away a connection that is not registered, for another driver to [`Driver::adopt`]. It does not block.
+    ///
+    /// # Errors
+    /// `Unsupported` on a driver whose sockets are not this machine's; `NotConnected` when there is no such connection.
+    fn release(&mut self, socket: Socket) -> io::Result<TcpStream> {
+        let _ = socket;
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Out of descriptors: accept and drop at most `limit` waiting connections with the help of a reserved
     /// descriptor, so that peers learn at once that they are not served. Returns how many.
     fn turn_away(&mut self, listener: Socket, limit: usize) -> usize;

@@ -30,8 +30,9 @@ fn threads_max() -> usize {
         .min(32)
 }
 
-/// The real executor: named threads, started on demand, fed by one queue.
-pub(super) struct ThreadPool {
+/// The real executor: named threads, started on demand, fed by one queue. Cheap to clone; the clones are the same pool.
+#[derive(Clone)]
+pub struct ThreadPool {
     queue: Sender<BlockingJob>,
     jobs: Receiver<BlockingJob>,
     counts: Arc<Counts>,
@@ -45,9 +46,9 @@ struct Counts {
     started: AtomicUsize,
 }
 
-impl ThreadPool {
+impl Default for ThreadPool {
     /// A pool without a limit to its queue.
-    pub(super) fn new() -> Self {
+    fn default() -> Self {
         let (queue, jobs) = crossbeam_channel::unbounded();
         Self {
             queue,
@@ -56,7 +57,18 @@ impl ThreadPool {
             threads_max: threads_max(),
         }
     }
+}
 
+impl fmt::Debug for ThreadPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPool")
+            .field("threads", &self.counts.threads)
+            .field("queued", &self.jobs.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ThreadPool {
     fn start_thread(&self) -> io::Result<()> {
         let (jobs, counts) = (self.jobs.clone(), Arc::clone(&self.counts));
         let number = counts.started.fetch_add(1, Ordering::Relaxed);

@@ -368,6 +368,10 @@ impl Handle {
         self.0.wheel.borrow().next_expiry()
     }
 
+    pub(super) fn has_calls(&self) -> bool {
+        !self.0.calls.borrow().is_empty()
+    }
+
     pub(super) fn timers_set(&self) -> usize {
         self.0.wheel.borrow().len()
     }
@@ -502,9 +506,9 @@ const PARKED: u8 = 1;
 const NOTIFIED: u8 = 2;
 
 struct Doorbell {
+    sender: Sender<Message>,
     state: AtomicU8,
     closed: AtomicBool,
-    notifier: Arc<dyn Notify>,
 }
 
 /// A loop, for other threads. Cheap to clone.
@@ -513,8 +517,10 @@ struct Doorbell {
 /// that is parked once, however many messages come: a wake-up costs a system call, a message some nanoseconds.
 #[derive(Clone)]
 pub struct Remote {
-    sender: Sender<Message>,
     bell: Arc<Doorbell>,
+    /// Here and not behind the bell, so that a driver can see how many hold it, see
+    /// [`super::Driver::notifier`].
+    notifier: Arc<dyn Notify>,
 }
 
 /// The loop has gone; what was to be sent is dropped.
@@ -577,7 +583,7 @@ impl Remote {
     }
 
     fn post(&self, message: Message) -> Result<(), LoopGone> {
-        if self.is_gone() || self.sender.send(message).is_err() {
+        if self.is_gone() || self.bell.sender.send(message).is_err() {
             return Err(LoopGone);
         }
         // The push above comes before the look at the mark below; the loop sets the mark before its last look at the
@@ -589,7 +595,7 @@ impl Remote {
                 .compare_exchange(PARKED, NOTIFIED, Ordering::SeqCst, Ordering::Relaxed)
                 .is_ok()
         {
-            self.bell.notifier.notify();
+            self.notifier.notify();
         }
         Ok(())
     }
@@ -598,7 +604,7 @@ impl Remote {
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote")
-            .field("waiting", &self.sender.len())
+            .field("waiting", &self.bell.sender.len())
             .finish_non_exhaustive()
     }
 }
@@ -613,16 +619,16 @@ impl Inbox {
     pub(super) fn new(notifier: Arc<dyn Notify>) -> (Self, Remote) {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let bell = Arc::new(Doorbell {
+            sender,
             state: AtomicU8::new(AWAKE),
             closed: AtomicBool::new(false),
-            notifier,
         });
         (
             Self {
                 receiver,
                 bell: Arc::clone(&bell),
             },
-            Remote { sender, bell },
+            Remote { bell, notifier },
         )
     }
 

@@ -18,6 +18,7 @@ use super::driver::{
     Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
 };
 use super::executor::ThreadPool;
+use super::listener::{self, hand_on_nodelay};
 use crate::parts::high_water::HighWater;
 
 /// mio's own token for the waker. No source gets it: its generation would have to wrap around first.
@@ -38,7 +39,11 @@ pub struct MioDriver {
 
 enum Entry {
     Stream(TcpStream),
-    Listener(TcpListener),
+    Listener {
+        listener: TcpListener,
+        /// What it accepts has `TCP_NODELAY` already.
+        hands_on_nodelay: bool,
+    },
 }
 
 impl MioDriver {
@@ -53,7 +58,7 @@ impl MioDriver {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             waker,
-            executor: Rc::new(ThreadPool::new()),
+            executor: Rc::new(ThreadPool::default()),
             sockets: Slab::new(),
             high_water: HighWater::default(),
             reserve: reserve(),
@@ -80,11 +85,17 @@ fn reserve() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-fn not_ours() -> io::Error {
+pub(super) fn not_ours() -> io::Error {
     io::Error::new(
         io::ErrorKind::NotConnected,
         "no such socket is open in this driver",
     )
+}
+
+/// Answers leave when they are written, in one piece; Nagle's algorithm would only hold them back. It fails for a peer
+/// that has gone already, which the first read will say too.
+fn set_nodelay(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
 }
 
 fn everything() -> Interest {
@@ -115,7 +126,7 @@ fn readiness_of(event: &mio::event::Event) -> Readiness {
 }
 
 /// Do `call` again as long as a signal interrupts it.
-fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -124,15 +135,29 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-struct MioClock;
+/// The clocks of this machine.
+pub(super) struct MachineClock;
 
-impl Clock for MioClock {
+impl Clock for MachineClock {
     fn now(&self) -> Instant {
         Instant::now()
     }
     fn wall_clock(&self) -> SystemTime {
         SystemTime::now()
     }
+}
+
+pub(super) fn entropy() -> u64 {
+    // std seeds its hash keys from the operating system.
+    RandomState::new().build_hasher().finish()
+}
+
+pub(super) fn descriptor_limit() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 struct WakerNotify(Arc<Waker>);
@@ -146,12 +171,11 @@ impl Notify for WakerNotify {
 
 impl Driver for MioDriver {
     fn clock(&self) -> Rc<dyn Clock> {
-        Rc::new(MioClock)
+        Rc::new(MachineClock)
     }
 
     fn entropy(&mut self) -> u64 {
-        // std seeds its hash keys from the operating system.
-        RandomState::new().build_hasher().finish()
+        entropy()
     }
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
@@ -181,25 +205,52 @@ impl Driver for MioDriver {
     }
 
     fn listen(&mut self, address: SocketAddr) -> io::Result<Socket> {
-        let listener = TcpListener::bind(address)?;
-        Ok(self.insert(Entry::Listener(listener)))
+        self.adopt_listener(listener::bind(address)?)
+    }
+
+    fn adopt_listener(&mut self, listener: std::net::TcpListener) -> io::Result<Socket> {
+        listener.set_nonblocking(true)?;
+        let (listener, hands_on_nodelay) = hand_on_nodelay(listener);
+        Ok(self.insert(Entry::Listener {
+            listener: TcpListener::from_std(listener),
+            hands_on_nodelay,
+        }))
     }
 
     fn accept(&mut self, listener: Socket) -> io::Result<(Socket, SocketAddr)> {
-        let Some(Entry::Listener(listener)) = self.sockets.get(listener.0 as usize) else {
+        let Some(Entry::Listener {
+            listener,
+            hands_on_nodelay,
+        }) = self.sockets.get(listener.0 as usize)
+        else {
             return Err(not_ours());
         };
         let (stream, peer) = uninterrupted(|| listener.accept())?;
-        // Answers leave when they are written, in one piece; Nagle's algorithm would only hold them back. It fails
-        // for a peer that has gone already, which the first read will say too.
-        let _ = stream.set_nodelay(true);
+        if !hands_on_nodelay {
+            set_nodelay(&stream);
+        }
         Ok((self.insert(Entry::Stream(stream)), peer))
+    }
+
+    fn adopt(&mut self, stream: std::net::TcpStream) -> io::Result<Socket> {
+        stream.set_nonblocking(true)?;
+        let stream = TcpStream::from_std(stream);
+        set_nodelay(&stream);
+        Ok(self.insert(Entry::Stream(stream)))
+    }
+
+    fn release(&mut self, socket: Socket) -> io::Result<std::net::TcpStream> {
+        self.stream(socket)?;
+        match self.sockets.remove(socket.0 as usize) {
+            Entry::Stream(stream) => Ok(stream.into()),
+            Entry::Listener { .. } => unreachable!("it was a stream just above"),
+        }
     }
 
     fn turn_away(&mut self, listener: Socket, limit: usize) -> usize {
         self.reserve = None;
         let mut turned_away = 0;
-        if let Some(Entry::Listener(listener)) = self.sockets.get(listener.0 as usize) {
+        if let Some(Entry::Listener { listener, .. }) = self.sockets.get(listener.0 as usize) {
             while turned_away < limit && uninterrupted(|| listener.accept()).is_ok() {
                 turned_away += 1;
             }
@@ -210,7 +261,7 @@ impl Driver for MioDriver {
 
     fn connect(&mut self, address: SocketAddr) -> io::Result<Socket> {
         let stream = TcpStream::connect(address)?;
-        let _ = stream.set_nodelay(true);
+        set_nodelay(&stream);
         Ok(self.insert(Entry::Stream(stream)))
     }
 
@@ -220,7 +271,7 @@ impl Driver for MioDriver {
             Some(Entry::Stream(stream)) => {
                 registry.register(stream, mio_token(token), everything())
             }
-            Some(Entry::Listener(listener)) => {
+            Some(Entry::Listener { listener, .. }) => {
                 registry.register(listener, mio_token(token), Interest::READABLE)
             }
             None => Err(not_ours()),
@@ -253,7 +304,7 @@ impl Driver for MioDriver {
     fn local_addr(&self, socket: Socket) -> io::Result<SocketAddr> {
         match self.sockets.get(socket.0 as usize) {
             Some(Entry::Stream(stream)) => stream.local_addr(),
-            Some(Entry::Listener(listener)) => listener.local_addr(),
+            Some(Entry::Listener { listener, .. }) => listener.local_addr(),
             None => Err(not_ours()),
         }
     }
@@ -271,11 +322,7 @@ impl Driver for MioDriver {
     }
 
     fn descriptor_limit(&self) -> Option<usize> {
-        let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-        let line = limits
-            .lines()
-            .find_map(|line| line.strip_prefix("Max open files"))?;
-        line.split_whitespace().next()?.parse().ok()
+        descriptor_limit()
     }
 
     #[cfg(unix)]

@@ -23,10 +23,12 @@
 //! - R10 A connection writes what it owes before it makes more (see `conn`).
 //! - R11 `stop` completes the turn.
 
+mod blocking_driver;
 mod ctx;
 mod driver;
 mod executor;
 mod handle;
+mod listener;
 mod mio_driver;
 mod panic;
 mod source;
@@ -42,12 +44,14 @@ use std::ops::Deref;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
+pub use blocking_driver::{BlockingDriver, Interrupter};
 pub use ctx::Ctx;
 pub use driver::{
     BlockingJob, Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
 };
-pub use executor::JobHandle;
+pub use executor::{JobHandle, ThreadPool};
 pub use handle::{CallHandle, Handle, LoopGone, Remote};
+pub use listener::{bind, bind_several};
 pub use mio_driver::MioDriver;
 pub use panic::Panicked;
 pub(crate) use panic::{caught, guarded};
@@ -240,6 +244,11 @@ impl EventLoop {
             self.turn(TurnBudget::default())?;
         }
         Ok(())
+    }
+
+    /// Whether [`Handle::stop`] was called since the last time this was asked, for those who turn the loop themselves.
+    pub(crate) fn take_stop(&mut self) -> bool {
+        self.handle.take_stopping()
     }
 
     /// One turn.
@@ -552,6 +561,12 @@ impl EventLoop {
         self.handle
             .next_timer_tick()
             .map(|tick| self.handle.instant_of(tick))
+    }
+
+    /// Whether nothing is left that will happen by itself, or for which somebody waits: no source, callback, timer or
+    /// message. The outside can still bring work.
+    pub fn is_idle(&self) -> bool {
+        self.sources.is_empty() && self.next_deadline().is_none() && !self.handle.has_calls()
     }
 
     /// A descriptor that another loop can poll for reading: readable when a turn would find events or messages.

@@ -7,6 +7,7 @@ mod outside;
 #[cfg(target_os = "linux")]
 mod probes;
 mod rules;
+mod sockets;
 mod tasks;
 
 use std::cell::RefCell;

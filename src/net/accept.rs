@@ -1,7 +1,7 @@
 //! Taking connections in, also when there is no room for them.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use crate::event_loop::{Ctx, Inspection, Next, Readiness, Socket, Source, TimerId, Token};
@@ -45,13 +45,30 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Acceptor<F> {
         address: SocketAddr,
         on_accept: F,
     ) -> io::Result<(Token, SocketAddr)> {
-        ctx.listen(address, |listener| {
-            Box::new(Self {
-                listener,
-                on_accept,
-                pause: None,
-            })
+        ctx.listen(address, |listener| Box::new(Self::new(listener, on_accept)))
+    }
+
+    /// As [`Acceptor::listen`], on a listener that was made elsewhere.
+    ///
+    /// # Errors
+    /// As [`crate::event_loop::Driver::adopt_listener`].
+    #[track_caller]
+    pub fn listen_on(
+        ctx: &mut Ctx<'_>,
+        listener: TcpListener,
+        on_accept: F,
+    ) -> io::Result<(Token, SocketAddr)> {
+        ctx.listen_on(listener, |listener| {
+            Box::new(Self::new(listener, on_accept))
         })
+    }
+
+    fn new(listener: Socket, on_accept: F) -> Self {
+        Self {
+            listener,
+            on_accept,
+            pause: None,
+        }
     }
 
     /// No descriptors: make room if anyone can be spared, else say no to those who wait. Try again when a source has

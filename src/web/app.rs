@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +12,9 @@ use super::router::{ANY, Match, Router};
 use super::socket::Upgrade;
 use super::state::Shared;
 use super::test_app::TestApp;
-use crate::conn::{BodyPlan, Limits, Reply, Request, Response, Server, Service, ShutdownReport};
+use crate::conn::{
+    BodyPlan, Crowd, Limits, Reply, Request, Response, Server, Service, ShutdownReport,
+};
 use crate::event_loop::{Ctx, EventLoop, Origin, Signal};
 
 /// Routes and the state their handlers share.
@@ -34,6 +36,7 @@ pub struct App<S> {
     routes: Vec<Route<S>>,
     state: Shared<S>,
     limits: Limits,
+    why_one_loop: Option<&'static str>,
 }
 
 struct Route<S> {
@@ -54,6 +57,7 @@ impl<S: 'static> App<S> {
             routes: Vec::new(),
             state: Shared::new(state),
             limits: Limits::default(),
+            why_one_loop: None,
         }
     }
 
@@ -76,6 +80,36 @@ impl<S: 'static> App<S> {
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
+    }
+
+    /// Say that all connections must be served by one loop, and why, in a few words. An engine of several refuses to
+    /// start then, instead of serving something else than was meant.
+    ///
+    /// ```
+    /// use tourbillon::web::{App, Engine, Request};
+    ///
+    /// let make_app = || {
+    ///     App::new(0)
+    ///         .needs_one_loop("it counts its visitors")
+    ///         .get("/", |_: &Request, visits: &mut u32| { *visits += 1; visits.to_string() })
+    /// };
+    /// let refused = Engine::Loops(2).start("127.0.0.1:0", make_app).unwrap_err();
+    /// assert_eq!(
+    ///     refused.to_string(),
+    ///     "the engine loops:2 cannot serve this app, which needs one loop: it counts its visitors"
+    /// );
+    /// ```
+    pub fn needs_one_loop(mut self, why: &'static str) -> Self {
+        self.why_one_loop = Some(why);
+        self
+    }
+
+    pub(super) fn why_one_loop(&self) -> Option<&'static str> {
+        self.why_one_loop
+    }
+
+    pub(super) fn limits_mut(&mut self) -> &mut Limits {
+        &mut self.limits
     }
 
     /// The state, for callbacks and tasks that are not handlers.
@@ -182,8 +216,7 @@ impl<S: 'static> App<S> {
         ctx: &mut Ctx<'_>,
         address: impl ToSocketAddrs,
     ) -> io::Result<(Server, SocketAddr)> {
-        let limits = self.limits.clone();
-        let server = Server::new(ctx, Rc::new(self), limits);
+        let server = self.into_server(ctx, None);
         let mut local = None;
         for address in address.to_socket_addrs()? {
             local = Some(server.listen(ctx, address)?);
@@ -192,6 +225,44 @@ impl<S: 'static> App<S> {
             io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on")
         })?;
         Ok((server, local))
+    }
+
+    /// As [`App::listen`], on a listener that was made elsewhere: by a service manager that hands over its descriptor,
+    /// or by a program that binds first and gives up its privileges then.
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    /// use tourbillon::event_loop::EventLoop;
+    /// use tourbillon::web::{App, Request};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// let app = App::new(()).get("/", |_: &Request, _: &mut ()| "Hello!");
+    /// let (server, address) = app.listen_on(&mut event_loop.ctx(), listener)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`crate::event_loop::Driver::adopt_listener`].
+    #[track_caller]
+    pub fn listen_on(
+        self,
+        ctx: &mut Ctx<'_>,
+        listener: TcpListener,
+    ) -> io::Result<(Server, SocketAddr)> {
+        let server = self.into_server(ctx, None);
+        let local = server.listen_on(ctx, listener)?;
+        Ok((server, local))
+    }
+
+    /// A server that does not listen yet. Its connections count in `crowd`, or by themselves.
+    #[track_caller]
+    pub(super) fn into_server(self, ctx: &mut Ctx<'_>, crowd: Option<Crowd>) -> Server {
+        let limits = self.limits.clone();
+        match crowd {
+            Some(crowd) => Server::counting_in(ctx, Rc::new(self), limits, crowd),
+            None => Server::new(ctx, Rc::new(self), limits),
+        }
     }
 
     /// The app without a socket, for tests.

@@ -2,6 +2,7 @@
 //! WebSockets and rooms.
 
 mod app;
+mod engine;
 mod handler;
 mod router;
 mod socket;
@@ -9,13 +10,14 @@ mod state;
 mod test_app;
 
 pub use app::{App, stop_on_signals};
+pub use engine::{Engine, Running, Threads, UnknownEngine};
 pub use handler::{Handler, Task, task};
 pub use socket::{OwnedMessage, Socket, Upgrade, WebSocket};
 pub use state::Shared;
 pub use test_app::TestApp;
 
 pub use crate::conn::{
-    Body, BodyError, BodyReader, BodySender, Budget, CloseReason, Counts, Disconnected, Hits,
+    Body, BodyError, BodyReader, BodySender, Budget, CloseReason, Counts, Disconnected, Hits, Hub,
     IntoResponse, Limits, Message, OnDisconnect, Overflow, Peer, Published, Refusal, RemoteSender,
     Request, Response, Rooms, SendOutcome, Sender, Server, ShutdownReport, WeakSender, WeakServer,
 };

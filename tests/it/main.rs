@@ -6,6 +6,7 @@
 mod apps;
 mod deadlines;
 mod disconnects;
+mod engines;
 mod http;
 mod limits;
 mod panics;

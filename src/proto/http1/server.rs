@@ -264,6 +264,11 @@ impl Server {
             && matches!(self.writing, Writing::Idle)
     }
 
+    /// Whether the response was written to its end.
+    pub fn has_responded(&self) -> bool {
+        matches!(self.writing, Writing::Sent)
+    }
+
     /// Write `100 Continue`, if the peer still waits for it (RFC 9110, 10.1.1). Whether it did.
     ///
     /// A final response without it, and before any of the body came, closes the connection afterwards: no one can say

@@ -207,8 +207,9 @@ impl Server {
         let shared = Rc::clone(&self.0);
         move |ctx, socket, peer| {
             if let Some(token) = Shared::accept(&shared, ctx, socket, peer) {
-                // The request is often there already.
+                // The request is often there already, and with it the end.
                 ctx.visit(token, Readiness::READABLE);
+                ctx.register_late(socket, token);
             }
         }
     }
@@ -233,6 +234,7 @@ impl Server {
     pub fn adopt(&self, ctx: &mut Ctx<'_>, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
         let socket = ctx.driver().adopt(stream)?;
         if let Some(token) = Shared::accept(&self.0, ctx, socket, peer) {
+            ctx.register_late(socket, token);
             ctx.wake(token);
         }
         Ok(())
@@ -254,9 +256,9 @@ impl Server {
     ) -> io::Result<()> {
         let adopted = ctx.driver().adopt(stream);
         let socket = adopted.inspect_err(|_| self.0.crowd.leave(peer.ip()))?;
-        if let Some(token) = Shared::take_in(&self.0, ctx, socket, peer) {
-            ctx.visit(token, Readiness::NONE);
-        }
+        let token = Shared::take_in(&self.0, ctx, socket, peer);
+        ctx.register_late(socket, token);
+        ctx.visit(token, Readiness::NONE);
         Ok(())
     }
 
@@ -397,18 +399,15 @@ impl Member {
 }
 
 impl Shared {
-    /// Take a connection in, or refuse it. It has to be visited.
+    /// Take a connection in, or refuse it. It has to be visited, and its socket registered.
     fn accept(
         shared: &Rc<Self>,
         ctx: &mut Ctx<'_>,
         socket: Socket,
         peer: SocketAddr,
     ) -> Option<Token> {
-        if shared.admit(ctx, socket, peer) {
-            Self::take_in(shared, ctx, socket, peer)
-        } else {
-            None
-        }
+        let is_let_in = shared.admit(ctx, socket, peer);
+        is_let_in.then(|| Self::take_in(shared, ctx, socket, peer))
     }
 
     /// Let `peer` in, where it is counted from now on; or refuse it, for the limit that is against it.
@@ -428,20 +427,11 @@ impl Shared {
         false
     }
 
-    /// Serve one who was let in.
-    fn take_in(
-        shared: &Rc<Self>,
-        ctx: &mut Ctx<'_>,
-        socket: Socket,
-        peer: SocketAddr,
-    ) -> Option<Token> {
+    /// Serve one who was let in, once its socket is registered.
+    fn take_in(shared: &Rc<Self>, ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr) -> Token {
         let place = shared.connections.borrow().vacant_key();
         let connection = Connection::new(Rc::clone(shared), socket, peer, place as u32);
-        // An error here is want of kernel memory: this connection is closed, others may fare better.
-        let Ok(token) = ctx.add_socket(socket, |_| Box::new(connection)) else {
-            shared.crowd.leave(peer.ip());
-            return None;
-        };
+        let token = ctx.add_source(|_| Box::new(connection));
         let mut connections = shared.connections.borrow_mut();
         connections.insert(Member {
             token,
@@ -452,7 +442,7 @@ impl Shared {
         shared.high_water.borrow_mut().rose_to(connections.len());
         drop(connections);
         shared.accepted.set(shared.accepted.get() + 1);
-        Some(token)
+        token
     }
 
     fn turn_away(&self, ctx: &mut Ctx<'_>, socket: Socket) {

@@ -79,6 +79,19 @@ impl Ctx<'_> {
         Ok(token)
     }
 
+    /// Register `socket` for its source, if that is still there. For a source that was taken in with
+    /// [`Ctx::add_source`] and visited first: a connection that comes and goes in one visit is never registered, which
+    /// saves a system call of five. Nothing is missed: what is to be read by now is an event, too (epoll_ctl(2)).
+    ///
+    /// When the socket cannot be registered, the source is closed.
+    pub fn register_late(&mut self, socket: Socket, token: Token) {
+        if self.event_loop.sources.get(token.into()).is_some()
+            && self.event_loop.driver.register(socket, token).is_err()
+        {
+            self.close(token);
+        }
+    }
+
     /// Open a listening socket for a source that takes connections. Listeners are visited after all other sources of a
     /// turn (rule R9), so that those who are served come before those who want to be. Returns the source's token and
     /// the address, with the port that was picked.

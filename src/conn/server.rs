@@ -477,7 +477,11 @@ impl Shared {
         if let Some(member) = &member {
             self.bytes.set(self.bytes.get() - member.held as usize);
             self.crowd.leave(peer);
-            if self.high_water.borrow_mut().fell_to(connections.len()) {
+            if self
+                .high_water
+                .borrow_mut()
+                .fell_to(connections.len(), connections.capacity())
+            {
                 connections.shrink_to_fit();
             }
         }

@@ -312,7 +312,10 @@ impl Driver for MioDriver {
     fn close(&mut self, socket: Socket) {
         // Closing the descriptor takes it out of epoll too, since no duplicate of it exists.
         self.sockets.try_remove(socket.0 as usize);
-        if self.high_water.fell_to(self.sockets.len()) {
+        if self
+            .high_water
+            .fell_to(self.sockets.len(), self.sockets.capacity())
+        {
             self.sockets.shrink_to_fit();
         }
     }

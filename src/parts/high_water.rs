@@ -1,13 +1,17 @@
 //! When to give memory back: after a burst, and not at every ebb.
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 
 /// Fewer places than that are not worth a thought.
-const PLACES_MIN: usize = 256;
+const PLACES_MIN: usize = 64;
+/// With so few in use a table is looked over each time one more is free: only then the last one may have left who kept
+/// the memory behind all others.
+const FEW: usize = 8;
 
-/// How many places a table had in use at once since it last gave memory back.
+/// How many places of a table were in use at once since it last gave memory back.
 ///
-/// Giving back costs a pass over the table, and is due when three quarters of the places are free: so each place that
+/// Giving back costs a pass over the table, and is due when three quarters of what was used is free: so each place that
 /// is passed was used since, and growing and shrinking by turns costs no more than a few steps a place.
 ///
 /// ```
@@ -15,9 +19,9 @@ const PLACES_MIN: usize = 256;
 ///
 /// let mut high_water = HighWater::default();
 /// high_water.rose_to(1000);
-/// assert!(!high_water.fell_to(251));
-/// assert!(high_water.fell_to(250));
-/// assert!(!high_water.fell_to(249));
+/// assert!(!high_water.fell_to(251, 1000));
+/// assert!(high_water.fell_to(250, 1000));
+/// assert!(!high_water.fell_to(249, 1000));
 /// ```
 #[derive(Debug, Default)]
 pub struct HighWater(usize);
@@ -29,10 +33,10 @@ impl HighWater {
         self.0 = self.0.max(used);
     }
 
-    /// So many places are in use, one fewer than before. Whether it is time to give back.
+    /// `used` of all `places` are in use, one fewer than before. Whether it is time to give back.
     #[inline]
-    pub fn fell_to(&mut self, used: usize) -> bool {
-        let is_due = self.0 >= PLACES_MIN && used <= self.0 / 4;
+    pub fn fell_to(&mut self, used: usize, places: usize) -> bool {
+        let is_due = places >= PLACES_MIN && (used <= self.0 / 4 || used <= FEW);
         if is_due {
             self.0 = used;
         }
@@ -47,7 +51,8 @@ const SEPARATE_BYTES: usize = 128 * 1024;
 /// Give back the memory of `table` that is not in use.
 pub(super) fn give_back<T>(table: &mut Vec<T>) {
     if table.capacity() * size_of::<T>() >= SEPARATE_BYTES {
-        table.shrink_to_fit();
+        // Not to nothing: what is freed whole, glibc takes for what will be wanted again, and keeps more from then on.
+        table.shrink_to(FEW);
     } else {
         // Smaller pieces lie among others. Taken anew, what is kept does not stand behind what becomes free, where it
         // would keep the allocator from giving that back.
@@ -55,7 +60,18 @@ pub(super) fn give_back<T>(table: &mut Vec<T>) {
         moved.append(table);
         *table = moved;
     }
+    tidy_allocator();
 }
+
+/// What a table stood for has gone too, mostly in small pieces. glibc puts those aside as they are, and joins them, and
+/// gives the end of its heap back, when it is next asked for a large piece and gets that back (mallopt(3),
+/// `M_TRIM_THRESHOLD`). Elsewhere this is a piece of memory taken and returned.
+fn tidy_allocator() {
+    drop(black_box(Vec::<u8>::with_capacity(LARGE_BYTES)));
+}
+
+/// More than glibc's 64 KiB for such a thing, and less than [`SEPARATE_BYTES`], which do not come from the heap.
+const LARGE_BYTES: usize = 96 * 1024;
 
 /// Give back the memory of a list that is empty now and was long once. To be called again and again: it looks at one
 /// number.

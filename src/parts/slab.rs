@@ -201,7 +201,7 @@ impl<T> Slab<T> {
         slot.generation = slot.generation.wrapping_add(1);
         self.free = key.index;
         self.len -= 1;
-        if self.high_water.fell_to(self.len) {
+        if self.high_water.fell_to(self.len, self.slots.len()) {
             self.shrink();
         }
     }

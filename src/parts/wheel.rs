@@ -334,7 +334,7 @@ impl<T> Wheel<T> {
             next: mem::replace(&mut self.free, index),
         };
         let removed = mem::replace(&mut self.entries[index as usize], free);
-        if self.high_water.fell_to(self.len) {
+        if self.high_water.fell_to(self.len, self.entries.len()) {
             self.shrink();
         }
         match removed {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::hint::black_box;
 
 /// Fewer places than that are not worth a thought.
-const PLACES_MIN: usize = 64;
+const PLACES_MIN: usize = 256;
 /// With so few in use a table is looked over each time one more is free: only then the last one may have left who kept
 /// the memory behind all others.
 const FEW: usize = 8;

@@ -16,7 +16,7 @@ pub(crate) const FILE_BYTES: usize = 64 * 1024;
 
 /// Multiplications of `/work`, each waiting for the one before: some 200 µs of a core of about 3 GHz. A number of steps
 /// and no time, so that the work is the same in every engine, however busy the machine is.
-const WORK_STEPS: u64 = 150_000;
+const WORK_STEPS: u64 = 175_000;
 
 /// Serve with `engine` until the standard input ends, which it does with the process that measures. The address is the
 /// one line that is printed.

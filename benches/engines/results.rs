@@ -131,5 +131,7 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<bool> {
     if status.success() {
         return Ok(true);
     }
-    Err(io::Error::other("see above"))
+    Err(io::Error::other(
+        "the run with a higher limit for descriptors failed",
+    ))
 }

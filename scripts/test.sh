@@ -12,8 +12,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 
-steps=(install format tidy clippy clippy-all-features doc unit fuzz doctest release instructions size examples interop
-  autobahn browser planted-bugs)
+steps=(install format tidy clippy clippy-all-features doc unit fuzz doctest benches release instructions size examples
+  interop autobahn browser planted-bugs)
 
 step-install() {
   # What counting and the clients we did not write need: programs from apt, packages from npm and PyPI, at the versions of the lock
@@ -61,6 +61,9 @@ step-fuzz() {
   cargo test "${package[@]}"
 }
 step-doctest() { cargo test --all-features --doc; }
+
+# Every case of the benches once: the figures of a smoke test are none.
+step-benches() { cargo bench --quiet --bench loop --bench engines -- --test; }
 
 step-release() { cargo build --release --examples; }
 step-instructions() { scripts/instructions.sh; }

@@ -3,9 +3,9 @@
 
     scripts/charts.py [FOLDER]
 
-Reads results.jsonl and article.jsonl in FOLDER (target/engines), writes the charts into docs/images/, and the tables into
-docs/engines.md, each between its two markers. Of several lines about the same thing the last one counts. Needs Python 3
-and nothing else.
+Reads results.jsonl and article.jsonl in FOLDER (target/engines), writes the charts into docs/images/, and the tables
+into docs/engines.md, each between its two markers. Of several lines about the same thing the last one counts. Needs
+Python 3 and nothing else.
 """
 
 import json
@@ -107,9 +107,8 @@ class Svg:
             for engine, value in enumerate(values):
                 if value is not None:
                     width = max(value * scale, 1)
-                    self.parts.append(
-                        f'<rect x="{LABELS}" y="{y:.1f}" width="{width:.1f}" height="{BAR - 2}" class="engine-{engine}"/>'
-                    )
+                    size = f'width="{width:.1f}" height="{BAR - 2}"'
+                    self.parts.append(f'<rect x="{LABELS}" y="{y:.1f}" {size} class="engine-{engine}"/>')
                     self.text(LABELS + width + 5, y + BAR - 3, number(value), "text")
                 y += BAR
             y += GAP
@@ -120,7 +119,8 @@ class Svg:
         path.write_text(
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self.y}" width="{WIDTH}" height="{self.y}" '
             f'role="img" aria-labelledby="title description">\n'
-            f'<title id="title">{escape(self.title)}</title>\n<desc id="description">{escape(self.description)}</desc>\n'
+            f'<title id="title">{escape(self.title)}</title>\n'
+            f'<desc id="description">{escape(self.description)}</desc>\n'
             f"<style>{STYLE}</style>\n"
             f'<rect class="ground" width="100%" height="100%"/>\n{body}\n</svg>\n'
         )
@@ -154,6 +154,8 @@ def switches(line):
     return line["voluntary"] + line["involuntary"]
 
 
+CPU_UNIT = "µs of CPU, user and system, an operation (less is better)"
+
 # For the README: one picture, with the case that threads win in it.
 SUMMARY = [("plaintext", 1), ("plaintext", 64), ("timer of 10 ms", 256), ("WebSocket echo", 64), ("room", 1000)]
 
@@ -171,7 +173,7 @@ def draw(results):
     for heading, chosen in [("Little to do in the handler", light), ("Work in the handler", heavy)]:
         if chosen:
             groups = group(lambda line: line["cpu_us"], chosen)
-            cpu.bars(heading, "µs of CPU, user and system, an operation (less is better)", groups, lambda v: f"{v:.1f}")
+            cpu.bars(heading, CPU_UNIT, groups, lambda v: f"{v:.1f}")
     cpu.write(IMAGES / "engines-cpu.svg")
 
     cost = Svg("What connections cost", "Bars: memory and context switches of the server's process, by engine.")
@@ -189,7 +191,7 @@ def draw(results):
     summary = Svg("One app, three engines", "Bars: the server's CPU time for some cases, and its memory, by engine.")
     summary.legend(ENGINES)
     groups = group(lambda line: line["cpu_us"], [case for case in SUMMARY if case in cases])
-    summary.bars("CPU", "µs of CPU, user and system, an operation (less is better)", groups, lambda v: f"{v:.1f}")
+    summary.bars("CPU", CPU_UNIT, groups, lambda v: f"{v:.1f}")
     groups = [("5,000 idle connections", values(results, case, memory_mib)) for case in memory if case[1] == 5000]
     if groups:
         summary.bars("Memory", "MiB of resident memory (less is better)", groups, lambda v: f"{v:.1f}")
@@ -295,7 +297,8 @@ def aims_table(results, article):
     for scenario in dict.fromkeys(key[0] for key in article):
         _, aim = CLAIMS[kind_of(scenario)]
         speed = article[scenario, WAYS[0]]["wall_ms"] / article[scenario, "loop"]["wall_ms"]
-        rows.append([f"{scenario}: faster than one at a time", f"{aim:g}× or more", f"{speed:.1f}×", verdict(speed >= aim)])
+        what = f"{scenario}: faster than one at a time"
+        rows.append([what, f"{aim:g}× or more", f"{speed:.1f}×", verdict(speed >= aim)])
     for case in dict.fromkeys(key[:2] for key in results):
         loop, threads = results.get((*case, "loop")), results.get((*case, "threads"))
         if not (loop and threads):

@@ -19,7 +19,6 @@ use super::server::Server;
 use super::talk::{Script, Talk};
 
 const USERS: usize = 100;
-const ROUNDS: usize = 3;
 
 struct Scenario {
     name: &'static str,
@@ -28,6 +27,8 @@ struct Scenario {
     questions: usize,
     /// How long a user thinks before each question.
     think: Duration,
+    /// Where little is waited for, it takes more of them to find the middle.
+    rounds: usize,
 }
 
 const SCENARIOS: [Scenario; 4] = [
@@ -37,6 +38,7 @@ const SCENARIOS: [Scenario; 4] = [
         awaiting: Script::Get("/wait/50"),
         questions: 1,
         think: Duration::ZERO,
+        rounds: 3,
     },
     Scenario {
         name: "WebSocket, 5 messages with 10 ms of thought before each",
@@ -44,6 +46,7 @@ const SCENARIOS: [Scenario; 4] = [
         awaiting: Script::Chat("/echo"),
         questions: 5,
         think: Duration::from_millis(10),
+        rounds: 3,
     },
     Scenario {
         name: "file of 64 KiB, a device that takes 10 ms (simulated)",
@@ -51,6 +54,7 @@ const SCENARIOS: [Scenario; 4] = [
         awaiting: Script::Get("/file/10"),
         questions: 1,
         think: Duration::ZERO,
+        rounds: 3,
     },
     Scenario {
         name: "file of 64 KiB, from the page cache",
@@ -58,6 +62,7 @@ const SCENARIOS: [Scenario; 4] = [
         awaiting: Script::Get("/file/0"),
         questions: 20,
         think: Duration::ZERO,
+        rounds: 15,
     },
 ];
 
@@ -88,11 +93,15 @@ struct Line {
 
 /// Do every scenario in every way. Smoke: a few users, once.
 pub(crate) fn measure(is_smoke: bool) -> io::Result<()> {
-    let (users, rounds) = if is_smoke { (4, 1) } else { (USERS, ROUNDS) };
     let mut results = Results::open("article", is_smoke)?;
     for scenario in &SCENARIOS {
         println!("{}", scenario.name);
         for way in [Way::OneAtATime, Way::Threads, Way::Loop] {
+            let (users, rounds) = if is_smoke {
+                (4, 1)
+            } else {
+                (USERS, scenario.rounds)
+            };
             let line = scenario.measure(way, users, rounds)?;
             println!(
                 "  {:<14} {:>8.1} ms, CPU {:>6.1} µs, {:>5.2} switches, peak {:>6} KiB, {:>3} threads",

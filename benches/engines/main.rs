@@ -211,8 +211,8 @@ impl<'c> Session<'c> {
     }
 }
 
-/// Say nothing for a while. It is long enough for the deadline of a connection's first request to pass in it once, which
-/// every engine sees to: after 10 s, by default.
+/// Say nothing for a while. It is long enough for the deadline of a connection's first request to pass in it once: 10 s
+/// by default, and every engine looks then whether it still stands.
 fn idle(server: &Server, is_smoke: bool) -> io::Result<Idle> {
     let time = Duration::from_millis(if is_smoke { 100 } else { 15_000 });
     let before = server.usage()?;

@@ -107,12 +107,17 @@ fn machine() -> String {
     let model = model.map_or("unknown CPU", |(_, model)| model);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    // Distributions write what they like behind the second number.
+    let kernel: Vec<&str> = kernel.trim().split('.').take(2).collect();
     let queues = if cfg!(feature = "sockopt") {
         "SO_REUSEPORT"
     } else {
         "one accept queue"
     };
-    format!("{model}, {cores} cores, Linux {}, {queues}", kernel.trim())
+    format!(
+        "{model}, {cores} cores, Linux {}, {queues}",
+        kernel.join(".")
+    )
 }
 
 /// Client and server hold a descriptor for each connection. If the limit for them can be raised, run this program again

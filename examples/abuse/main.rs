@@ -265,6 +265,11 @@ fn after(target: &Target, memory_before: Option<u64>, card: &mut Card) {
     let (Some(pid), Some(before)) = (target.options.pid, memory_before) else {
         return;
     };
+    if watch::resident_bytes(pid) == 0 {
+        // It would pass for idle.
+        println!("process {pid} has ended");
+        return;
+    }
     let from = Instant::now();
     let mut ticks = u64::MAX;
     for _ in 0..TRIES {

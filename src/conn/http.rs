@@ -352,6 +352,7 @@ impl Http {
         self.lingers = true;
     }
 
+    /// Write the answer, or as much of it as there is. Nearly every answer is a plain one, and takes the short way.
     fn respond(&mut self, visit: &mut Visit<'_, '_>, response: Response) -> io::Result<()> {
         if let Some((status, content_type, body)) = response.as_plain()
             && body.len() < BY_REFERENCE_BYTES
@@ -366,6 +367,7 @@ impl Http {
         self.respond_with_all(visit, response)
     }
 
+    /// The long way: any status and fields, a body that is streamed or sent from where it lies, a connection that ends.
     fn respond_with_all(
         &mut self,
         visit: &mut Visit<'_, '_>,

@@ -411,6 +411,8 @@ impl RequestHead {
 
     /// Fill from the front of `input`: how many bytes the head takes. `None` if it is incomplete, at fault, or beyond a
     /// limit: then [`Scan`] says which.
+    ///
+    /// The rules for lines are inlined here, and this nowhere: its callers need their registers for other things.
     #[inline(never)]
     fn fill(&mut self, input: &[u8], limits: &HeadLimits) -> Option<usize> {
         self.bytes.clear();

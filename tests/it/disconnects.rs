@@ -1,14 +1,12 @@
 //! What becomes of a handler when its client goes: dropped, left to itself, or told.
 
 use std::net::Shutdown;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use tourbillon::web::{App, Body, Budget, Limits, OnDisconnect, Request, Response, Shared, task};
 
-use crate::support::{Client, DropGuard, Running, next, serve};
-
-type Told = Sender<&'static str>;
+use crate::support::{Client, DropGuard, Running, Told, forever, next, serve};
 
 /// Works for a while, and says how far it came.
 async fn work(request: Request, told: Shared<Told>) -> &'static str {
@@ -18,15 +16,6 @@ async fn work(request: Request, told: Shared<Told>) -> &'static str {
     request.handle().sleep(Duration::from_millis(30)).await;
     say("ended");
     "worked"
-}
-
-async fn forever(request: Request, told: Shared<Told>) -> &'static str {
-    let _guard = told.with(|told| {
-        told.send("begun").unwrap();
-        DropGuard("dropped", told.clone())
-    });
-    request.handle().sleep(Duration::from_secs(3600)).await;
-    "never"
 }
 
 /// Ends when it is told that its peer has gone, and still has an answer then.
@@ -89,6 +78,16 @@ fn server(limits: Limits) -> (Running, Receiver<&'static str>) {
     (server, tells)
 }
 
+/// A client whose task has begun, and that has left the answer before unread: a reset is what its close becomes.
+#[track_caller]
+fn begun(server: &Running, target: &str, tells: &Receiver<&'static str>) -> Client {
+    let mut client = server.connect();
+    client.get("/fine");
+    client.get(target);
+    assert_eq!(next(tells), "begun");
+    client
+}
+
 fn half_closed(server: &Running, target: &str) -> Client {
     let mut client = server.connect();
     client.get(target);
@@ -100,11 +99,7 @@ fn half_closed(server: &Running, target: &str) -> Client {
 fn a_task_is_dropped_when_its_client_closes_and_its_connection_with_it() {
     let (server, tells) = server(Limits::default());
     for break_off in [|client: Client| drop(client), Client::reset] {
-        let mut client = server.connect();
-        // An answer that is not read makes the client's end a reset.
-        client.get("/fine");
-        client.get("/cancel");
-        assert_eq!(next(&tells), "begun");
+        let client = begun(&server, "/cancel", &tells);
         break_off(client);
         assert_eq!(next(&tells), "dropped");
         server.wait_until_empty();
@@ -154,10 +149,7 @@ fn a_client_that_ends_its_half_may_be_held_to_read_on() {
 fn a_task_that_is_detached_runs_to_its_end() {
     let (server, tells) = server(Limits::default());
     for break_off in [|client: Client| drop(client), Client::reset] {
-        let mut client = server.connect();
-        client.get("/fine");
-        client.get("/detach");
-        assert_eq!(next(&tells), "begun");
+        let client = begun(&server, "/detach", &tells);
         break_off(client);
         assert_eq!((next(&tells), next(&tells)), ("ended", "dropped"));
         server.wait_until_empty();
@@ -198,10 +190,7 @@ fn a_task_that_is_detached_in_the_middle_of_its_body_sees_that_it_is_cut() {
 #[test]
 fn a_task_that_is_detached_has_its_timeout_all_the_same() {
     let (server, tells) = server(Limits::default());
-    let mut client = server.connect();
-    client.get("/fine");
-    client.get("/overdue");
-    assert_eq!(next(&tells), "begun");
+    let client = begun(&server, "/overdue", &tells);
     client.reset();
     server.wait_until_empty();
     assert_eq!(next(&tells), "dropped");
@@ -219,19 +208,13 @@ fn a_task_that_is_detached_has_a_place_among_the_connections() {
         },
         ..Limits::default()
     });
-    let mut client = server.connect();
-    client.get("/fine");
-    client.get("/overdue");
-    assert_eq!(next(&tells), "begun");
+    let client = begun(&server, "/overdue", &tells);
     client.reset();
     server.wait_until_empty();
     assert_eq!(next(&tells), "dropped");
     assert_eq!(server.get("/fine").status, 200);
     server.wait_until_empty();
-    let mut client = server.connect();
-    client.get("/fine");
-    client.get("/stuck");
-    assert_eq!(next(&tells), "begun");
+    let client = begun(&server, "/stuck", &tells);
     client.reset();
     server.wait_until_empty();
     assert_eq!(server.get("/fine").status, 503);
@@ -243,10 +226,7 @@ fn a_task_that_wants_to_know_is_told() {
     let (server, tells) = server(Limits::default());
     // By a close, by a reset, and by an end of the half that is sent: that client still gets the answer.
     for break_off in [|client: Client| drop(client), Client::reset] {
-        let mut client = server.connect();
-        client.get("/fine");
-        client.get("/notify");
-        assert_eq!(next(&tells), "begun");
+        let client = begun(&server, "/notify", &tells);
         break_off(client);
         assert_eq!(next(&tells), "told");
         server.wait_until_empty();

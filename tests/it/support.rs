@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tourbillon::event_loop::{Ctx, EventLoop, Inspection, Remote};
-use tourbillon::web::{App, CloseCode, Counts, Server};
+use tourbillon::web::{App, CloseCode, Counts, Request, Server, Shared};
 
 /// How long anything may take before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -175,6 +175,19 @@ impl Drop for DropGuard {
     fn drop(&mut self) {
         let _ = self.1.send(self.0);
     }
+}
+
+/// What a handler reports to its test.
+pub(crate) type Told = Sender<&'static str>;
+
+/// A task that says "begun", and only ends by being dropped, which it says too.
+pub(crate) async fn forever(request: Request, told: Shared<Told>) -> &'static str {
+    let _guard = told.with(|told| {
+        told.send("begun").unwrap();
+        DropGuard("dropped", told.clone())
+    });
+    request.handle().sleep(Duration::from_secs(3600)).await;
+    "never"
 }
 
 /// The next thing that was sent.

@@ -1,6 +1,6 @@
 //! Clients that go away: whatever was done for them ends, and the loop goes on.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use tourbillon::event_loop::Ctx;
@@ -9,18 +9,7 @@ use tourbillon::web::{
     WebSocket, task,
 };
 
-use crate::support::{DropGuard, FINAL, Running, TEXT, frame, next, serve};
-
-type Told = Sender<&'static str>;
-
-async fn forever(request: Request, told: Shared<Told>) -> &'static str {
-    let _guard = told.with(|told| {
-        told.send("begun").unwrap();
-        DropGuard("dropped", told.clone())
-    });
-    request.handle().sleep(Duration::from_secs(3600)).await;
-    "never"
-}
+use crate::support::{DropGuard, FINAL, Running, TEXT, Told, forever, frame, next, serve};
 
 async fn nap(request: Request, _: Shared<Told>) -> &'static str {
     request.handle().sleep(Duration::from_millis(30)).await;

@@ -399,11 +399,7 @@ impl RequestHead {
             Meaning::Host => self.host = index,
             Meaning::Length(length) => self.content_length = Some(length),
             Meaning::Chunked => self.is_chunked = true,
-            Meaning::Connection(options) => {
-                self.options.close |= options.close;
-                self.options.keep_alive |= options.keep_alive;
-                self.options.upgrade |= options.upgrade;
-            }
+            Meaning::Connection(options) => self.options.add(options),
             Meaning::Continue => self.expects_continue = true,
             Meaning::Upgrade => self.upgrade = self.upgrade.or(index),
         }

@@ -130,11 +130,7 @@ impl IncomingResponse {
             Meaning::Plain | Meaning::Host | Meaning::Continue => {}
             Meaning::Length(length) => self.content_length = Some(length),
             Meaning::Chunked => self.is_chunked = true,
-            Meaning::Connection(options) => {
-                self.options.close |= options.close;
-                self.options.keep_alive |= options.keep_alive;
-                self.options.upgrade |= options.upgrade;
-            }
+            Meaning::Connection(options) => self.options.add(options),
             Meaning::Upgrade => self.upgrade = self.upgrade.or(Some(self.fields.len())),
         }
         self.fields.push((name, value));

@@ -209,6 +209,15 @@ pub(super) struct Options {
     pub(super) upgrade: bool,
 }
 
+impl Options {
+    /// The options of several lines are one list (RFC 9110, 5.3).
+    pub(super) fn add(&mut self, more: Self) {
+        self.close |= more.close;
+        self.keep_alive |= more.keep_alive;
+        self.upgrade |= more.upgrade;
+    }
+}
+
 /// What must be remembered of the lines before to judge the next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {

@@ -1,17 +1,14 @@
 //! The abuse suite finds nothing wrong with the yardstick, says so by its exit code, and is described as it is.
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+mod yardstick;
 
-/// An example beside this test's binary, which `cargo test` builds.
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+
+use yardstick::{Yardstick, example_file};
+
 fn example(name: &str) -> Command {
-    let test = std::env::current_exe().expect("a test has a file");
-    let folder: PathBuf = (test.parent().and_then(|deps| deps.parent()))
-        .expect("in a folder of target")
-        .join("examples");
-    let mut command = Command::new(folder.join(name));
+    let mut command = Command::new(example_file(name));
     command.stdin(Stdio::null()).env_remove("PORT");
     command
 }
@@ -23,36 +20,8 @@ fn abuse(arguments: &[&str]) -> Output {
         .expect("it starts")
 }
 
-/// A server that is ended when the test is.
-struct Yardstick {
-    child: Child,
-    address: String,
-}
-
-impl Yardstick {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = example("yardstick")
-            .args(["--port", "0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped"))
-            .read_line(&mut line)
-            .expect("it prints UTF-8");
-        let address = line.trim().strip_prefix("listening on ");
-        let address = address.expect("it says where it listens").to_owned();
-        Self { child, address }
-    }
-}
-
-impl Drop for Yardstick {
-    fn drop(&mut self) {
-        // Does nothing to one that has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn yardstick(arguments: &[&str]) -> Yardstick {
+    Yardstick::run_by(example("yardstick").args(["--port", "0"]).args(arguments))
 }
 
 #[test]
@@ -70,7 +39,7 @@ fn the_yardstick_with_short_deadlines_passes_every_attack() {
         "2",
     ];
     let pings = ["--ping-after", "1", "--pong-timeout", "1"];
-    let server = Yardstick::start(&[&deadlines[..], &pings].concat());
+    let server = yardstick(&[&deadlines[..], &pings].concat());
     let pid = server.child.id().to_string();
     let mut arguments = vec![server.address.as_str(), "--connections", "200"];
     // Other tests run beside this one: what is measured here is not how fast anyone is.
@@ -91,7 +60,7 @@ fn the_yardstick_with_short_deadlines_passes_every_attack() {
 
 #[test]
 fn a_deadline_that_is_broken_fails_the_attack_and_the_run() {
-    let server = Yardstick::start(&["--first-byte-timeout", "60"]);
+    let server = yardstick(&["--first-byte-timeout", "60"]);
     let promises = ["--first-byte-timeout", "1", "--slack", "0"];
     let output = abuse(
         &[

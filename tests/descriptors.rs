@@ -1,11 +1,14 @@
 //! A server that runs out of descriptors, real ones: it goes on, and whoever cannot be served learns it quickly.
 #![cfg(unix)]
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+mod yardstick;
+
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
+
+use yardstick::{Yardstick, example_file};
 
 /// How long anything may take before the test fails. Less than any deadline of the server: who is closed within it was
 /// turned away.
@@ -17,35 +20,16 @@ const CLIENTS: usize = 60;
 const REQUEST: &[u8] = b"GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// A yardstick with few descriptors, and a limit of its own that is out of their reach.
-struct Yardstick {
-    child: Child,
-    address: String,
+fn yardstick() -> Yardstick {
+    let script = format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --port 0 --connections-max 1000");
+    Yardstick::run_by(
+        Command::new("sh")
+            .args(["-c", &script])
+            .arg(example_file("yardstick")),
+    )
 }
 
 impl Yardstick {
-    fn start() -> Self {
-        let test = std::env::current_exe().expect("a test has a file");
-        let folder: PathBuf = (test.parent().and_then(|deps| deps.parent()))
-            .expect("in a folder of target")
-            .join("examples");
-        let script =
-            format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --port 0 --connections-max 1000");
-        let mut child = Command::new("sh")
-            .args(["-c", &script])
-            .arg(folder.join("yardstick"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("there is a shell");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped"))
-            .read_line(&mut line)
-            .expect("it prints UTF-8");
-        let address = line.trim().strip_prefix("listening on ");
-        let address = address.expect("it says where it listens").to_owned();
-        Self { child, address }
-    }
-
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).expect("somebody listens");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -62,14 +46,6 @@ impl Yardstick {
     /// Whether it still runs.
     fn lives(&mut self) -> bool {
         self.child.try_wait().expect("it is our child").is_none()
-    }
-}
-
-impl Drop for Yardstick {
-    fn drop(&mut self) {
-        // Does nothing to one that has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -101,7 +77,7 @@ fn is_closed(client: &mut TcpStream) -> bool {
 
 #[test]
 fn who_is_idle_gives_way() {
-    let server = Yardstick::start();
+    let server = yardstick();
     // All stay open at this end.
     let mut clients: Vec<TcpStream> = Vec::new();
     for _ in 0..CLIENTS {
@@ -118,7 +94,7 @@ fn who_is_idle_gives_way() {
 
 #[test]
 fn when_all_are_busy_the_others_are_turned_away_and_later_served() {
-    let mut server = Yardstick::start();
+    let mut server = yardstick();
     let mut held: Vec<TcpStream> = (0..CLIENTS)
         .map(|_| {
             let mut client = server.connect();

@@ -1,6 +1,6 @@
 //! What the loop visits: a listener, a connection, a task, a signal. The loop knows nothing else about them.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Ctx, Origin, Readiness, WaitsOn};
@@ -48,7 +48,7 @@ pub struct Inspection {
     /// Where it is in its life, in a word or two.
     pub state: &'static str,
     /// What whoever made it called it.
-    pub name: Option<Rc<str>>,
+    pub name: Option<Arc<str>>,
     /// Where it was created, if it knows.
     pub origin: Option<Origin>,
     /// When it was created, if it knows.

@@ -14,6 +14,7 @@ use std::io;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -33,7 +34,7 @@ struct Task<F: Future> {
     future: Option<Pin<Box<F>>>,
     waker: Option<SourceWaker>,
     join: Rc<JoinState<F::Output>>,
-    name: Option<Rc<str>>,
+    name: Option<Arc<str>>,
     origin: Origin,
     created: Instant,
     /// What the last poll waits for, and since when.
@@ -149,7 +150,7 @@ impl Handle {
     fn start_task<F: Future<Output: 'static> + 'static>(
         &self,
         origin: Origin,
-        name: Option<Rc<str>>,
+        name: Option<Arc<str>>,
         future: F,
     ) -> JoinHandle<F::Output> {
         let join = JoinState::new();

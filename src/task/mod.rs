@@ -5,7 +5,6 @@
 
 pub mod coop;
 mod join;
-pub mod oneshot;
 mod sleep;
 mod waker;
 

@@ -68,8 +68,8 @@ impl TcpStream {
         Connecting::begin(handle, address, ShortRead::Drained, dial)
     }
 
-    /// A stream for a socket of the driver that is connected to `peer` and not registered, such as an [`Acceptor`] hands
-    /// out.
+    /// A stream for a socket of the driver that is connected to `peer` and not registered, such as an [`Acceptor`]
+    /// hands out.
     ///
     /// # Errors
     /// When the socket cannot be registered; it is closed then.

@@ -80,6 +80,8 @@ const REFCELL_FILES: &[&str] = &[
     // What a task's stream shares with the source behind it: neither can borrow the other.
     "src/net/link.rs",
     "src/net/tcp.rs",
+    // The memory that the clones of a resolver share.
+    "src/net/resolver.rs",
     "src/conn/pipe.rs",
     "src/conn/rooms.rs",
     "src/conn/server.rs",

@@ -206,6 +206,14 @@ pub trait Driver {
     /// # Errors
     /// As socket(2) and connect(2).
     fn connect(&mut self, address: SocketAddr) -> io::Result<Socket>;
+    /// As [`Driver::connect`], from `local`; its port may be 0.
+    ///
+    /// # Errors
+    /// `Unsupported` on a driver that cannot choose; otherwise as bind(2) and [`Driver::connect`].
+    fn connect_from(&mut self, local: SocketAddr, address: SocketAddr) -> io::Result<Socket> {
+        let _ = (local, address);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Report everything that happens to `socket` as events with `token`, until it is closed.
     ///

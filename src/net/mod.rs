@@ -7,8 +7,15 @@ mod link;
 mod socket_stream;
 mod stream;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use accept::Acceptor;
 pub use socket_stream::{ReadHalf, SocketStream, WriteHalf};
 pub use stream::{Stream, StreamExt};
 pub use tcp::{TcpListener, TcpStream};
+#[cfg(feature = "tls")]
+pub use tls::{
+    CertificateFault, TlsAcceptor, TlsAcceptorBuilder, TlsConnector, TlsConnectorBuilder, TlsError,
+    TlsStream,
+};

@@ -18,7 +18,7 @@
 //!   set.
 //! - R6 What was cancelled does not run, even if it stood in the ready queue already.
 //! - R7 After `closed`, nothing for that source: a token that is stale names nobody.
-//! - R8 A woken task stands in the queue once.
+//! - R8 A woken task stands in the queue once, and may do so much in one poll.
 //! - R9 Listeners are visited last.
 //! - R10 A connection writes what it owes before it makes more (see `conn`).
 //! - R11 `stop` completes the turn.
@@ -33,6 +33,7 @@ mod mio_driver;
 mod panic;
 mod source;
 mod stats;
+mod waits;
 mod watch;
 
 #[cfg(test)]
@@ -57,6 +58,8 @@ pub use panic::Panicked;
 pub(crate) use panic::{caught, guarded};
 pub use source::{Inspection, Next, Source};
 pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
+pub use waits::{Detail, WaitsOn, waits_on};
+pub(crate) use waits::{Waits, in_poll, spend_unit, units_left};
 
 pub use crate::parts::wheel::TimerId;
 

@@ -45,6 +45,11 @@ impl SourceWaker {
         &self.waker
     }
 
+    /// Whether it was woken and not visited since.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.target.woken.load(Ordering::Acquire)
+    }
+
     /// Whether it was woken since the last call.
     pub(crate) fn take_woken(&self) -> bool {
         self.target.woken.swap(false, Ordering::AcqRel)

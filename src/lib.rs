@@ -64,6 +64,7 @@
 //!   a seed, and faults to choose from.
 //! - `tls`: TLS for streams ([`net`]) and the client, by rustls on ring, with Mozilla's roots.
 
+pub mod client;
 pub mod conn;
 pub mod event_loop;
 pub mod net;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::limits::{CENTURY, Hits};
 use super::response::Response;
 use super::server::Shared;
-use crate::event_loop::{Ctx, Handle, Origin, Panicked};
-use crate::task::{SourceWaker, poll_in_budget};
+use crate::event_loop::{Ctx, Handle, Origin, Panicked, SourceWaker};
+use crate::task::poll_in_budget;
 
 /// What becomes of a task when its peer goes before it has answered.
 ///

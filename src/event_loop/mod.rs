@@ -34,6 +34,7 @@ mod panic;
 mod source;
 mod stats;
 mod waits;
+mod waker;
 mod watch;
 
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use source::{Inspection, Next, Source};
 pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
 pub use waits::{Detail, WaitsOn, waits_on};
 pub(crate) use waits::{Waits, in_poll, spend_unit, units_left};
+pub(crate) use waker::SourceWaker;
 
 pub use crate::parts::wheel::TimerId;
 

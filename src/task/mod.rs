@@ -22,7 +22,6 @@ mod interval;
 mod join;
 mod sleep;
 mod timeout;
-mod waker;
 
 use std::future::Future;
 use std::io;
@@ -35,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use crate::event_loop::{
     Ctx, Detail, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked, Readiness,
-    Source, Waits, WaitsOn, guarded, in_poll, waits_on,
+    Source, SourceWaker, Waits, WaitsOn, guarded, in_poll, waits_on,
 };
 
 pub use coop::{BUDGET, budget_left, consume_budget};
@@ -49,7 +48,6 @@ use join::JoinState;
 pub use join::{AbortHandle, JoinError, JoinHandle};
 pub use sleep::{Sleep, YieldNow, sleep, sleep_until, yield_now};
 pub use timeout::{Deadline, Elapsed, timeout, timeout_at};
-pub(crate) use waker::SourceWaker;
 
 struct Task<F: Future> {
     /// Dropped when it is done, or cancelled, before anyone who joins hears of it.
@@ -70,18 +68,25 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
         if self.join.is_aborted() {
             return Next::Close;
         }
-        let waker = self.waker.get_or_insert_with(|| {
-            self.join.set_token(ctx.token());
-            SourceWaker::new(ctx.remote(), ctx.token())
-        });
         let Some(future) = &mut self.future else {
             return Next::Close;
+        };
+        let mut first = None;
+        let waker = match &self.waker {
+            Some(waker) => waker,
+            None => {
+                self.join.set_token(ctx.token());
+                first.insert(ctx.first_waker(ctx.token()))
+            }
         };
         // A wake during the poll counts for the next one (rule R8).
         waker.take_woken();
         let (polled, waits) = poll_in_budget(self.origin, waker, future.as_mut());
         match polled {
             Ok(Poll::Pending) => {
+                if let Some(first) = first {
+                    self.waker = Some(ctx.keep_waker(first));
+                }
                 let age = ctx.now().saturating_duration_since(self.created);
                 self.since_ms = u32::try_from(age.as_millis()).unwrap_or(u32::MAX);
                 (self.waits_on, self.waits) = (waits.last, waits.count);
@@ -92,6 +97,10 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
                 ctx.report(&panicked);
                 self.end(ctx, Err(JoinError::Panicked(panicked)));
             }
+        }
+        // With the future its clones have gone.
+        if let Some(first) = first {
+            ctx.give_back_waker(first);
         }
         Next::Close
     }

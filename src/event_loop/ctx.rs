@@ -10,7 +10,7 @@ use super::driver::{Driver, Signal, Socket, Token};
 use super::handle::Handle;
 use super::source::{Inspection, Source};
 use super::watch::SignalWatch;
-use super::{Buffers, EventLoop, Origin, Stats};
+use super::{Buffers, EventLoop, Origin, Stats, Work};
 use crate::parts::wheel::TimerId;
 
 /// The loop, lent to a source or a callback for the time of one visit. Where a [`Handle`] enqueues, a `Ctx` does. All
@@ -255,6 +255,20 @@ impl Ctx<'_> {
         let watched = self.event_loop.driver.watch_descriptor(fd, watch, token);
         watched.inspect_err(|_| self.event_loop.forget(token))?;
         Ok(token)
+    }
+
+    /// Run `code`, a part of this visit that debug mode and the watchdog are to know by itself: what runs in a
+    /// connection's visit is a handler that was created elsewhere.
+    #[inline]
+    pub(crate) fn part<R>(
+        &mut self,
+        work: impl FnOnce() -> Work,
+        code: impl FnOnce(&mut Ctx<'_>) -> R,
+    ) -> R {
+        let begun = self.event_loop.begin_part(work);
+        let result = code(self);
+        self.event_loop.end_part(begun);
+        result
     }
 
     /// Run at most so many callbacks in each turn, and at least one. What was limited more before stays so.

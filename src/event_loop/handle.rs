@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::Ctx;
+use super::debug::{Finding, SLOW_THRESHOLD};
 use super::driver::{Clock, Executor, Notify, Readiness, Token};
 use super::executor::{self, JobHandle};
 use super::source::Source;
@@ -67,10 +68,36 @@ pub(super) struct Core {
     tick: Cell<u64>,
     running: Cell<bool>,
     stopping: Cell<bool>,
-    ready: RefCell<VecDeque<Job>>,
+    debug: Cell<bool>,
+    slow_threshold: Cell<Duration>,
+    findings: RefCell<Vec<Finding>>,
+    ready: RefCell<Ready>,
     calls: RefCell<Slab<FiledCall>>,
     wheel: RefCell<Wheel<Due>>,
     dirty: RefCell<Vec<Token>>,
+}
+
+/// The ready queue, and in debug mode since when each stands in it.
+#[derive(Default)]
+struct Ready {
+    jobs: VecDeque<Job>,
+    since: Option<VecDeque<Instant>>,
+}
+
+impl Ready {
+    fn push(&mut self, job: Job, since: impl FnOnce() -> Instant) {
+        self.jobs.push_back(job);
+        if let Some(times) = &mut self.since {
+            times.push_back(since());
+        }
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        if let Some(times) = &mut self.since {
+            times.pop_front();
+        }
+        self.jobs.pop_front()
+    }
 }
 
 thread_local! {
@@ -97,6 +124,9 @@ impl Handle {
             tick: Cell::new(0),
             running: Cell::new(false),
             stopping: Cell::new(false),
+            debug: Cell::new(false),
+            slow_threshold: Cell::new(SLOW_THRESHOLD),
+            findings: RefCell::default(),
             ready: RefCell::default(),
             calls: RefCell::new(Slab::new()),
             wheel: RefCell::new(Wheel::new()),
@@ -215,10 +245,7 @@ impl Handle {
 
     /// Visit `token`'s source with [`Readiness::WOKEN`] in the ready step.
     pub fn wake(&self, token: Token) {
-        self.0
-            .ready
-            .borrow_mut()
-            .push_back(Job::Visit(token, Readiness::WOKEN));
+        self.push_ready(Job::Visit(token, Readiness::WOKEN));
     }
 
     /// Visit `token`'s source with [`Readiness::FLUSH`] in step 7 of this turn. The caller sees to it that a source
@@ -230,10 +257,41 @@ impl Handle {
     /// Take `source` in and give it its first visit, in the ready step, in the order of [`Handle::call_soon`].
     #[track_caller]
     pub fn start_source(&self, source: Box<dyn Source>) {
-        self.0
-            .ready
-            .borrow_mut()
-            .push_back(Job::Start(source, Location::caller()));
+        self.push_ready(Job::Start(source, Location::caller()));
+    }
+
+    /// Switch debug mode on or off, while the loop runs or before it does; from the next turn on it is so. In debug mode
+    /// the loop times each visit and callback alone, and tells [`super::EventLoop::on_finding`] of those that are slow
+    /// and of tasks that nothing can wake.
+    ///
+    /// It costs some readings of the clock and a pass over all sources now and then. Switched off it costs nothing
+    /// that can be measured.
+    pub fn set_debug(&self, on: bool) {
+        if self.0.debug.replace(on) == on {
+            return;
+        }
+        let mut ready = self.0.ready.borrow_mut();
+        ready.since = on.then(|| std::iter::repeat_n(self.time(), ready.jobs.len()).collect());
+    }
+
+    /// Whether debug mode is on.
+    pub fn is_debug(&self) -> bool {
+        self.0.debug.get()
+    }
+
+    /// How long a visit or a callback may take before debug mode reports it as slow; [`SLOW_THRESHOLD`] unless set.
+    pub fn set_slow_threshold(&self, threshold: Duration) {
+        self.0.slow_threshold.set(threshold);
+    }
+
+    /// See [`Handle::set_slow_threshold`].
+    pub fn slow_threshold(&self) -> Duration {
+        self.0.slow_threshold.get()
+    }
+
+    /// Have the loop tell of `finding` at the end of the turn.
+    pub(crate) fn find(&self, finding: Finding) {
+        self.0.findings.borrow_mut().push(finding);
     }
 
     // What follows is for the loop and its executor.
@@ -259,7 +317,11 @@ impl Handle {
     }
 
     pub(super) fn call_filed(&self, key: CallKey) {
-        self.0.ready.borrow_mut().push_back(Job::Call(key));
+        self.push_ready(Job::Call(key));
+    }
+
+    fn push_ready(&self, job: Job) {
+        self.0.ready.borrow_mut().push(job, || self.time());
     }
 
     fn call_handle(&self, key: CallKey, when: Instant) -> CallHandle {
@@ -303,10 +365,12 @@ impl Handle {
 
     pub(super) fn set_now(&self, now: Instant) {
         self.0.now.set(now);
+        self.0.tick.set(self.whole_ticks(now));
+    }
+
+    fn whole_ticks(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.0.origin);
-        self.0
-            .tick
-            .set(since.as_secs() * 1000 + u64::from(since.subsec_millis()));
+        since.as_secs() * 1000 + u64::from(since.subsec_millis())
     }
 
     pub(super) fn set_running(&self, running: bool) -> bool {
@@ -326,11 +390,11 @@ impl Handle {
     }
 
     pub(super) fn ready_jobs(&self) -> usize {
-        self.0.ready.borrow().len()
+        self.0.ready.borrow().jobs.len()
     }
 
     pub(super) fn next_ready(&self) -> Option<Job> {
-        self.0.ready.borrow_mut().pop_front()
+        self.0.ready.borrow_mut().pop()
     }
 
     /// The callback of a job that has come to the front; `None` when it was cancelled, or moved to a later time.
@@ -351,7 +415,7 @@ impl Handle {
         while let Some((due_tick, due)) = wheel.pop_due(tick) {
             fired += 1;
             earliest.get_or_insert(due_tick);
-            ready.push_back(match due {
+            let job = match due {
                 Due::Source(token) => Job::Visit(token, Readiness::TIMER),
                 Due::Call(key) => {
                     if let Some(call) = self.0.calls.borrow_mut().get_mut(key.0) {
@@ -359,13 +423,42 @@ impl Handle {
                     }
                     Job::Call(key)
                 }
-            });
+            };
+            ready.push(job, || self.instant_of(due_tick));
         }
         (fired, earliest)
     }
 
     pub(super) fn next_timer_tick(&self) -> Option<u64> {
         self.0.wheel.borrow().next_expiry()
+    }
+
+    /// How many in the ready queue wait for their turn and will get it, and in debug mode since when the first one does.
+    pub(super) fn waiting_jobs(&self) -> (usize, Option<Instant>) {
+        let calls = self.0.calls.borrow();
+        let will_run = |job: &Job| match job {
+            Job::Call(key) => calls.get(key.0).is_some_and(|call| call.timer.is_none()),
+            Job::Visit(..) | Job::Start(..) => true,
+        };
+        let ready = self.0.ready.borrow();
+        let number = ready.jobs.iter().filter(|job| will_run(job)).count();
+        let times = ready.since.iter().flatten();
+        let of_those = times.zip(&ready.jobs).filter(|(_, job)| will_run(job));
+        (number, of_those.map(|(since, _)| *since).min())
+    }
+
+    /// How many timers are due at `now` and still in the wheel, and when the first of them was. Takes a pass over all.
+    pub(super) fn overdue_timers(&self, now: Instant) -> (usize, Option<Instant>) {
+        let now = self.whole_ticks(now);
+        let wheel = self.0.wheel.borrow();
+        let due = wheel
+            .iter()
+            .map(|(tick, _)| tick)
+            .filter(|tick| *tick <= now);
+        let (number, first) = due.fold((0, u64::MAX), |(number, first), tick| {
+            (number + 1, first.min(tick))
+        });
+        (number, (number > 0).then(|| self.instant_of(first)))
     }
 
     pub(super) fn has_calls(&self) -> bool {
@@ -401,12 +494,21 @@ impl Handle {
 
     /// Keep no more memory for the queues than they need from day to day.
     pub(super) fn give_back(&self) {
-        give_back_queue(&mut self.0.ready.borrow_mut());
+        give_back_queue(&mut self.0.ready.borrow_mut().jobs);
         give_back_list(&mut self.0.dirty.borrow_mut());
     }
 
     pub(super) fn has_dirty(&self) -> bool {
-        !self.0.dirty.borrow().is_empty()
+        self.dirty() > 0
+    }
+
+    /// How many sources have bytes to send in step 7.
+    pub(super) fn dirty(&self) -> usize {
+        self.0.dirty.borrow().len()
+    }
+
+    pub(super) fn take_findings(&self) -> Vec<Finding> {
+        std::mem::take(&mut *self.0.findings.borrow_mut())
     }
 
     /// Swap the list of dirty sources for the empty `list`.
@@ -549,6 +651,15 @@ impl Remote {
         self.post(Message::Call(Box::new(callback), Location::caller()))
     }
 
+    /// As [`Handle::set_debug`], on the loop's thread.
+    ///
+    /// # Errors
+    /// [`LoopGone`] when the loop was dropped.
+    #[track_caller]
+    pub fn set_debug(&self, on: bool) -> Result<(), LoopGone> {
+        self.call_soon_threadsafe(move |ctx| ctx.set_debug(on))
+    }
+
     /// As [`Handle::stop`].
     ///
     /// # Errors
@@ -645,6 +756,10 @@ impl Inbox {
 
     pub(super) fn is_empty(&self) -> bool {
         self.receiver.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.receiver.len()
     }
 
     pub(super) fn take(&self) -> Option<Message> {

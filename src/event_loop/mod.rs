@@ -25,6 +25,7 @@
 
 mod blocking_driver;
 mod ctx;
+mod debug;
 mod driver;
 mod executor;
 mod handle;
@@ -34,6 +35,7 @@ mod panic;
 mod source;
 mod stats;
 mod watch;
+mod watchdog;
 
 #[cfg(test)]
 mod tests;
@@ -46,6 +48,7 @@ use std::time::{Duration, Instant};
 
 pub use blocking_driver::{BlockingDriver, Interrupter};
 pub use ctx::Ctx;
+pub use debug::{Finding, SLOW_THRESHOLD, SlowReport, Victims, Work};
 pub use driver::{
     BlockingJob, Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
 };
@@ -58,11 +61,15 @@ pub(crate) use panic::{caught, guarded};
 pub use source::{Inspection, Next, Source};
 pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
 
+pub use watchdog::StallReport;
+
 pub use crate::parts::wheel::TimerId;
 
 use crate::parts::high_water::give_back_list;
 use crate::parts::slab::{Key, Slab};
+use debug::Debugging;
 use handle::{CallKey, Inbox, Job, Message};
+use watchdog::{Running, Watchdog};
 
 /// Events taken from the driver in one turn.
 pub const EVENTS_MAX: usize = 1024;
@@ -141,6 +148,15 @@ struct Slot {
     origin: Origin,
 }
 
+/// A part of a visit that has begun.
+struct Part {
+    work: Work,
+    watched: Watched,
+}
+
+/// What the watchdog is told when a piece of work has ended; `None` when there is no watchdog.
+type Watched = Option<Option<Running>>;
+
 type PanicHook = Box<dyn FnMut(&Panicked)>;
 
 /// A reactor: one thread's sources, timers and callbacks. All methods of [`Handle`] are here too.
@@ -173,6 +189,14 @@ pub struct EventLoop {
     /// Sources that want to hear when one has closed.
     waiting_for_close: Vec<Token>,
     on_panic: PanicHook,
+    debugging: Debugging,
+    watchdog: Option<Watchdog>,
+    /// In this turn each piece of work is timed alone, and one that took so long is reported. Never, unless in debug mode.
+    slow_from: Duration,
+    /// In this turn parts of visits are named as well.
+    looks_closely: bool,
+    /// Visits of the present step that are still to come.
+    behind: usize,
     /// Whatever a turn's budget says.
     callbacks_max: usize,
     stats: Stats,
@@ -220,6 +244,11 @@ impl EventLoop {
             doomed: Vec::new(),
             waiting_for_close: Vec::new(),
             on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
+            debugging: Debugging::default(),
+            watchdog: None,
+            slow_from: Duration::MAX,
+            looks_closely: false,
+            behind: 0,
             callbacks_max: CALLBACKS_MAX,
             stats: Stats::default(),
             turn: Turn::default(),
@@ -267,6 +296,7 @@ impl EventLoop {
         self.flush_dirty(); //                  7: one write for each connection that others gave bytes to
         self.close_finished(); //               8: what has ended is closed, and its slot is free again
 
+        self.tell_findings();
         self.handle.set_running(was_running);
         drop(turning);
         self.stats.add(&self.turn);
@@ -277,6 +307,11 @@ impl EventLoop {
 
     fn park(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
         self.turn = Turn::default();
+        self.slow_from = match self.handle.is_debug() {
+            true => self.handle.slow_threshold(),
+            false => Duration::MAX,
+        };
+        self.looks_closely = self.handle.is_debug() || self.watchdog.is_some();
         let before = self.handle.time();
         self.stats.awake += before.saturating_duration_since(self.handle.now());
         let mut nap = self.time_until_work(before);
@@ -302,13 +337,16 @@ impl EventLoop {
         std::mem::swap(&mut self.carry, &mut self.carried);
         let mut events = std::mem::take(&mut self.events);
         self.suspicious = self.suspicious.saturating_sub(1);
-        if events.len() > TIMED_TOGETHER as usize && self.suspicious == 0 {
+        let is_timed_alone = self.suspicious > 0 || self.slow_from < Duration::MAX;
+        if events.len() > TIMED_TOGETHER as usize && !is_timed_alone {
             self.timed_together = TIMED_TOGETHER;
         }
+        self.behind = events.len() + self.carried.len();
         for event in events.drain(..) {
             if self.listeners.contains(&event.token) {
                 self.late_events.push(event);
             } else {
+                self.behind -= 1;
                 self.visit(event.token, event.readiness);
             }
         }
@@ -326,6 +364,7 @@ impl EventLoop {
                     readiness: Readiness::NONE,
                 });
             } else {
+                self.behind -= 1;
                 self.visit(token, Readiness::NONE);
             }
         }
@@ -333,6 +372,7 @@ impl EventLoop {
 
         let mut late = std::mem::take(&mut self.late_events);
         for event in late.drain(..) {
+            self.behind -= 1;
             self.visit(event.token, event.readiness);
         }
         self.late_events = late;
@@ -381,7 +421,9 @@ impl EventLoop {
     fn flush_dirty(&mut self) {
         let mut flushing = std::mem::take(&mut self.flushing);
         self.handle.swap_dirty(&mut flushing);
+        self.behind = flushing.len();
         for token in flushing.drain(..) {
+            self.behind -= 1;
             self.visit(token, Readiness::FLUSH);
         }
         self.flushing = flushing;
@@ -390,6 +432,8 @@ impl EventLoop {
     fn close_finished(&mut self) {
         while let Some((token, mut slot)) = self.closing.pop() {
             self.listeners.retain(|listener| *listener != token);
+            let watched = self.watch(|| slot.work());
+            let work = (self.slow_from < Duration::MAX).then(|| slot.work());
             let mut ctx = Ctx {
                 event_loop: self,
                 token: Some(token),
@@ -397,11 +441,17 @@ impl EventLoop {
             let closed = guarded(slot.origin, || slot.source.closed(&mut ctx));
             let dropped = guarded(slot.origin, || drop(slot.source));
             self.sources.release(token.into());
+            if let Some(work) = work
+                && let Some(took) = self.blame(work.origin)
+            {
+                self.tell_slow(work, took);
+            }
+            self.unwatch(watched);
             for waiting in self.waiting_for_close.drain(..) {
                 self.handle.wake(waiting);
             }
             for panicked in [closed, dropped].into_iter().filter_map(Result::err) {
-                self.report(&panicked);
+                self.report(&panicked.of(Work::new("source", slot.origin)));
             }
         }
         self.doomed.clear();
@@ -421,6 +471,7 @@ impl EventLoop {
             return;
         };
         self.turn.visits += 1;
+        let watched = self.watch(|| slot.work());
         let mut ctx = Ctx {
             event_loop: self,
             token: Some(token),
@@ -428,14 +479,17 @@ impl EventLoop {
         let next = guarded(slot.origin, || slot.source.ready(&mut ctx, readiness));
         self.untimed += 1;
         self.last_visited = slot.origin;
-        if self.untimed >= self.timed_together {
-            self.blame(slot.origin);
+        if self.untimed >= self.timed_together
+            && let Some(took) = self.blame(slot.origin)
+        {
+            self.tell_slow(slot.work(), took);
         }
+        self.unwatch(watched);
         let next = match next {
             Ok(_) if !self.doomed.is_empty() && self.doomed.contains(&token) => Next::Close,
             Ok(next) => next,
             Err(panicked) => {
-                self.report(&panicked);
+                self.report(&panicked.of(slot.work()));
                 Next::Close
             }
         };
@@ -455,21 +509,25 @@ impl EventLoop {
             return;
         };
         self.turn.callbacks += 1;
+        let watched = self.watch(|| Work::callback(origin));
         let mut ctx = Ctx {
             event_loop: self,
             token: None,
         };
         let called = guarded(origin, || callback(&mut ctx));
-        self.blame(origin);
+        if let Some(took) = self.blame(origin) {
+            self.tell_slow(Work::callback(origin), took);
+        }
+        self.unwatch(watched);
         if let Err(panicked) = called {
-            self.report(&panicked);
+            self.report(&panicked.of(Work::callback(origin)));
         }
     }
 
     // ---- what they need -----------------------------------------------------------------------------------------
 
-    /// Blame the time since the last stamp on `origin`.
-    fn blame(&mut self, origin: Origin) {
+    /// Blame the time since the last stamp on `origin`. Answers how long that is when it should be told of.
+    fn blame(&mut self, origin: Origin) -> Option<Duration> {
         let now = self.handle.time();
         let took = now.saturating_duration_since(self.stamp);
         self.stamp = now;
@@ -483,6 +541,39 @@ impl EventLoop {
             if visits > 1 && took >= SLOW {
                 self.suspicious = TIMED_ALONE;
             }
+        }
+        (took >= self.slow_from).then_some(took)
+    }
+
+    /// Let the watchdog know what runs from here on, if there is one, to [`EventLoop::unwatch`].
+    fn watch(&self, work: impl FnOnce() -> Work) -> Watched {
+        let watchdog = self.watchdog.as_ref()?;
+        Some(watchdog.begin(work()))
+    }
+
+    fn unwatch(&self, watched: Watched) {
+        if let (Some(outer), Some(watchdog)) = (watched, &self.watchdog) {
+            watchdog.end(outer);
+        }
+    }
+
+    /// As [`EventLoop::watch`], for a part of a visit.
+    #[inline]
+    fn begin_part(&self, work: impl FnOnce() -> Work) -> Option<Part> {
+        self.looks_closely.then(|| {
+            let work = work();
+            let watched = self.watch(|| work.clone());
+            Part { work, watched }
+        })
+    }
+
+    #[inline]
+    fn end_part(&mut self, begun: Option<Part>) {
+        if let Some(Part { work, watched }) = begun {
+            if let Some(took) = self.blame(work.origin) {
+                self.tell_slow(work, took);
+            }
+            self.unwatch(watched);
         }
     }
 
@@ -592,6 +683,56 @@ impl EventLoop {
     /// Have panics reported to `hook` instead of standard error. The loop goes on in any case.
     pub fn on_panic(&mut self, hook: impl FnMut(&Panicked) + 'static) {
         self.on_panic = Box::new(hook);
+    }
+
+    /// Have what debug mode finds, and what [`crate::task::scope`] reports, given to `hook` instead of printed to standard
+    /// error. See [`Handle::set_debug`].
+    pub fn on_finding(&mut self, hook: impl FnMut(&Finding) + 'static) {
+        self.debugging.on_finding(hook);
+    }
+
+    /// Have a thread of its own look whether any visit or callback lasts longer than `after`, and tell `hook` of it
+    /// while it lasts: after that time, after twice that time and so on, and when it is over. The thread looks four times
+    /// in that time, and ends with the loop. A second call replaces the first.
+    ///
+    /// While there is a watchdog, each visit and callback costs two more readings of the clock and two locks of a mutex
+    /// that is hardly ever taken. It needs no debug mode. `hook` must not wait for the loop.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::thread;
+    /// use std::time::Duration;
+    /// use tourbillon::event_loop::EventLoop;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.start_watchdog(Duration::from_millis(20), move |report| {
+    ///     let _ = tell.send(report.to_string());
+    /// })?;
+    /// event_loop.call_soon(move |ctx| {
+    ///     // It blocks, and is named before it goes on.
+    ///     let report = told.recv().unwrap();
+    ///     assert!(report.starts_with("stall: a callback created at src/"), "{report}");
+    ///     ctx.stop();
+    /// });
+    /// event_loop.run()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start_watchdog(
+        &mut self,
+        after: Duration,
+        hook: impl FnMut(&StallReport) + Send + 'static,
+    ) -> io::Result<()> {
+        self.watchdog = Some(Watchdog::start(after, hook)?);
+        Ok(())
+    }
+
+    /// End the thread that [`EventLoop::start_watchdog`] has started.
+    pub fn stop_watchdog(&mut self) {
+        self.watchdog = None;
     }
 
     /// What the loop has counted.

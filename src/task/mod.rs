@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::event_loop::{
-    Ctx, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked, Readiness, Source,
+    Ctx, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked, Readiness, Source, Work,
     guarded,
 };
 
@@ -54,6 +54,7 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
                 Next::Close
             }
             Err(panicked) => {
+                let panicked = panicked.of(Work::new("task", self.origin));
                 ctx.report(&panicked);
                 self.join.finish(Err(JoinError::Panicked(panicked)));
                 Next::Close

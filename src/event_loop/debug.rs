@@ -1,0 +1,235 @@
+//! Debug mode: what held the loop, since when others had to wait for it, and who waits for what can never come.
+//!
+//! It can be switched on and off while the loop runs ([`super::Handle::set_debug`]). What is off costs one comparison
+//! where a piece of work is timed anyway; a test that counts instructions sees to that.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::stats::Origin;
+use super::{EventLoop, Slot};
+
+/// A visit or a callback that takes so long is slow, as for asyncio: what people notice, and much more than any piece
+/// of work should take on a thread that serves thousands.
+pub const SLOW_THRESHOLD: Duration = Duration::from_millis(100);
+
+/// A piece of work, named for reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// `callback`, `handler`, `job`, or the [`super::Inspection::kind`] of a source: `task`, `http`, `listener`, …
+    pub kind: &'static str,
+    /// Its name, if it was given one.
+    pub name: Option<String>,
+    /// Where in the program it was created.
+    pub origin: Origin,
+}
+
+impl Work {
+    pub(crate) fn new(kind: &'static str, origin: Origin) -> Self {
+        Self {
+            kind,
+            name: None,
+            origin,
+        }
+    }
+
+    pub(super) fn callback(origin: Origin) -> Self {
+        Self::new("callback", origin)
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "the {} {name:?}", self.kind)?,
+            None => write!(f, "a {}", self.kind)?,
+        }
+        write!(f, " created at {}", self.origin)
+    }
+}
+
+impl Slot {
+    pub(super) fn work(&self) -> Work {
+        Work::new(self.source.inspect().kind, self.origin)
+    }
+}
+
+/// Something that debug mode has found. See [`EventLoop::on_finding`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Finding {
+    /// Something held the loop for too long.
+    Slow(SlowReport),
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slow(slow) => slow.fmt(f),
+        }
+    }
+}
+
+/// A visit or a callback that held the loop for too long, and who had to wait for it.
+#[derive(Clone, Debug)]
+pub struct SlowReport {
+    /// What it was.
+    pub work: Work,
+    /// How long it held the loop.
+    pub took: Duration,
+    /// How often what was created there has been slow by now. A task that computes and never waits comes back, again
+    /// and again.
+    pub times: u32,
+    /// Who had to wait.
+    pub victims: Victims,
+}
+
+impl fmt::Display for SlowReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (work, took) = (&self.work, Span(self.took));
+        write!(f, "slow: {work} held the loop for {took}")?;
+        if self.times > 1 {
+            write!(f, ", as {} times before", self.times - 1)?;
+        }
+        write!(f, "; {}", self.victims)
+    }
+}
+
+/// Who stood behind a slow piece of work when it had ended. What the sockets have brought meanwhile is not known before
+/// the next turn, and not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Victims {
+    /// Callbacks, and tasks that were woken, in the ready queue.
+    pub ready: usize,
+    /// Sources that are to be visited: they have events, or were cut off, or have bytes to send.
+    pub visits: usize,
+    /// Timers that are due and not in the ready queue yet.
+    pub timers: usize,
+    /// Messages from other threads that were not taken yet.
+    pub messages: usize,
+    /// How long the first of them has waited: since it came into the queue, was due, or, for a visit, since the turn
+    /// began. When a message arrived is not known.
+    pub longest_wait: Duration,
+}
+
+impl Victims {
+    /// How many they are.
+    pub fn number(&self) -> usize {
+        self.ready + self.visits + self.timers + self.messages
+    }
+}
+
+impl fmt::Display for Victims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.number() == 0 {
+            return f.write_str("nobody had to wait");
+        }
+        write!(f, "{} had to wait", self.number())?;
+        if self.longest_wait > Duration::ZERO {
+            write!(f, ", the first for {}", Span(self.longest_wait))?;
+        }
+        let groups = [
+            (self.ready, "ready"),
+            (self.visits, "with I/O"),
+            (self.timers, "due"),
+            (self.messages, "from other threads"),
+        ];
+        let there = groups.iter().filter(|(number, _)| *number > 0);
+        for ((number, what), before) in there.zip([" ("].into_iter().chain(std::iter::repeat(", ")))
+        {
+            write!(f, "{before}{number} {what}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// A duration as people say it: `0.4 ms`, `205 ms`, `1.5 s`, `3 min 20 s`, `5 h 7 min`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, ms) = (self.0.as_secs(), self.0.as_secs_f64() * 1000.0);
+        match seconds {
+            0 if ms < 10.0 => write!(f, "{ms:.1} ms"),
+            0 => write!(f, "{ms:.0} ms"),
+            1..100 => write!(f, "{:.1} s", ms / 1000.0),
+            100..6000 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
+            _ => write!(f, "{} h {} min", seconds / 3600, seconds / 60 % 60),
+        }
+    }
+}
+
+type FindingHook = Box<dyn FnMut(&Finding)>;
+
+/// What a loop keeps for debug mode.
+pub(super) struct Debugging {
+    hook: FindingHook,
+    /// How often each was slow. As many as there are places in the program that create something slow.
+    slow_times: HashMap<(&'static str, Origin), u32>,
+}
+
+impl Default for Debugging {
+    fn default() -> Self {
+        Self {
+            hook: Box::new(|finding| eprintln!("tourbillon: {finding}")),
+            slow_times: HashMap::new(),
+        }
+    }
+}
+
+impl Debugging {
+    pub(super) fn on_finding(&mut self, hook: impl FnMut(&Finding) + 'static) {
+        self.hook = Box::new(hook);
+    }
+}
+
+impl EventLoop {
+    #[cold]
+    pub(super) fn tell_slow(&mut self, work: Work, took: Duration) {
+        let times = (self.debugging.slow_times)
+            .entry((work.kind, work.origin))
+            .or_default();
+        *times += 1;
+        let slow = SlowReport {
+            times: *times,
+            victims: self.victims(),
+            work,
+            took,
+        };
+        self.tell(&Finding::Slow(slow));
+    }
+
+    /// Who waits, at the end of a piece of work.
+    fn victims(&self) -> Victims {
+        let now = self.stamp;
+        let (ready, ready_since) = self.handle.waiting_jobs();
+        let (timers, due_since) = self.handle.overdue_timers(now);
+        let visits = self.behind + self.carry.len() + self.handle.dirty();
+        let visits_since = (visits > 0).then(|| self.handle.now());
+        let first = [ready_since, due_since, visits_since]
+            .into_iter()
+            .flatten()
+            .min();
+        Victims {
+            ready,
+            visits,
+            timers,
+            messages: self.inbox.len(),
+            longest_wait: first
+                .map_or(Duration::ZERO, |first| now.saturating_duration_since(first)),
+        }
+    }
+
+    /// Tell of what was found during the turn by others than the loop.
+    pub(super) fn tell_findings(&mut self) {
+        for finding in self.handle.take_findings() {
+            self.tell(&finding);
+        }
+    }
+
+    pub(super) fn tell(&mut self, finding: &Finding) {
+        (self.debugging.hook)(finding);
+    }
+}

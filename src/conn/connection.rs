@@ -596,6 +596,7 @@ impl Source for Connection {
             paused: busy || self.wire.is_blocked(),
             bytes_held: self.bytes_held(),
             idle_rank,
+            ..Inspection::default()
         }
     }
 }

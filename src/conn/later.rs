@@ -5,14 +5,14 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::limits::{CENTURY, Hits};
 use super::response::Response;
 use super::server::Shared;
-use crate::event_loop::{Ctx, Handle, Origin, Panicked, guarded};
-use crate::task::SourceWaker;
+use crate::event_loop::{Ctx, Handle, Origin, Panicked};
+use crate::task::{SourceWaker, poll_in_budget};
 
 /// What becomes of a task when its peer goes before it has answered.
 ///
@@ -133,10 +133,9 @@ impl Running {
     }
 
     pub(super) fn poll(&mut self) -> Result<Poll<Response>, Panicked> {
-        let mut context = Context::from_waker(self.waker.waker());
-        guarded(self.origin, || {
-            self.later.future.as_mut().poll(&mut context)
-        })
+        let future = self.later.future.as_mut();
+        let (polled, _) = poll_in_budget(self.origin, &self.waker, future);
+        polled
     }
 
     /// How long it may take, from when it has its request.

@@ -267,7 +267,7 @@ impl Ctx<'_> {
     ) -> R {
         let begun = self.event_loop.begin_part(work);
         let result = code(self);
-        self.event_loop.end_part(begun);
+        self.event_loop.end_part(self.token, begun);
         result
     }
 

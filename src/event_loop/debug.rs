@@ -3,11 +3,15 @@
 //! It can be switched on and off while the loop runs ([`super::Handle::set_debug`]). What is off costs one comparison
 //! where a piece of work is timed anyway; a test that counts instructions sees to that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::time::Duration;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::driver::Token;
 use super::stats::Origin;
+use super::waits::WaitsOn;
 use super::{EventLoop, Slot};
 
 /// A visit or a callback that takes so long is slow, as for asyncio: what people notice, and much more than any piece
@@ -20,7 +24,7 @@ pub struct Work {
     /// `callback`, `handler`, `job`, or the [`super::Inspection::kind`] of a source: `task`, `http`, `listener`, …
     pub kind: &'static str,
     /// Its name, if it was given one.
-    pub name: Option<String>,
+    pub name: Option<Arc<str>>,
     /// Where in the program it was created.
     pub origin: Origin,
 }
@@ -51,7 +55,12 @@ impl fmt::Display for Work {
 
 impl Slot {
     pub(super) fn work(&self) -> Work {
-        Work::new(self.source.inspect().kind, self.origin)
+        let inspection = self.source.inspect();
+        Work {
+            kind: inspection.kind,
+            name: inspection.name,
+            origin: self.origin,
+        }
     }
 }
 
@@ -61,12 +70,15 @@ impl Slot {
 pub enum Finding {
     /// Something held the loop for too long.
     Slow(SlowReport),
+    /// A task waits for what cannot come.
+    Lost(LostTask),
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Slow(slow) => slow.fmt(f),
+            Self::Lost(lost) => lost.fmt(f),
         }
     }
 }
@@ -144,6 +156,31 @@ impl fmt::Display for Victims {
     }
 }
 
+/// A task, or another source, that waits and that nothing can wake any more: the future that it waits for did not keep
+/// its waker, or whoever kept it has dropped it and not used it. It would wait for ever; only `abort` ends it.
+///
+/// A future that is meant never to be done looks the same, such as [`std::future::pending`].
+#[derive(Clone, Debug)]
+pub struct LostTask {
+    /// What it is.
+    pub work: Work,
+    /// What it waits on, as far as its futures have said.
+    pub waits_on: Option<WaitsOn>,
+    /// How long it has waited.
+    pub waited: Duration,
+}
+
+impl fmt::Display for LostTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (work, waited) = (&self.work, Span(self.waited));
+        write!(f, "lost: {work} has waited for {waited}")?;
+        if let Some(waits_on) = self.waits_on {
+            write!(f, ", for {waits_on},")?;
+        }
+        f.write_str(" and nothing can wake it: its last waker was dropped and had not been used")
+    }
+}
+
 /// A duration as people say it: `0.4 ms`, `205 ms`, `1.5 s`, `3 min 20 s`, `5 h 7 min`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span(pub(crate) Duration);
@@ -168,13 +205,23 @@ pub(super) struct Debugging {
     hook: FindingHook,
     /// How often each was slow. As many as there are places in the program that create something slow.
     slow_times: HashMap<(&'static str, Origin), u32>,
+    /// Sources that were reported as lost.
+    lost: HashSet<Token>,
+    /// When the next pass over all sources may be.
+    look_from: Option<Instant>,
+    /// How many visits and callbacks there had been at the last.
+    looked_after: u64,
 }
 
 impl Default for Debugging {
     fn default() -> Self {
         Self {
-            hook: Box::new(|finding| eprintln!("tourbillon: {finding}")),
+            // Where nobody reads, nothing is lost.
+            hook: Box::new(|finding| drop(writeln!(io::stderr(), "tourbillon: {finding}"))),
             slow_times: HashMap::new(),
+            lost: HashSet::new(),
+            look_from: None,
+            looked_after: 0,
         }
     }
 }
@@ -187,14 +234,14 @@ impl Debugging {
 
 impl EventLoop {
     #[cold]
-    pub(super) fn tell_slow(&mut self, work: Work, took: Duration) {
+    pub(super) fn tell_slow(&mut self, work: Work, token: Option<Token>, took: Duration) {
         let times = (self.debugging.slow_times)
             .entry((work.kind, work.origin))
             .or_default();
         *times += 1;
         let slow = SlowReport {
             times: *times,
-            victims: self.victims(),
+            victims: self.victims(token),
             work,
             took,
         };
@@ -202,9 +249,9 @@ impl EventLoop {
     }
 
     /// Who waits, at the end of a piece of work.
-    fn victims(&self) -> Victims {
+    fn victims(&self, visited: Option<Token>) -> Victims {
         let now = self.stamp;
-        let (ready, ready_since) = self.handle.waiting_jobs();
+        let (ready, ready_since) = self.handle.waiting_jobs(visited);
         let (timers, due_since) = self.handle.overdue_timers(now);
         let visits = self.behind + self.carry.len() + self.handle.dirty();
         let visits_since = (visits > 0).then(|| self.handle.now());
@@ -220,6 +267,43 @@ impl EventLoop {
             longest_wait: first
                 .map_or(Duration::ZERO, |first| now.saturating_duration_since(first)),
         }
+    }
+
+    /// Look for sources that nothing can wake, if anything has run since the last time, and once in a slow threshold at
+    /// most. Answers how long the loop may sleep, if it wanted to for `nap`.
+    pub(super) fn look_for_lost(
+        &mut self,
+        now: Instant,
+        nap: Option<Duration>,
+    ) -> Option<Duration> {
+        let ran = self.stats.visits + self.stats.callbacks;
+        if self.debugging.looked_after == ran {
+            return nap;
+        }
+        if let Some(from) = self.debugging.look_from
+            && from > now
+        {
+            let pause = from.saturating_duration_since(now);
+            return Some(nap.map_or(pause, |nap| nap.min(pause)));
+        }
+        self.debugging.looked_after = ran;
+        self.debugging.look_from = Some(now + self.handle.slow_threshold());
+        let is_there = |token: &Token| self.sources.contains((*token).into());
+        self.debugging.lost.retain(is_there);
+        let mut found = Vec::new();
+        for (key, slot) in self.sources.iter() {
+            let inspection = slot.source.inspect();
+            if inspection.is_lost && self.debugging.lost.insert(key.into()) {
+                let since = inspection.since.unwrap_or(now);
+                found.push(Finding::Lost(LostTask {
+                    work: slot.work(),
+                    waits_on: inspection.waits_on,
+                    waited: now.saturating_duration_since(since),
+                }));
+            }
+        }
+        found.iter().for_each(|finding| self.tell(finding));
+        nap
     }
 
     /// Tell of what was found during the turn by others than the loop.

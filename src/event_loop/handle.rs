@@ -257,7 +257,12 @@ impl Handle {
     /// Take `source` in and give it its first visit, in the ready step, in the order of [`Handle::call_soon`].
     #[track_caller]
     pub fn start_source(&self, source: Box<dyn Source>) {
-        self.push_ready(Job::Start(source, Location::caller()));
+        self.start_source_from(source, Location::caller());
+    }
+
+    /// [`Handle::start_source`] for someone else, who has created it.
+    pub(crate) fn start_source_from(&self, source: Box<dyn Source>, origin: Origin) {
+        self.push_ready(Job::Start(source, origin));
     }
 
     /// Switch debug mode on or off, while the loop runs or before it does; from the next turn on it is so. In debug mode
@@ -434,11 +439,13 @@ impl Handle {
     }
 
     /// How many in the ready queue wait for their turn and will get it, and in debug mode since when the first one does.
-    pub(super) fn waiting_jobs(&self) -> (usize, Option<Instant>) {
+    /// But not `visited`, which has only queued itself again.
+    pub(super) fn waiting_jobs(&self, visited: Option<Token>) -> (usize, Option<Instant>) {
         let calls = self.0.calls.borrow();
         let will_run = |job: &Job| match job {
             Job::Call(key) => calls.get(key.0).is_some_and(|call| call.timer.is_none()),
-            Job::Visit(..) | Job::Start(..) => true,
+            Job::Visit(token, _) => Some(*token) != visited,
+            Job::Start(..) => true,
         };
         let ready = self.0.ready.borrow();
         let number = ready.jobs.iter().filter(|job| will_run(job)).count();

@@ -18,7 +18,7 @@
 //!   set.
 //! - R6 What was cancelled does not run, even if it stood in the ready queue already.
 //! - R7 After `closed`, nothing for that source: a token that is stale names nobody.
-//! - R8 A woken task stands in the queue once.
+//! - R8 A woken task stands in the queue once, and may do so much in one poll.
 //! - R9 Listeners are visited last.
 //! - R10 A connection writes what it owes before it makes more (see `conn`).
 //! - R11 `stop` completes the turn.
@@ -34,6 +34,8 @@ mod mio_driver;
 mod panic;
 mod source;
 mod stats;
+mod tasks;
+mod waits;
 mod watch;
 mod watchdog;
 
@@ -48,7 +50,7 @@ use std::time::{Duration, Instant};
 
 pub use blocking_driver::{BlockingDriver, Interrupter};
 pub use ctx::Ctx;
-pub use debug::{Finding, SLOW_THRESHOLD, SlowReport, Victims, Work};
+pub use debug::{Finding, LostTask, SLOW_THRESHOLD, SlowReport, Victims, Work};
 pub use driver::{
     BlockingJob, Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
 };
@@ -60,6 +62,9 @@ pub use panic::Panicked;
 pub(crate) use panic::{caught, guarded};
 pub use source::{Inspection, Next, Source};
 pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
+pub use tasks::{TaskInfo, Tasks};
+pub use waits::{Detail, WaitsOn, waits_on};
+pub(crate) use waits::{Waits, in_poll, spend_unit, units_left};
 
 pub use watchdog::StallReport;
 
@@ -318,6 +323,9 @@ impl EventLoop {
         if let Some(wait_max) = wait_max {
             nap = Some(nap.map_or(wait_max, |nap| nap.min(wait_max)));
         }
+        if self.handle.is_debug() {
+            nap = self.look_for_lost(before, nap);
+        }
         if nap != Some(Duration::ZERO) && !self.inbox.park() {
             nap = Some(Duration::ZERO);
         }
@@ -444,7 +452,7 @@ impl EventLoop {
             if let Some(work) = work
                 && let Some(took) = self.blame(work.origin)
             {
-                self.tell_slow(work, took);
+                self.tell_slow(work, Some(token), took);
             }
             self.unwatch(watched);
             for waiting in self.waiting_for_close.drain(..) {
@@ -482,7 +490,7 @@ impl EventLoop {
         if self.untimed >= self.timed_together
             && let Some(took) = self.blame(slot.origin)
         {
-            self.tell_slow(slot.work(), took);
+            self.tell_slow(slot.work(), Some(token), took);
         }
         self.unwatch(watched);
         let next = match next {
@@ -516,7 +524,7 @@ impl EventLoop {
         };
         let called = guarded(origin, || callback(&mut ctx));
         if let Some(took) = self.blame(origin) {
-            self.tell_slow(Work::callback(origin), took);
+            self.tell_slow(Work::callback(origin), None, took);
         }
         self.unwatch(watched);
         if let Err(panicked) = called {
@@ -568,10 +576,10 @@ impl EventLoop {
     }
 
     #[inline]
-    fn end_part(&mut self, begun: Option<Part>) {
+    fn end_part(&mut self, token: Option<Token>, begun: Option<Part>) {
         if let Some(Part { work, watched }) = begun {
             if let Some(took) = self.blame(work.origin) {
-                self.tell_slow(work, took);
+                self.tell_slow(work, token, took);
             }
             self.unwatch(watched);
         }

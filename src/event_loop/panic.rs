@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use super::debug::Work;
 use super::stats::Origin;
@@ -15,7 +16,7 @@ pub struct Panicked {
     /// What panicked: `callback`, `task`, `handler`, `job`, or a source of another [`super::Inspection::kind`].
     pub kind: &'static str,
     /// Its name, if it was given one.
-    pub name: Option<String>,
+    pub name: Option<Arc<str>>,
     /// Where it was created.
     pub origin: Origin,
 }

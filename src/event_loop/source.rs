@@ -1,6 +1,9 @@
 //! What the loop visits: a listener, a connection, a task, a signal. The loop knows nothing else about them.
 
-use super::{Ctx, Readiness};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Ctx, Origin, Readiness, WaitsOn};
 
 /// What a source wants next, as the answer to a visit. A source never registers or removes itself behind the loop's
 /// back.
@@ -44,6 +47,20 @@ pub struct Inspection {
     pub kind: &'static str,
     /// Where it is in its life, in a word or two.
     pub state: &'static str,
+    /// What whoever made it called it.
+    pub name: Option<Arc<str>>,
+    /// Where it was created, if it knows.
+    pub origin: Option<Origin>,
+    /// When it was created, if it knows.
+    pub created: Option<Instant>,
+    /// What it waits on, as far as its futures have said. Of several things the last one that was polled.
+    pub waits_on: Option<WaitsOn>,
+    /// For how many things it waits.
+    pub waits: u32,
+    /// Since when.
+    pub since: Option<Instant>,
+    /// It waits, and nothing is left that could wake it: the last waker was dropped and had not been used.
+    pub is_lost: bool,
     /// It believes that nothing is left to read until an event says otherwise.
     pub read_drained: bool,
     /// It does not read now although it could: its peer does not take the answers, or a handler has not finished.

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::event_loop::{Handle, Panicked, Token};
+use crate::event_loop::{Detail, Handle, Panicked, Token, waits_on};
 
 /// Why a task has no result.
 #[derive(Clone, Debug)]
@@ -100,8 +100,8 @@ impl<T> JoinHandle<T> {
         Self { state, handle }
     }
 
-    /// End the task at its present await point: its future is dropped in the next ready step, with all it holds. A task
-    /// that has ended is not changed. Doing it twice is the same as once.
+    /// End the task at its present await point: its future is dropped in the next ready step, with all it holds. A
+    /// task that has ended is not changed. Doing it twice is the same as once.
     pub fn abort(&self) {
         self.state.aborted.set(true);
         // A task that has no token yet was never polled; its first visit will see the mark.
@@ -142,6 +142,8 @@ impl<T> Future for JoinHandle<T> {
             Outcome::Pending(waker) => *waker = Some(context.waker().clone()),
             Outcome::Done(_) | Outcome::Taken => panic!("a task's result was taken already"),
         }
+        let task = self.state.token.get();
+        waits_on("task", task.map_or(Detail::None, Detail::Task));
         Poll::Pending
     }
 }

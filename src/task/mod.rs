@@ -3,6 +3,7 @@
 //!
 //! The loop holds its tasks strongly: a task runs on when its [`JoinHandle`] is dropped.
 
+pub mod coop;
 mod join;
 pub mod oneshot;
 mod sleep;
@@ -10,14 +11,19 @@ mod waker;
 
 use std::future::Future;
 use std::io;
+use std::panic::Location;
 use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use crate::event_loop::{
-    Ctx, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked, Readiness, Source, Work,
-    guarded,
+    Ctx, Detail, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked, Readiness,
+    Source, Waits, Work, guarded, in_poll, waits_on,
 };
 
+pub use coop::{BUDGET, budget_left, consume_budget};
 use join::JoinState;
 pub use join::{JoinError, JoinHandle};
 pub use sleep::{Sleep, YieldNow, sleep, sleep_until, yield_now};
@@ -27,8 +33,13 @@ struct Task<F: Future> {
     // Dropped when it is done, or cancelled, before anyone who joins hears of it.
     future: Option<Pin<Box<F>>>,
     waker: Option<SourceWaker>,
-    join: std::rc::Rc<JoinState<F::Output>>,
+    join: Rc<JoinState<F::Output>>,
+    name: Option<Arc<str>>,
     origin: Origin,
+    created: Instant,
+    /// What the last poll waits for, and since when.
+    waits: Waits,
+    since: Instant,
 }
 
 impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
@@ -45,16 +56,24 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
         };
         // A wake during the poll counts for the next one (rule R8).
         waker.take_woken();
-        let mut context = Context::from_waker(waker.waker());
-        match guarded(self.origin, || future.as_mut().poll(&mut context)) {
-            Ok(Poll::Pending) => Next::Wait,
+        let (polled, waits) = poll_in_budget(self.origin, waker, future.as_mut());
+        match polled {
+            Ok(Poll::Pending) => {
+                self.waits = waits;
+                self.since = ctx.now();
+                Next::Wait
+            }
             Ok(Poll::Ready(output)) => {
                 self.future = None;
                 self.join.finish(Ok(output));
                 Next::Close
             }
             Err(panicked) => {
-                let panicked = panicked.of(Work::new("task", self.origin));
+                let panicked = panicked.of(Work {
+                    kind: "task",
+                    name: self.name.clone(),
+                    origin: self.origin,
+                });
                 ctx.report(&panicked);
                 self.join.finish(Err(JoinError::Panicked(panicked)));
                 Next::Close
@@ -69,16 +88,34 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
     }
 
     fn inspect(&self) -> Inspection {
+        let is_lost = |waker: &SourceWaker| waker.is_lost() && !self.join.is_aborted();
         Inspection {
             kind: "task",
-            state: if self.waker.is_some() {
-                "waiting"
-            } else {
-                "new"
+            state: match &self.waker {
+                Some(waker) if waker.is_woken() => "woken",
+                Some(_) => "waiting",
+                None => "new",
             },
+            is_lost: self.waker.as_ref().is_some_and(is_lost),
+            name: self.name.clone(),
+            origin: Some(self.origin),
+            created: Some(self.created),
+            waits_on: self.waits.last,
+            waits: self.waits.count,
+            since: Some(self.since),
             ..Inspection::default()
         }
     }
+}
+
+/// Poll a future as a task is polled: with a budget, and so that a panic becomes a value. Tells what it waits for.
+pub(crate) fn poll_in_budget<F: Future + ?Sized>(
+    origin: Origin,
+    waker: &SourceWaker,
+    future: Pin<&mut F>,
+) -> (Result<Poll<F::Output>, Panicked>, Waits) {
+    let mut context = Context::from_waker(waker.waker());
+    in_poll(BUDGET, || guarded(origin, || future.poll(&mut context)))
 }
 
 impl Handle {
@@ -95,7 +132,17 @@ impl Handle {
     /// ```
     #[track_caller]
     pub fn spawn<F: Future<Output: 'static> + 'static>(&self, future: F) -> JoinHandle<F::Output> {
-        self.spawn_from(std::panic::Location::caller(), future)
+        self.spawn_from(Location::caller(), future)
+    }
+
+    /// [`Handle::spawn`], with a name for reports and for [`EventLoop::census`].
+    #[track_caller]
+    pub fn spawn_named<F: Future<Output: 'static> + 'static>(
+        &self,
+        name: &str,
+        future: F,
+    ) -> JoinHandle<F::Output> {
+        self.start_task(Location::caller(), Some(name.into()), future)
     }
 
     /// [`Handle::spawn`] for someone else, who is to blame when it panics.
@@ -104,14 +151,27 @@ impl Handle {
         origin: Origin,
         future: F,
     ) -> JoinHandle<F::Output> {
+        self.start_task(origin, None, future)
+    }
+
+    fn start_task<F: Future<Output: 'static> + 'static>(
+        &self,
+        origin: Origin,
+        name: Option<Arc<str>>,
+        future: F,
+    ) -> JoinHandle<F::Output> {
         let join = JoinState::new();
         let task = Task {
             future: Some(Box::pin(future)),
             waker: None,
-            join: std::rc::Rc::clone(&join),
+            join: Rc::clone(&join),
+            name,
             origin,
+            created: self.now(),
+            waits: Waits::default(),
+            since: self.now(),
         };
-        self.start_source(Box::new(task));
+        self.start_source_from(Box::new(task), origin);
         JoinHandle::new(join, self.clone())
     }
 }
@@ -123,6 +183,18 @@ impl Handle {
 #[track_caller]
 pub fn spawn<F: Future<Output: 'static> + 'static>(future: F) -> JoinHandle<F::Output> {
     Handle::current().spawn(future)
+}
+
+/// [`Handle::spawn_named`] on the loop that is turning on this thread.
+///
+/// # Panics
+/// When no loop is turning on this thread.
+#[track_caller]
+pub fn spawn_named<F: Future<Output: 'static> + 'static>(
+    name: &str,
+    future: F,
+) -> JoinHandle<F::Output> {
+    Handle::current().spawn_named(name, future)
 }
 
 impl EventLoop {
@@ -162,7 +234,10 @@ impl<T> Future for JobHandle<T> {
 
     /// Ready when the job has ended. A job that was cancelled never ends.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.take_or_wake(context.waker())
-            .map_or(Poll::Pending, Poll::Ready)
+        let done = self.take_or_wake(context.waker());
+        if done.is_none() {
+            waits_on("executor", Detail::None);
+        }
+        done.map_or(Poll::Pending, Poll::Ready)
     }
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::event_loop::{CallHandle, Handle};
+use crate::event_loop::{CallHandle, Detail, Handle, waits_on};
 
 /// Wait for `delay` from now on the loop that is turning on this thread; as exact as [`Handle::call_later`]. Dropping
 /// the future takes its timer back.
@@ -63,6 +63,7 @@ impl Future for Sleep {
         }
         let waker = context.waker().clone();
         self.timer = Some(self.handle.call_at(self.when, move |_| waker.wake()));
+        waits_on("timer", Detail::Until(self.when));
         Poll::Pending
     }
 }
@@ -96,6 +97,7 @@ impl Future for YieldNow {
         }
         self.yielded = true;
         context.waker().wake_by_ref();
+        waits_on("turn", Detail::None);
         Poll::Pending
     }
 }

@@ -45,6 +45,18 @@ impl SourceWaker {
         &self.waker
     }
 
+    /// Whether it was woken and not visited since.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.target.woken.load(Ordering::Acquire)
+    }
+
+    /// Whether nobody can wake it any more: it was not woken, and no clone of the waker is left.
+    pub(crate) fn is_lost(&self) -> bool {
+        // One is in here, and one is behind the waker. Who holds another may be about to drop it, but a waker that is
+        // gone does not come back.
+        Arc::strong_count(&self.target) == 2 && !self.is_woken()
+    }
+
     /// Whether it was woken since the last call.
     pub(crate) fn take_woken(&self) -> bool {
         self.target.woken.swap(false, Ordering::AcqRel)

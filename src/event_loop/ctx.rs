@@ -10,7 +10,7 @@ use super::driver::{Driver, Signal, Socket, Token};
 use super::handle::Handle;
 use super::source::{Inspection, Source};
 use super::watch::SignalWatch;
-use super::{Buffers, EventLoop, Origin, Stats, Work};
+use super::{Buffers, EventLoop, Origin, Part, Stats, Work};
 use crate::parts::wheel::TimerId;
 
 /// The loop, lent to a source or a callback for the time of one visit. Where a [`Handle`] enqueues, a `Ctx` does. All
@@ -257,18 +257,19 @@ impl Ctx<'_> {
         Ok(token)
     }
 
-    /// Run `code`, a part of this visit that debug mode and the watchdog are to know by itself: what runs in a
-    /// connection's visit is a handler that was created elsewhere.
+    /// A part of this visit begins that debug mode and the watchdog are to know by itself: what runs in a connection's
+    /// visit is a handler that was created elsewhere.
     #[inline]
-    pub(crate) fn part<R>(
-        &mut self,
-        work: impl FnOnce() -> Work,
-        code: impl FnOnce(&mut Ctx<'_>) -> R,
-    ) -> R {
-        let begun = self.event_loop.begin_part(work);
-        let result = code(self);
-        self.event_loop.end_part(self.token, begun);
-        result
+    pub(crate) fn begin_part(&self, work: impl FnOnce() -> Work) -> Option<Part> {
+        self.event_loop.begin_part(work)
+    }
+
+    /// The part has ended.
+    #[inline]
+    pub(crate) fn end_part(&mut self, begun: Option<Part>) {
+        if let Some(part) = begun {
+            self.event_loop.end_part(self.token, part);
+        }
     }
 
     /// Run at most so many callbacks in each turn, and at least one. What was limited more before stays so.

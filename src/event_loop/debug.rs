@@ -3,6 +3,7 @@
 //! It can be switched on and off while the loop runs ([`super::Handle::set_debug`]). What is off costs one comparison
 //! where a piece of work is timed anyway; a test that counts instructions sees to that.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::{self, Write};
@@ -41,6 +42,10 @@ impl Work {
     pub(super) fn callback(origin: Origin) -> Self {
         Self::new("callback", origin)
     }
+
+    pub(crate) fn handler(origin: Origin) -> Self {
+        Self::new("handler", origin)
+    }
 }
 
 impl fmt::Display for Work {
@@ -72,6 +77,8 @@ pub enum Finding {
     Slow(SlowReport),
     /// A task waits for what cannot come.
     Lost(LostTask),
+    /// An operation has failed, or has ended in debug mode. See [`crate::task::scope`].
+    Scope(ScopeReport),
 }
 
 impl fmt::Display for Finding {
@@ -79,6 +86,7 @@ impl fmt::Display for Finding {
         match self {
             Self::Slow(slow) => slow.fmt(f),
             Self::Lost(lost) => lost.fmt(f),
+            Self::Scope(scope) => scope.fmt(f),
         }
     }
 }
@@ -178,6 +186,60 @@ impl fmt::Display for LostTask {
             write!(f, ", for {waits_on},")?;
         }
         f.write_str(" and nothing can wake it: its last waker was dropped and had not been used")
+    }
+}
+
+/// How an operation ended, see [`crate::task::scope`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeReport {
+    /// The name it was given.
+    pub name: Cow<'static, str>,
+    /// Where the scope was opened.
+    pub origin: Origin,
+    /// How long it took.
+    pub took: Duration,
+    /// For how much of that time it worked, and held the loop. The rest it has waited.
+    pub busy: Duration,
+    /// Its end.
+    pub end: ScopeEnd,
+    /// Whether it took longer than it should, by [`crate::task::Scope::slow_after`].
+    pub is_slow: bool,
+}
+
+/// See [`ScopeReport`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScopeEnd {
+    /// It succeeded.
+    Done,
+    /// It failed with an error that says so.
+    Failed(String),
+    /// It panicked.
+    Panicked,
+    /// It was given up before it had ended: its future was dropped.
+    Left,
+}
+
+impl fmt::Display for ScopeReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_slow {
+            f.write_str("slow: ")?;
+        }
+        let end = match self.end {
+            ScopeEnd::Done => "done",
+            ScopeEnd::Failed(_) => "failed",
+            ScopeEnd::Panicked => "panicked",
+            ScopeEnd::Left => "given up",
+        };
+        let (took, busy) = (Span(self.took), Span(self.busy));
+        write!(
+            f,
+            "scope {:?} opened at {}: {end} after {took}, {busy} of it at work",
+            self.name, self.origin
+        )?;
+        match &self.end {
+            ScopeEnd::Failed(error) => write!(f, ": {error}"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -245,7 +245,7 @@ impl Handle {
 
     /// Visit `token`'s source with [`Readiness::WOKEN`] in the ready step.
     pub fn wake(&self, token: Token) {
-        self.push_ready(Job::Visit(token, Readiness::WOKEN));
+        self.push(Job::Visit(token, Readiness::WOKEN));
     }
 
     /// Visit `token`'s source with [`Readiness::FLUSH`] in step 7 of this turn. The caller sees to it that a source
@@ -262,7 +262,7 @@ impl Handle {
 
     /// [`Handle::start_source`] for someone else, who has created it.
     pub(crate) fn start_source_from(&self, source: Box<dyn Source>, origin: Origin) {
-        self.push_ready(Job::Start(source, origin));
+        self.push(Job::Start(source, origin));
     }
 
     /// Switch debug mode on or off, while the loop runs or before it does; from the next turn on it is so. In debug mode
@@ -322,10 +322,10 @@ impl Handle {
     }
 
     pub(super) fn call_filed(&self, key: CallKey) {
-        self.push_ready(Job::Call(key));
+        self.push(Job::Call(key));
     }
 
-    fn push_ready(&self, job: Job) {
+    fn push(&self, job: Job) {
         self.0.ready.borrow_mut().push(job, || self.time());
     }
 

@@ -50,7 +50,9 @@ use std::time::{Duration, Instant};
 
 pub use blocking_driver::{BlockingDriver, Interrupter};
 pub use ctx::Ctx;
-pub use debug::{Finding, LostTask, SLOW_THRESHOLD, SlowReport, Victims, Work};
+pub use debug::{
+    Finding, LostTask, SLOW_THRESHOLD, ScopeEnd, ScopeReport, SlowReport, Victims, Work,
+};
 pub use driver::{
     BlockingJob, Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
 };
@@ -153,8 +155,8 @@ struct Slot {
     origin: Origin,
 }
 
-/// A part of a visit that has begun.
-struct Part {
+/// A part of a visit that has begun, see [`Ctx::begin_part`].
+pub(crate) struct Part {
     work: Work,
     watched: Watched,
 }
@@ -575,14 +577,12 @@ impl EventLoop {
         })
     }
 
-    #[inline]
-    fn end_part(&mut self, token: Option<Token>, begun: Option<Part>) {
-        if let Some(Part { work, watched }) = begun {
-            if let Some(took) = self.blame(work.origin) {
-                self.tell_slow(work, token, took);
-            }
-            self.unwatch(watched);
+    #[cold]
+    fn end_part(&mut self, token: Option<Token>, Part { work, watched }: Part) {
+        if let Some(took) = self.blame(work.origin) {
+            self.tell_slow(work, token, took);
         }
+        self.unwatch(watched);
     }
 
     fn report(&mut self, panicked: &Panicked) {

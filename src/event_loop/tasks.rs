@@ -138,7 +138,7 @@ impl Remote {
 
 impl TaskInfo {
     /// Its name, or its number.
-    fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         match &self.name {
             Some(name) => name.to_string(),
             None if self.kind == "task" => format!("#{}", self.token.index()),
@@ -229,7 +229,8 @@ impl fmt::Display for Tasks {
             return Ok(());
         }
 
-        let time = |time: Option<Duration>| time.map_or("-".to_owned(), |time| Span(time).to_string());
+        let time =
+            |time: Option<Duration>| time.map_or("-".to_owned(), |time| Span(time).to_string());
         let heads = ["task", "state", "age", "waits on", "for", "created at"].map(str::to_owned);
         let mut rows = vec![heads];
         for (depth, place) in self.tree() {

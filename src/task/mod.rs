@@ -6,6 +6,7 @@
 pub mod coop;
 mod join;
 pub mod oneshot;
+mod scope;
 mod sleep;
 mod waker;
 
@@ -26,6 +27,7 @@ use crate::event_loop::{
 pub use coop::{BUDGET, budget_left, consume_budget};
 use join::JoinState;
 pub use join::{JoinError, JoinHandle};
+pub use scope::{Scope, scope};
 pub use sleep::{Sleep, YieldNow, sleep, sleep_until, yield_now};
 pub(crate) use waker::SourceWaker;
 

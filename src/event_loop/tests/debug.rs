@@ -1,11 +1,15 @@
 //! Debug mode and the watchdog: what held the loop is named, with its victims; what runs on time is not.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::manual::{Outside, manual};
 use super::*;
+use crate::task::{scope, sleep};
 
 const MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(20);
@@ -152,7 +156,7 @@ fn debug_mode_is_switched_on_and_off_while_the_loop_runs() {
     let findings = Findings::default();
     let found = Rc::clone(&findings);
     event_loop.on_finding(move |finding| found.borrow_mut().push(finding.clone()));
-    let mut slow_turn = |event_loop: &mut EventLoop| {
+    let slow_turn = |event_loop: &mut EventLoop| {
         event_loop.call_soon(takes(&outside, 200 * MS));
         event_loop.call_soon(|_| {});
         turn(event_loop);
@@ -229,6 +233,305 @@ fn a_panic_names_what_panicked() {
         format!("a task created at {file}:{}:16 panicked: second", here + 2),
     ];
     assert_eq!(*messages.borrow(), expected);
+}
+
+/// A future that waits for ever and keeps its waker, or does not.
+struct Deaf(Rc<RefCell<Option<Waker>>>, bool);
+
+impl Future for Deaf {
+    type Output = ();
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.1 {
+            *self.0.borrow_mut() = Some(context.waker().clone());
+        }
+        waits_on("event", Detail::None);
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_task_whose_future_kept_no_waker_is_found_lost_and_told_of_once() {
+    let (mut event_loop, outside, findings) = debugged();
+    let here = line!();
+    let task = event_loop.spawn_named("listener", Deaf(Rc::default(), false));
+    turn(&mut event_loop);
+    assert!(
+        findings.borrow().is_empty(),
+        "it has only just begun to wait"
+    );
+    outside.pass(300 * MS);
+    turn(&mut event_loop);
+    let found = findings.borrow_mut().pop().expect("a finding");
+    let Finding::Lost(lost) = &found else {
+        panic!("{found}");
+    };
+    assert_eq!(lost.work.name.as_deref(), Some("listener"));
+    assert_eq!(lost.work.origin.line(), here + 1);
+    assert_eq!(lost.waits_on.map(|waits_on| waits_on.what), Some("event"));
+    assert_eq!(
+        found.to_string(),
+        format!(
+            "lost: the task \"listener\" created at {}:{}:27 has waited for 300 ms, for event, and nothing can wake it: \
+             its last waker was dropped and had not been used",
+            file!(),
+            here + 1
+        )
+    );
+    for _ in 0..5 {
+        event_loop.call_soon(takes(&outside, 50 * MS));
+        turn(&mut event_loop);
+    }
+    assert!(findings.borrow().is_empty(), "it is told of once");
+    assert_eq!(event_loop.tasks().tasks[0].state, "lost");
+    // What nothing can wake can still be ended.
+    task.abort();
+    turn(&mut event_loop);
+    assert!(event_loop.tasks().tasks.is_empty());
+}
+
+#[test]
+fn a_waker_that_is_dropped_and_was_not_used_is_a_lost_wake_up() {
+    let (mut event_loop, outside, findings) = debugged();
+    let kept = Rc::default();
+    event_loop.spawn(Deaf(Rc::clone(&kept), true));
+    for _ in 0..3 {
+        event_loop.call_soon(takes(&outside, 90 * MS));
+        turn(&mut event_loop);
+    }
+    assert!(findings.borrow().is_empty(), "somebody can wake it");
+    event_loop.call_soon(move |_| drop(kept.take()));
+    turn(&mut event_loop);
+    // A loop with nothing to do looks once more, when the time for it has come.
+    for _ in 0..2 {
+        event_loop.turn(TurnBudget::default()).unwrap();
+    }
+    let found = findings.borrow();
+    assert!(matches!(found[..], [Finding::Lost(_)]), "{found:?}");
+}
+
+#[test]
+fn tasks_that_wait_for_timers_jobs_channels_and_each_other_are_not_lost() {
+    let (mut event_loop, outside, findings) = debugged();
+    let (sender, receiver) = crate::task::oneshot::channel::<()>();
+    let task = event_loop.spawn(receiver);
+    event_loop.spawn(task);
+    event_loop.spawn(event_loop.sleep(Duration::from_secs(5)));
+    let job = event_loop.run_in_executor(|| ()).unwrap();
+    event_loop.spawn(job);
+    let aborted = event_loop.spawn(std::future::pending::<()>());
+    for _ in 0..9 {
+        event_loop.call_soon(takes(&outside, 90 * MS));
+        turn(&mut event_loop);
+        aborted.abort();
+    }
+    assert!(findings.borrow().is_empty(), "{:?}", findings.borrow());
+    drop(sender);
+}
+
+#[test]
+fn the_table_of_tasks_says_who_waits_for_what_since_when() {
+    let (mut event_loop, outside) = manual();
+    let handle = event_loop.handle().clone();
+    let report = event_loop.spawn_named("report", async move {
+        let fetch = handle.spawn_named("fetch", handle.sleep(Duration::from_secs(3)));
+        crate::task::yield_now().await;
+        let _ = fetch.await;
+    });
+    event_loop.spawn(Deaf(Rc::default(), false));
+    event_loop.call_later(Duration::from_secs(7), |_| {});
+    event_loop
+        .ctx()
+        .add_source(|_| Visited::by(|_, _| Next::Wait));
+    (0..2).for_each(|_| turn(&mut event_loop));
+    outside.pass(Duration::from_millis(1250));
+    event_loop.spawn_named("late", async {});
+    // Started in its first turn; until then it is a callback.
+    let tasks = event_loop.tasks();
+    let table = tasks.to_string();
+    let file = file!();
+    let places: Vec<_> = (tasks.tasks.iter())
+        .map(|task| (task.label(), task.origin.line()))
+        .collect();
+    let origin = |label: &str| {
+        let (_, line) = places
+            .iter()
+            .find(|(name, _)| name == label)
+            .expect("a row");
+        format!("{file}:{line}:")
+    };
+    let rows: Vec<_> = table.lines().collect();
+    assert_eq!(rows[0], "3 tasks, 2 timers, 1 other source: 1 unnamed");
+    assert_eq!(
+        rows[1],
+        "task      state    age    waits on             for    created at"
+    );
+    let expected = [
+        (
+            "report",
+            "report    waiting  1.2 s  task fetch           1.2 s  ",
+        ),
+        (
+            "fetch",
+            "└─ fetch  waiting  1.2 s  timer, due in 1.8 s  1.2 s  ",
+        ),
+        (
+            "#1",
+            "#1        lost     1.2 s  event                1.2 s  ",
+        ),
+    ];
+    for (row, (label, start)) in rows[2..].iter().zip(expected) {
+        assert!(
+            row.starts_with(&(start.to_owned() + &origin(label))),
+            "{table}"
+        );
+    }
+    assert_eq!(rows.len(), 5);
+    drop(report);
+}
+
+#[test]
+fn tasks_in_a_circle_are_all_in_the_table() {
+    let (mut event_loop, _) = manual();
+    let other: Rc<RefCell<Option<crate::task::JoinHandle<()>>>> = Rc::default();
+    let of_first = Rc::clone(&other);
+    let first = event_loop.spawn_named("first", async move {
+        crate::task::yield_now().await;
+        let second = of_first.take().expect("it is there");
+        let _ = second.await;
+    });
+    let second = event_loop.spawn_named("second", async move {
+        let _ = first.await;
+    });
+    other.replace(Some(second));
+    (0..3).for_each(|_| turn(&mut event_loop));
+    let table = event_loop.tasks().to_string();
+    let rows: Vec<_> = table.lines().collect();
+    assert!(rows[2].starts_with("first      waiting"), "{table}");
+    assert!(rows[3].starts_with("└─ second  waiting"), "{table}");
+    assert_eq!(rows.len(), 4);
+}
+
+#[test]
+fn other_threads_ask_for_the_tasks_and_hear_when_there_is_no_loop() {
+    let mut event_loop = EventLoop::new().unwrap();
+    event_loop.spawn_named("waiting", std::future::pending::<()>());
+    let remote = event_loop.remote();
+    let asking = std::thread::spawn(move || {
+        let tasks = remote.tasks(LONG);
+        remote.stop().unwrap();
+        (remote, tasks)
+    });
+    event_loop.run().unwrap();
+    let (remote, tasks) = asking.join().unwrap();
+    assert_eq!(tasks.unwrap().tasks[0].name.as_deref(), Some("waiting"));
+    let late = remote.tasks(MS).unwrap_err();
+    assert_eq!(
+        late.kind(),
+        std::io::ErrorKind::TimedOut,
+        "it does not turn"
+    );
+    drop(event_loop);
+    let gone = remote.tasks(LONG).unwrap_err();
+    assert_eq!(gone.kind(), std::io::ErrorKind::NotConnected);
+}
+
+fn scopes(findings: &Findings) -> Vec<ScopeReport> {
+    let scope = |finding| match finding {
+        Finding::Scope(scope) => scope,
+        other => panic!("{other}"),
+    };
+    findings.borrow_mut().drain(..).map(scope).collect()
+}
+
+#[test]
+fn a_scope_times_an_operation_and_reports_its_failure_in_any_mode() {
+    let (mut event_loop, outside, findings) = debugged();
+    event_loop.set_debug(false);
+    let clock = Rc::clone(&outside);
+    let here = line!();
+    let failing = async move {
+        let load = async move {
+            clock.pass(20 * MS);
+            sleep(100 * MS).await;
+            clock.pass(5 * MS);
+            Err::<(), _>("no such user")
+        };
+        scope("load").wait(load).await
+    };
+    assert_eq!(event_loop.run_until(failing).unwrap(), Err("no such user"));
+    let reports = scopes(&findings);
+    let [report] = &reports[..] else {
+        panic!("{reports:?}");
+    };
+    assert_eq!(report.busy, 25 * MS);
+    assert!(report.took >= 125 * MS && report.took < 130 * MS);
+    assert_eq!(report.origin.line(), here + 8);
+    assert!(
+        report
+            .to_string()
+            .starts_with("scope \"load\" opened at src/")
+    );
+    let end = "failed after 125 ms, 25 ms of it at work: no such user";
+    assert!(report.to_string().ends_with(end), "{report}");
+}
+
+#[test]
+fn a_scope_that_succeeds_is_reported_when_it_is_slow_or_in_debug_mode() {
+    let (mut event_loop, outside, findings) = debugged();
+    event_loop.set_debug(false);
+    let run = move |_: &mut Ctx<'_>| {
+        for slow_after in [20 * MS, 10 * MS] {
+            let call = || {
+                outside.pass(10 * MS);
+                Ok::<_, &str>(())
+            };
+            scope("compute").slow_after(slow_after).run(call).unwrap();
+        }
+    };
+    event_loop.call_soon(run.clone());
+    turn(&mut event_loop);
+    let is_slow = |report: &ScopeReport| report.is_slow;
+    let reports = scopes(&findings);
+    assert_eq!(reports.iter().map(is_slow).collect::<Vec<_>>(), [true]);
+    assert!(
+        reports[0]
+            .to_string()
+            .starts_with("slow: scope \"compute\" ")
+    );
+    event_loop.set_debug(true);
+    event_loop.call_soon(run);
+    turn(&mut event_loop);
+    let reports = scopes(&findings);
+    assert_eq!(
+        reports.iter().map(is_slow).collect::<Vec<_>>(),
+        [false, true]
+    );
+}
+
+#[test]
+fn a_scope_tells_a_panic_from_an_operation_that_was_given_up() {
+    let (mut event_loop, _, findings) = debugged();
+    event_loop.on_panic(|_| {});
+    let waiting = event_loop.spawn(async {
+        let wait = std::future::pending::<Result<(), &str>>();
+        scope("waiting").wait(wait).await
+    });
+    event_loop.call_soon(|_| {
+        let _: Result<(), &str> = scope("panicking").run(|| panic!("on purpose"));
+    });
+    turn(&mut event_loop);
+    waiting.abort();
+    turn(&mut event_loop);
+    let ends: Vec<_> = (scopes(&findings).into_iter())
+        .map(|report| (report.name, report.end))
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            ("panicking".into(), ScopeEnd::Panicked),
+            ("waiting".into(), ScopeEnd::Left)
+        ]
+    );
 }
 
 /// A real loop with a watchdog, and its reports.

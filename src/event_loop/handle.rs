@@ -67,6 +67,8 @@ pub(super) struct Core {
     /// `now` in ticks.
     tick: Cell<u64>,
     running: Cell<bool>,
+    /// The source that is being visited.
+    visited: Cell<Option<Token>>,
     stopping: Cell<bool>,
     debug: Cell<bool>,
     slow_threshold: Cell<Duration>,
@@ -123,6 +125,7 @@ impl Handle {
             now: Cell::new(now),
             tick: Cell::new(0),
             running: Cell::new(false),
+            visited: Cell::new(None),
             stopping: Cell::new(false),
             debug: Cell::new(false),
             slow_threshold: Cell::new(SLOW_THRESHOLD),
@@ -382,6 +385,16 @@ impl Handle {
         self.0.running.replace(running)
     }
 
+    /// The source that is being visited, whose child a task is that is spawned now.
+    pub(crate) fn visited(&self) -> Option<Token> {
+        self.0.visited.get()
+    }
+
+    /// Answers which one was visited around it.
+    pub(super) fn set_visited(&self, token: Option<Token>) -> Option<Token> {
+        self.0.visited.replace(token)
+    }
+
     pub(super) fn take_stopping(&self) -> bool {
         self.0.stopping.take()
     }
@@ -436,6 +449,13 @@ impl Handle {
 
     pub(super) fn next_timer_tick(&self) -> Option<u64> {
         self.0.wheel.borrow().next_expiry()
+    }
+
+    /// How many sources in the ready queue are to be taken in.
+    pub(super) fn starting(&self) -> usize {
+        let ready = self.0.ready.borrow();
+        let is_start = |job: &&Job| matches!(job, Job::Start(..));
+        ready.jobs.iter().filter(is_start).count()
     }
 
     /// How many in the ready queue wait for their turn and will get it, and in debug mode since when the first one does.

@@ -482,11 +482,13 @@ impl EventLoop {
         };
         self.turn.visits += 1;
         let watched = self.watch(|| slot.work());
+        let outer = self.handle.set_visited(Some(token));
         let mut ctx = Ctx {
             event_loop: self,
             token: Some(token),
         };
         let next = guarded(slot.origin, || slot.source.ready(&mut ctx, readiness));
+        self.handle.set_visited(outer);
         self.untimed += 1;
         self.last_visited = slot.origin;
         if self.untimed >= self.timed_together

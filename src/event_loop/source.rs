@@ -52,6 +52,8 @@ pub struct Inspection {
     pub name: Option<Arc<str>>,
     /// Where it was created, if it knows.
     pub origin: Option<Origin>,
+    /// In whose visit it was created, if it knows. That source may have gone.
+    pub parent: Option<Token>,
     /// When it was created, if it knows.
     pub created: Option<Instant>,
     /// What it waits on, as far as its futures have said. Of several things the last one that was polled.

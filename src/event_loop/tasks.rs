@@ -1,6 +1,6 @@
 //! Where is it stuck? Every task of a loop with what it waits on, as a table, in any build.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub struct TaskInfo {
     pub age: Option<Duration>,
     /// Where it was spawned.
     pub origin: Origin,
+    /// Who has spawned it: the task, or the source of another kind, that was being visited. It may have ended.
+    pub parent: Option<Token>,
     /// What it waits on, as far as its futures have said. Of several things the last one that was polled.
     pub waits_on: Option<WaitsOn>,
     /// For how many things it waits.
@@ -37,14 +39,15 @@ pub struct TaskInfo {
 
 /// What a loop has to do, at one moment: every task, and how many other sources there are.
 ///
-/// It prints as a table. A task that another one waits for stands under it:
+/// It prints as a table. A task stands under the one that has spawned it:
 ///
 /// ```text
-/// 3 tasks, 1 timer, 2 other sources: 1 listener, 1 signal
-/// task             state    age     waits on      for     created at
-/// report           waiting  1.2 s   fetch         800 ms  src/main.rs:20:9
-/// └─ fetch         waiting  1.2 s   socket read   400 ms  src/main.rs:31:17
-/// #7               lost     900 ms  event         900 ms  src/main.rs:40:5
+/// 4 tasks, 1 timer, 2 other sources: 1 listener, 1 signal
+/// task      state    age     waits on             for     created at
+/// report    waiting  1.2 s   task fetch           800 ms  src/main.rs:20:9
+/// ├─ fetch  waiting  1.2 s   timer, due in 20 ms  400 ms  src/main.rs:31:17
+/// └─ #5     woken    800 ms  -                    800 ms  src/main.rs:35:17
+/// #7        lost     900 ms  event                900 ms  src/main.rs:40:5
 /// ```
 #[derive(Clone, Debug)]
 pub struct Tasks {
@@ -52,6 +55,9 @@ pub struct Tasks {
     pub tasks: Vec<TaskInfo>,
     /// Other sources: how many there are of each kind in each state.
     pub others: BTreeMap<(&'static str, &'static str), usize>,
+    /// Tasks and other sources that have been given to the loop and have not had their first visit. The table leaves
+    /// them out.
+    pub starting: usize,
     /// Timers that are set.
     pub timers: usize,
     /// When that was so.
@@ -78,6 +84,7 @@ impl EventLoop {
                 state: if found.is_lost { "lost" } else { found.state },
                 age: found.created.map(ago),
                 origin: found.origin.unwrap_or(slot.origin),
+                parent: found.parent,
                 waits_on: found.waits_on,
                 waits: found.waits,
                 waited: found.since.map(ago),
@@ -87,6 +94,7 @@ impl EventLoop {
         Tasks {
             tasks,
             others,
+            starting: self.handle.starting(),
             timers: self.handle.timers_set(),
             at,
         }
@@ -138,47 +146,50 @@ impl Remote {
 
 impl TaskInfo {
     /// Its name, or its number.
-    pub(super) fn label(&self) -> String {
+    fn label(&self) -> String {
         match &self.name {
             Some(name) => name.to_string(),
             None if self.kind == "task" => format!("#{}", self.token.index()),
             None => format!("{} #{}", self.kind, self.token.index()),
         }
     }
-
-    fn waits_for(&self) -> Option<Token> {
-        match self.waits_on?.detail {
-            Detail::Task(token) => Some(token),
-            _ => None,
-        }
-    }
 }
 
 impl Tasks {
-    /// The rows as a tree, who waits before whom they wait for: the depth and the place of each. Those who wait for each
-    /// other in a circle come last, at no depth.
-    fn tree(&self) -> Vec<(usize, usize)> {
+    /// The rows as a tree, each under the one that has spawned it: what to draw before its name, and its place.
+    fn tree(&self) -> Vec<(String, usize)> {
         let places: BTreeMap<Token, usize> = (self.tasks.iter().enumerate())
             .map(|(place, task)| (task.token, place))
             .collect();
-        let awaited = |place: usize| places.get(&self.tasks[place].waits_for()?).copied();
-        let is_awaited: BTreeSet<usize> = (0..self.tasks.len()).filter_map(awaited).collect();
-        let mut rows = Vec::new();
-        let mut shown = BTreeSet::new();
-        let roots = (0..self.tasks.len()).filter(|place| !is_awaited.contains(place));
-        for root in roots.chain(0..self.tasks.len()) {
-            let mut next = Some(root);
-            for depth in 0.. {
-                match next {
-                    Some(place) if shown.insert(place) => {
-                        rows.push((depth, place));
-                        next = awaited(place);
-                    }
-                    _ => break,
-                }
-            }
+        let mut children: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
+        for (place, task) in self.tasks.iter().enumerate() {
+            // A parent that has ended leaves roots.
+            let parent = task.parent.and_then(|parent| places.get(&parent));
+            children.entry(parent.copied()).or_default().push(place);
         }
+        let mut rows = Vec::new();
+        self.branch(None, "", &children, &mut rows);
         rows
+    }
+
+    fn branch(
+        &self,
+        parent: Option<usize>,
+        indent: &str,
+        children: &BTreeMap<Option<usize>, Vec<usize>>,
+        rows: &mut Vec<(String, usize)>,
+    ) {
+        let siblings = children.get(&parent).map_or(&[][..], Vec::as_slice);
+        for (nth, place) in siblings.iter().enumerate() {
+            let is_last = nth + 1 == siblings.len();
+            let (mark, below) = match (parent, is_last) {
+                (None, _) => ("", ""),
+                (Some(_), true) => ("└─ ", "   "),
+                (Some(_), false) => ("├─ ", "│  "),
+            };
+            rows.push((format!("{indent}{mark}"), *place));
+            self.branch(Some(*place), &format!("{indent}{below}"), children, rows);
+        }
     }
 
     /// What `task` waits on, in words.
@@ -224,6 +235,9 @@ impl fmt::Display for Tasks {
                 write!(f, " {state}")?;
             }
         }
+        if self.starting > 0 {
+            write!(f, "; {} about to start", self.starting)?;
+        }
         writeln!(f)?;
         if self.tasks.is_empty() {
             return Ok(());
@@ -233,12 +247,8 @@ impl fmt::Display for Tasks {
             |time: Option<Duration>| time.map_or("-".to_owned(), |time| Span(time).to_string());
         let heads = ["task", "state", "age", "waits on", "for", "created at"].map(str::to_owned);
         let mut rows = vec![heads];
-        for (depth, place) in self.tree() {
+        for (branch, place) in self.tree() {
             let task = &self.tasks[place];
-            let branch = match depth {
-                0 => String::new(),
-                depth => format!("{}└─ ", "   ".repeat(depth - 1)),
-            };
             rows.push([
                 branch + &task.label(),
                 task.state.to_owned(),

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use crate::event_loop::{
     Ctx, Detail, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked, Readiness,
-    Source, Waits, Work, guarded, in_poll, waits_on,
+    Source, Token, Waits, Work, guarded, in_poll, waits_on,
 };
 
 pub use coop::{BUDGET, budget_left, consume_budget};
@@ -38,6 +38,7 @@ struct Task<F: Future> {
     join: Rc<JoinState<F::Output>>,
     name: Option<Arc<str>>,
     origin: Origin,
+    parent: Option<Token>,
     created: Instant,
     /// What the last poll waits for, and since when.
     waits: Waits,
@@ -101,6 +102,7 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
             is_lost: self.waker.as_ref().is_some_and(is_lost),
             name: self.name.clone(),
             origin: Some(self.origin),
+            parent: self.parent,
             created: Some(self.created),
             waits_on: self.waits.last,
             waits: self.waits.count,
@@ -169,6 +171,7 @@ impl Handle {
             join: Rc::clone(&join),
             name,
             origin,
+            parent: self.visited(),
             created: self.now(),
             waits: Waits::default(),
             since: self.now(),

@@ -329,86 +329,45 @@ fn tasks_that_wait_for_timers_jobs_channels_and_each_other_are_not_lost() {
 }
 
 #[test]
-fn the_table_of_tasks_says_who_waits_for_what_since_when() {
+fn the_table_of_tasks_says_who_waits_for_what_since_when_and_who_has_spawned_it() {
     let (mut event_loop, outside) = manual();
     let handle = event_loop.handle().clone();
+    let here = line!();
     let report = event_loop.spawn_named("report", async move {
         let fetch = handle.spawn_named("fetch", handle.sleep(Duration::from_secs(3)));
+        handle.spawn_named("deaf", async move {
+            handle.spawn_named("deafer", Deaf(Rc::default(), false));
+            Deaf(Rc::default(), false).await;
+        });
         crate::task::yield_now().await;
         let _ = fetch.await;
     });
-    event_loop.spawn(Deaf(Rc::default(), false));
+    event_loop.spawn_named("other", Deaf(Rc::default(), false));
     event_loop.call_later(Duration::from_secs(7), |_| {});
-    event_loop
-        .ctx()
-        .add_source(|_| Visited::by(|_, _| Next::Wait));
-    (0..2).for_each(|_| turn(&mut event_loop));
+    let source = |_| Visited::by(|_, _| Next::Wait) as Box<dyn Source>;
+    event_loop.ctx().add_source(source);
+    (0..3).for_each(|_| turn(&mut event_loop));
     outside.pass(Duration::from_millis(1250));
     event_loop.spawn_named("late", async {});
-    // Started in its first turn; until then it is a callback.
-    let tasks = event_loop.tasks();
-    let table = tasks.to_string();
-    let file = file!();
-    let places: Vec<_> = (tasks.tasks.iter())
-        .map(|task| (task.label(), task.origin.line()))
-        .collect();
-    let origin = |label: &str| {
-        let (_, line) = places
-            .iter()
-            .find(|(name, _)| name == label)
-            .expect("a row");
-        format!("{file}:{line}:")
-    };
-    let rows: Vec<_> = table.lines().collect();
-    assert_eq!(rows[0], "3 tasks, 2 timers, 1 other source: 1 unnamed");
-    assert_eq!(
-        rows[1],
-        "task      state    age    waits on             for    created at"
-    );
+    let place = |line: u32, column: u32| format!("{}:{}:{column}", file!(), here + line);
     let expected = [
-        (
-            "report",
-            "report    waiting  1.2 s  task fetch           1.2 s  ",
-        ),
-        (
-            "fetch",
-            "└─ fetch  waiting  1.2 s  timer, due in 1.8 s  1.2 s  ",
-        ),
-        (
-            "#1",
-            "#1        lost     1.2 s  event                1.2 s  ",
-        ),
+        "5 tasks, 2 timers, 1 other source: 1 unnamed; 1 about to start".to_owned(),
+        "task          state    age    waits on             for    created at".to_owned(),
+        "report        waiting  1.2 s  task fetch           1.2 s  ".to_owned() + &place(1, 29),
+        "├─ fetch      waiting  1.2 s  timer, due in 1.8 s  1.2 s  ".to_owned() + &place(2, 28),
+        "└─ deaf       lost     1.2 s  event                1.2 s  ".to_owned() + &place(3, 16),
+        "   └─ deafer  lost     1.2 s  event                1.2 s  ".to_owned() + &place(4, 20),
+        "other         lost     1.2 s  event                1.2 s  ".to_owned() + &place(10, 16),
     ];
-    for (row, (label, start)) in rows[2..].iter().zip(expected) {
-        assert!(
-            row.starts_with(&(start.to_owned() + &origin(label))),
-            "{table}"
-        );
-    }
-    assert_eq!(rows.len(), 5);
-    drop(report);
-}
-
-#[test]
-fn tasks_in_a_circle_are_all_in_the_table() {
-    let (mut event_loop, _) = manual();
-    let other: Rc<RefCell<Option<crate::task::JoinHandle<()>>>> = Rc::default();
-    let of_first = Rc::clone(&other);
-    let first = event_loop.spawn_named("first", async move {
-        crate::task::yield_now().await;
-        let second = of_first.take().expect("it is there");
-        let _ = second.await;
-    });
-    let second = event_loop.spawn_named("second", async move {
-        let _ = first.await;
-    });
-    other.replace(Some(second));
-    (0..3).for_each(|_| turn(&mut event_loop));
     let table = event_loop.tasks().to_string();
-    let rows: Vec<_> = table.lines().collect();
-    assert!(rows[2].starts_with("first      waiting"), "{table}");
-    assert!(rows[3].starts_with("└─ second  waiting"), "{table}");
-    assert_eq!(rows.len(), 4);
+    assert_eq!(table.lines().collect::<Vec<_>>(), expected, "\n{table}");
+    // Whose parent has ended is a root.
+    report.abort();
+    turn(&mut event_loop);
+    let table = event_loop.tasks().to_string();
+    let names = table.lines().map(|row| row.split("  ").next());
+    let expected = ["task", "fetch", "deaf", "└─ deafer", "other"];
+    assert!(names.skip(1).eq(expected.map(Some)), "\n{table}");
 }
 
 #[test]

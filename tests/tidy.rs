@@ -77,6 +77,7 @@ const REFCELL_FILES: &[&str] = &[
     "src/event_loop/handle.rs",
     "src/task/oneshot.rs",
     "src/task/join.rs",
+    "src/task/group.rs",
     "src/conn/pipe.rs",
     "src/conn/rooms.rs",
     "src/conn/server.rs",

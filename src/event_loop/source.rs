@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Ctx, Origin, Readiness, WaitsOn};
+use super::{Ctx, Origin, Readiness, Token, WaitsOn};
 
 /// What a source wants next, as the answer to a visit. A source never registers or removes itself behind the loop's
 /// back.

@@ -17,7 +17,7 @@ use super::service::{BodyPlan, Reply};
 use super::websocket::WebSocketHandler;
 use super::websocket_link::WebSocketLink;
 use super::wire::BY_REFERENCE_BYTES;
-use crate::event_loop::{Ctx, Inspection, Panicked, Work, caught};
+use crate::event_loop::{Ctx, Inspection, Panicked, caught};
 use crate::parts::output::Chunk;
 use crate::proto::http1::{
     self, After, BodyLength, Fields, Method, Misuse, PeerError, ResponseHead, Step, Version,
@@ -283,11 +283,9 @@ impl Http {
         let route = request.route();
         self.stays = false;
         let service = &visit.shared.service;
-        let begun = visit
-            .ctx
-            .begin_part(|| Work::handler(service.origin(route)));
+        visit.ctx.begin_handler(|| service.origin(route));
         let called = caught(|| service.call(visit.ctx, request));
-        visit.ctx.end_part(begun);
+        visit.ctx.end_handler(|| service.origin(route));
         match called {
             Ok(Reply::Now(response)) => self.respond(visit, response)?,
             Ok(Reply::Later(later)) => {
@@ -333,9 +331,9 @@ impl Http {
         visit: &mut Visit<'_, '_>,
         mut running: Box<Running>,
     ) -> io::Result<()> {
-        let begun = visit.ctx.begin_part(|| Work::handler(running.origin()));
+        visit.ctx.begin_handler(|| running.origin());
         let polled = running.poll(visit.ctx.now());
-        visit.ctx.end_part(begun);
+        visit.ctx.end_handler(|| running.origin());
         match polled {
             Ok(Poll::Pending) => {
                 self.outgoing = Outgoing::Handler(running);

@@ -8,7 +8,7 @@ use super::limits::Hits;
 use super::rooms;
 use super::server::Shared;
 use super::websocket::{CloseReason, Collected, Message, Peer, Sender, WebSocketHandler};
-use crate::event_loop::{Ctx, Origin, Panicked, Readiness, Work, caught, guarded};
+use crate::event_loop::{Ctx, Origin, Panicked, Readiness, caught, guarded};
 use crate::proto::ws::{CloseCode, Endpoint, PeerError, Role, Step};
 
 /// Whether the peer was asked if it is there.
@@ -126,7 +126,7 @@ impl WebSocketLink {
             }
         };
         let origin = self.origin;
-        let begun = visit.ctx.begin_part(|| Work::handler(origin));
+        visit.ctx.begin_handler(|| origin);
         let mut peer = Peer {
             ctx: visit.ctx.reborrow(),
             sender: &self.sender,
@@ -159,7 +159,7 @@ impl WebSocketLink {
             }
             Step::NeedMore => unreachable!("seen to just above"),
         };
-        visit.ctx.end_part(begun);
+        visit.ctx.end_handler(|| origin);
         visit.input.use_up(used);
         if let Err(caught) = told {
             self.close_after_panic(visit, &caught.blame(self.origin));

@@ -10,7 +10,7 @@ use super::driver::{Driver, Signal, Socket, Token};
 use super::handle::Handle;
 use super::source::{Inspection, Source};
 use super::watch::SignalWatch;
-use super::{Buffers, EventLoop, Origin, Part, Stats, Work};
+use super::{Buffers, EventLoop, Origin, Stats, Work};
 use crate::parts::wheel::TimerId;
 
 /// The loop, lent to a source or a callback for the time of one visit. Where a [`Handle`] enqueues, a `Ctx` does. All
@@ -257,18 +257,20 @@ impl Ctx<'_> {
         Ok(token)
     }
 
-    /// A part of this visit begins that debug mode and the watchdog are to know by itself: what runs in a connection's
-    /// visit is a handler that was created elsewhere.
+    /// A handler begins that debug mode and the watchdog are to know by itself: it runs in the visit of a connection,
+    /// and was created elsewhere. [`Ctx::end_handler`] follows, also after a panic.
     #[inline]
-    pub(crate) fn begin_part(&self, work: impl FnOnce() -> Work) -> Option<Part> {
-        self.event_loop.begin_part(work)
+    pub(crate) fn begin_handler(&mut self, origin: impl FnOnce() -> Origin) {
+        if self.event_loop.looks_closely {
+            self.event_loop.watch(Work::handler(origin()));
+        }
     }
 
-    /// The part has ended.
+    /// The handler that has begun last has ended.
     #[inline]
-    pub(crate) fn end_part(&mut self, begun: Option<Part>) {
-        if let Some(part) = begun {
-            self.event_loop.end_part(self.token, part);
+    pub(crate) fn end_handler(&mut self, origin: impl FnOnce() -> Origin) {
+        if self.event_loop.looks_closely {
+            self.event_loop.handler_ended(self.token, origin());
         }
     }
 

@@ -295,6 +295,30 @@ impl Debugging {
 }
 
 impl EventLoop {
+    /// Let the watchdog know what runs from here on, if there is one.
+    #[cold]
+    pub(super) fn watch(&self, work: Work) {
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.begin(work);
+        }
+    }
+
+    /// What was begun last has ended.
+    #[cold]
+    pub(super) fn unwatch(&self) {
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.end();
+        }
+    }
+
+    #[cold]
+    pub(super) fn handler_ended(&mut self, token: Option<Token>, origin: Origin) {
+        if let Some(took) = self.blame(origin) {
+            self.tell_slow(Work::handler(origin), token, took);
+        }
+        self.unwatch();
+    }
+
     #[cold]
     pub(super) fn tell_slow(&mut self, work: Work, token: Option<Token>, took: Duration) {
         let times = (self.debugging.slow_times)
@@ -331,24 +355,24 @@ impl EventLoop {
         }
     }
 
-    /// Look for sources that nothing can wake, if anything has run since the last time, and once in a slow threshold at
-    /// most. Answers how long the loop may sleep, if it wanted to for `nap`.
-    pub(super) fn look_for_lost(
-        &mut self,
-        now: Instant,
-        nap: Option<Duration>,
-    ) -> Option<Duration> {
-        let ran = self.stats.visits + self.stats.callbacks;
-        if self.debugging.looked_after == ran {
-            return nap;
+    fn ran(&self) -> u64 {
+        self.stats.visits + self.stats.callbacks
+    }
+
+    /// When debug mode wants to look for lost sources.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let is_wanted = self.handle.is_debug() && self.debugging.looked_after != self.ran();
+        is_wanted.then(|| self.debugging.look_from.unwrap_or(self.handle.now()))
+    }
+
+    /// Look for sources that nothing can wake, if it is time to: when anything has run since the last time, and once in a
+    /// slow threshold at most.
+    #[cold]
+    pub(super) fn look_for_lost(&mut self, now: Instant) {
+        if self.next_look().is_none_or(|when| when > now) {
+            return;
         }
-        if let Some(from) = self.debugging.look_from
-            && from > now
-        {
-            let pause = from.saturating_duration_since(now);
-            return Some(nap.map_or(pause, |nap| nap.min(pause)));
-        }
-        self.debugging.looked_after = ran;
+        self.debugging.looked_after = self.ran();
         self.debugging.look_from = Some(now + self.handle.slow_threshold());
         let is_there = |token: &Token| self.sources.contains((*token).into());
         self.debugging.lost.retain(is_there);
@@ -365,10 +389,10 @@ impl EventLoop {
             }
         }
         found.iter().for_each(|finding| self.tell(finding));
-        nap
     }
 
     /// Tell of what was found during the turn by others than the loop.
+    #[cold]
     pub(super) fn tell_findings(&mut self) {
         for finding in self.handle.take_findings() {
             self.tell(&finding);

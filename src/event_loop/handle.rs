@@ -70,8 +70,8 @@ pub(super) struct Core {
     /// `now` in ticks.
     tick: Cell<u64>,
     running: Cell<bool>,
-    /// The source that is being visited.
-    visited: Cell<Option<Token>>,
+    /// The task that is being polled.
+    polled: Cell<Option<Token>>,
     stopping: Cell<bool>,
     debug: Cell<bool>,
     slow_threshold: Cell<Duration>,
@@ -135,7 +135,7 @@ impl Handle {
             now: Cell::new(now),
             tick: Cell::new(0),
             running: Cell::new(false),
-            visited: Cell::new(None),
+            polled: Cell::new(None),
             stopping: Cell::new(false),
             debug: Cell::new(false),
             slow_threshold: Cell::new(SLOW_THRESHOLD),
@@ -434,14 +434,13 @@ impl Handle {
         self.0.running.replace(running)
     }
 
-    /// The source that is being visited, whose child a task is that is spawned now.
-    pub(crate) fn visited(&self) -> Option<Token> {
-        self.0.visited.get()
+    /// The task that is being polled. One that is spawned now is its child.
+    pub(crate) fn polled(&self) -> Option<Token> {
+        self.0.polled.get()
     }
 
-    /// Answers which one was visited around it.
-    pub(super) fn set_visited(&self, token: Option<Token>) -> Option<Token> {
-        self.0.visited.replace(token)
+    pub(crate) fn set_polled(&self, token: Option<Token>) {
+        self.0.polled.set(token);
     }
 
     pub(super) fn take_stopping(&self) -> bool {
@@ -588,6 +587,10 @@ impl Handle {
     /// How many sources have bytes to send in step 7.
     pub(super) fn dirty(&self) -> usize {
         self.0.dirty.borrow().len()
+    }
+
+    pub(super) fn has_findings(&self) -> bool {
+        !self.0.findings.borrow().is_empty()
     }
 
     pub(super) fn take_findings(&self) -> Vec<Finding> {

@@ -77,7 +77,7 @@ use crate::parts::high_water::give_back_list;
 use crate::parts::slab::{Key, Slab};
 use debug::Debugging;
 use handle::{Inbox, Job, Message};
-use watchdog::{Running, Watchdog};
+use watchdog::Watchdog;
 
 /// Events taken from the driver in one turn.
 pub const EVENTS_MAX: usize = 1024;
@@ -156,15 +156,6 @@ struct Slot {
     origin: Origin,
 }
 
-/// A part of a visit that has begun, see [`Ctx::begin_part`].
-pub(crate) struct Part {
-    work: Work,
-    watched: Watched,
-}
-
-/// What the watchdog is told when a piece of work has ended; `None` when there is no watchdog.
-type Watched = Option<Option<Running>>;
-
 type PanicHook = Box<dyn FnMut(&Panicked)>;
 
 /// A reactor: one thread's sources, timers and callbacks. All methods of [`Handle`] are here too.
@@ -201,7 +192,7 @@ pub struct EventLoop {
     watchdog: Option<Watchdog>,
     /// In this turn each piece of work is timed alone, and one that took so long is reported. Never, unless in debug mode.
     slow_from: Duration,
-    /// In this turn parts of visits are named as well.
+    /// In this turn what runs is named before it does, for the watchdog and for debug mode.
     looks_closely: bool,
     /// Visits of the present step that are still to come.
     behind: usize,
@@ -305,7 +296,9 @@ impl EventLoop {
         self.flush_dirty(); //                  7: one write for each connection that others gave bytes to
         self.close_finished(); //               8: what has ended is closed, and its slot is free again
 
-        self.tell_findings();
+        if self.handle.has_findings() {
+            self.tell_findings();
+        }
         self.handle.set_running(was_running);
         drop(turning);
         self.stats.add(&self.turn);
@@ -323,12 +316,12 @@ impl EventLoop {
         self.looks_closely = self.handle.is_debug() || self.watchdog.is_some();
         let before = self.handle.time();
         self.stats.awake += before.saturating_duration_since(self.handle.now());
+        if self.handle.is_debug() {
+            self.look_for_lost(before);
+        }
         let mut nap = self.time_until_work(before);
         if let Some(wait_max) = wait_max {
             nap = Some(nap.map_or(wait_max, |nap| nap.min(wait_max)));
-        }
-        if self.handle.is_debug() {
-            nap = self.look_for_lost(before, nap);
         }
         if nap != Some(Duration::ZERO) && !self.inbox.park() {
             nap = Some(Duration::ZERO);
@@ -444,8 +437,10 @@ impl EventLoop {
     fn close_finished(&mut self) {
         while let Some((token, mut slot)) = self.closing.pop() {
             self.listeners.retain(|listener| *listener != token);
-            let watched = self.watch(|| slot.work());
-            let work = (self.slow_from < Duration::MAX).then(|| slot.work());
+            let work = self.looks_closely.then(|| slot.work());
+            if let Some(work) = &work {
+                self.watch(work.clone());
+            }
             let mut ctx = Ctx {
                 event_loop: self,
                 token: Some(token),
@@ -453,12 +448,12 @@ impl EventLoop {
             let closed = guarded(slot.origin, || slot.source.closed(&mut ctx));
             let dropped = guarded(slot.origin, || drop(slot.source));
             self.sources.release(token.into());
-            if let Some(work) = work
-                && let Some(took) = self.blame(work.origin)
-            {
-                self.tell_slow(work, Some(token), took);
+            if let Some(work) = work {
+                if let Some(took) = self.blame(work.origin) {
+                    self.tell_slow(work, Some(token), took);
+                }
+                self.unwatch();
             }
-            self.unwatch(watched);
             for waiting in self.waiting_for_close.drain(..) {
                 self.handle.wake(waiting);
             }
@@ -483,14 +478,14 @@ impl EventLoop {
             return;
         };
         self.turn.visits += 1;
-        let watched = self.watch(|| slot.work());
-        let outer = self.handle.set_visited(Some(token));
+        if self.looks_closely {
+            self.watch(slot.work());
+        }
         let mut ctx = Ctx {
             event_loop: self,
             token: Some(token),
         };
         let next = guarded(slot.origin, || slot.source.ready(&mut ctx, readiness));
-        self.handle.set_visited(outer);
         self.untimed += 1;
         self.last_visited = slot.origin;
         if self.untimed >= self.timed_together
@@ -498,7 +493,9 @@ impl EventLoop {
         {
             self.tell_slow(slot.work(), Some(token), took);
         }
-        self.unwatch(watched);
+        if self.looks_closely {
+            self.unwatch();
+        }
         let next = match next {
             Ok(_) if !self.doomed.is_empty() && self.doomed.contains(&token) => Next::Close,
             Ok(next) => next,
@@ -523,7 +520,9 @@ impl EventLoop {
             return;
         };
         self.turn.callbacks += 1;
-        let watched = self.watch(|| Work::callback(origin));
+        if self.looks_closely {
+            self.watch(Work::callback(origin));
+        }
         let mut ctx = Ctx {
             event_loop: self,
             token: None,
@@ -532,7 +531,9 @@ impl EventLoop {
         if let Some(took) = self.blame(origin) {
             self.tell_slow(Work::callback(origin), None, took);
         }
-        self.unwatch(watched);
+        if self.looks_closely {
+            self.unwatch();
+        }
         if let Err(panicked) = called {
             self.report(&panicked.of(Work::callback(origin)));
         }
@@ -559,36 +560,6 @@ impl EventLoop {
         (took >= self.slow_from).then_some(took)
     }
 
-    /// Let the watchdog know what runs from here on, if there is one, to [`EventLoop::unwatch`].
-    fn watch(&self, work: impl FnOnce() -> Work) -> Watched {
-        let watchdog = self.watchdog.as_ref()?;
-        Some(watchdog.begin(work()))
-    }
-
-    fn unwatch(&self, watched: Watched) {
-        if let (Some(outer), Some(watchdog)) = (watched, &self.watchdog) {
-            watchdog.end(outer);
-        }
-    }
-
-    /// As [`EventLoop::watch`], for a part of a visit.
-    #[inline]
-    fn begin_part(&self, work: impl FnOnce() -> Work) -> Option<Part> {
-        self.looks_closely.then(|| {
-            let work = work();
-            let watched = self.watch(|| work.clone());
-            Part { work, watched }
-        })
-    }
-
-    #[cold]
-    fn end_part(&mut self, token: Option<Token>, Part { work, watched }: Part) {
-        if let Some(took) = self.blame(work.origin) {
-            self.tell_slow(work, token, took);
-        }
-        self.unwatch(watched);
-    }
-
     fn report(&mut self, panicked: &Panicked) {
         self.stats.panics += 1;
         (self.on_panic)(panicked);
@@ -599,8 +570,14 @@ impl EventLoop {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
-        let tick = self.handle.next_timer_tick()?;
-        Some(self.handle.instant_of(tick).saturating_duration_since(now))
+        Some(self.next_alarm()?.saturating_duration_since(now))
+    }
+
+    /// When time alone brings work.
+    fn next_alarm(&self) -> Option<Instant> {
+        let tick = self.handle.next_timer_tick();
+        let timer = tick.map(|tick| self.handle.instant_of(tick));
+        timer.into_iter().chain(self.next_look()).min()
     }
 
     fn has_work(&self) -> bool {
@@ -661,9 +638,7 @@ impl EventLoop {
         if self.has_work() || !self.inbox.is_empty() {
             return Some(self.handle.time());
         }
-        self.handle
-            .next_timer_tick()
-            .map(|tick| self.handle.instant_of(tick))
+        self.next_alarm()
     }
 
     /// Whether nothing is left that will happen by itself, or for which somebody waits: no source, callback, timer or

@@ -52,7 +52,7 @@ pub struct Inspection {
     pub name: Option<Arc<str>>,
     /// Where it was created, if it knows.
     pub origin: Option<Origin>,
-    /// In whose visit it was created, if it knows. That source may have gone.
+    /// The task that has spawned it, if one has. It may have ended.
     pub parent: Option<Token>,
     /// When it was created, if it knows.
     pub created: Option<Instant>,

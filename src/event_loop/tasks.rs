@@ -27,7 +27,7 @@ pub struct TaskInfo {
     pub age: Option<Duration>,
     /// Where it was spawned.
     pub origin: Origin,
-    /// Who has spawned it: the task, or the source of another kind, that was being visited. It may have ended.
+    /// The task that has spawned it, which may have ended.
     pub parent: Option<Token>,
     /// What it waits on, as far as its futures have said. Of several things the last one that was polled.
     pub waits_on: Option<WaitsOn>,

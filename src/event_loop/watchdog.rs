@@ -40,7 +40,7 @@ impl fmt::Display for StallReport {
 }
 
 /// What runs on the loop, as the watchdog sees it.
-pub(super) struct Running {
+struct Running {
     work: Work,
     since: Instant,
     /// When it has lasted so long it is reported next.
@@ -51,7 +51,8 @@ pub(super) struct Running {
 /// What the loop writes and the thread reads.
 #[derive(Default)]
 struct Board {
-    running: Option<Running>,
+    /// The last one runs, as a part of the one before it.
+    running: Vec<Running>,
     /// Stalls that were reported and are over; to be reported as such.
     over: Vec<StallReport>,
 }
@@ -60,7 +61,7 @@ impl Board {
     /// What is to be told at `now`.
     fn news(&mut self, now: Instant) -> Vec<StallReport> {
         let mut news = std::mem::take(&mut self.over);
-        if let Some(running) = &mut self.running {
+        if let Some(running) = self.running.last_mut() {
             let lasted = now.saturating_duration_since(running.since);
             if lasted >= running.report_at {
                 running.reported = true;
@@ -112,21 +113,21 @@ impl Watchdog {
         })
     }
 
-    /// `work` begins. Returns what it is a part of, for [`Watchdog::end`].
-    pub(super) fn begin(&self, work: Work) -> Option<Running> {
+    /// `work` begins, as a part of what has begun before and not ended.
+    pub(super) fn begin(&self, work: Work) {
         let running = Running {
             work,
             since: MachineClock.now(),
             report_at: self.after,
             reported: false,
         };
-        lock(&self.board).running.replace(running)
+        lock(&self.board).running.push(running);
     }
 
-    /// It has ended, and `outer` goes on.
-    pub(super) fn end(&self, outer: Option<Running>) {
+    /// What has begun last has ended.
+    pub(super) fn end(&self) {
         let mut board = lock(&self.board);
-        if let Some(ended) = std::mem::replace(&mut board.running, outer)
+        if let Some(ended) = board.running.pop()
             && ended.reported
         {
             board.over.push(StallReport {

@@ -83,7 +83,9 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
         };
         // A wake during the poll counts for the next one (rule R8).
         waker.take_woken();
+        ctx.set_polled(Some(ctx.token()));
         let (polled, waits) = poll_in_budget(self.origin, waker, future.as_mut());
+        ctx.set_polled(None);
         match polled {
             Ok(Poll::Pending) => {
                 let age = ctx.now().saturating_duration_since(self.created);
@@ -208,7 +210,7 @@ impl Handle {
             waker: None,
             join: Rc::clone(&join),
             origin,
-            parent: self.visited(),
+            parent: self.polled(),
             created: self.now(),
             waits_on: None,
             waits: 0,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::manual::{Outside, manual};
 use super::*;
-use crate::task::{scope, sleep};
+use crate::task::{scope, sleep, spawn_named};
 
 const MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(20);
@@ -336,7 +336,7 @@ fn the_table_of_tasks_says_who_waits_for_what_since_when_and_who_has_spawned_it(
     let report = event_loop.spawn_named("report", async move {
         let fetch = handle.spawn_named("fetch", handle.sleep(Duration::from_secs(3)));
         handle.spawn_named("deaf", async move {
-            handle.spawn_named("deafer", Deaf(Rc::default(), false));
+            spawn_named("deafer", Deaf(Rc::default(), false));
             Deaf(Rc::default(), false).await;
         });
         crate::task::yield_now().await;
@@ -356,7 +356,7 @@ fn the_table_of_tasks_says_who_waits_for_what_since_when_and_who_has_spawned_it(
         "report        waiting  1.2 s  task fetch           1.2 s  ".to_owned() + &place(1, 29),
         "├─ fetch      waiting  1.2 s  timer, due in 1.8 s  1.2 s  ".to_owned() + &place(2, 28),
         "└─ deaf       lost     1.2 s  event                1.2 s  ".to_owned() + &place(3, 16),
-        "   └─ deafer  lost     1.2 s  event                1.2 s  ".to_owned() + &place(4, 20),
+        "   └─ deafer  lost     1.2 s  event                1.2 s  ".to_owned() + &place(4, 13),
         "other         lost     1.2 s  event                1.2 s  ".to_owned() + &place(10, 16),
     ];
     let table = event_loop.tasks().to_string();
@@ -366,7 +366,7 @@ fn the_table_of_tasks_says_who_waits_for_what_since_when_and_who_has_spawned_it(
     turn(&mut event_loop);
     let table = event_loop.tasks().to_string();
     let names = table.lines().map(|row| row.split("  ").next());
-    let expected = ["task", "fetch", "deaf", "└─ deafer", "other"];
+    let expected = ["task", "other", "fetch", "deaf", "└─ deafer"];
     assert!(names.skip(1).eq(expected.map(Some)), "\n{table}");
 }
 

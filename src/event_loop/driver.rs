@@ -112,7 +112,7 @@ pub enum Signal {
     Terminate,
     /// SIGHUP: by custom "read your configuration again".
     Hangup,
-    /// SIGUSR1: free for the program.
+    /// SIGUSR1: prints the tasks of a program that [`crate::web::App::serve`]s, and is free for all others.
     User1,
     /// SIGUSR2: free for the program.
     User2,

@@ -54,6 +54,13 @@ impl SourceWaker {
         self.target.woken.load(Ordering::Acquire)
     }
 
+    /// Whether nobody can wake it any more: it was not woken, and no clone of the waker is left.
+    pub(crate) fn is_lost(&self) -> bool {
+        // One is in here, and one is behind the waker. Who holds another may be about to drop it, but a waker that is
+        // gone does not come back.
+        Arc::strong_count(&self.target) == 2 && !self.is_woken()
+    }
+
     /// Whether it was woken since the last call.
     pub(crate) fn take_woken(&self) -> bool {
         // Mostly it was not, and to look costs a tenth of a swap.

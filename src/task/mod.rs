@@ -20,6 +20,7 @@ mod gather;
 mod group;
 mod interval;
 mod join;
+mod scope;
 mod sleep;
 mod timeout;
 
@@ -34,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use crate::event_loop::{
     Ctx, Detail, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked, Readiness,
-    Source, SourceWaker, Waits, WaitsOn, guarded, in_poll, waits_on,
+    Source, SourceWaker, Token, Waits, WaitsOn, Work, guarded, in_poll, waits_on,
 };
 
 pub use coop::{BUDGET, budget_left, consume_budget};
@@ -46,6 +47,7 @@ pub use group::{GroupError, GroupErrors, Spawner, TaskGroup};
 pub use interval::{Interval, MissedTicks, interval, interval_at};
 use join::JoinState;
 pub use join::{AbortHandle, JoinError, JoinHandle};
+pub use scope::{Scope, scope};
 pub use sleep::{Sleep, YieldNow, sleep, sleep_until, yield_now};
 pub use timeout::{Deadline, Elapsed, timeout, timeout_at};
 
@@ -55,6 +57,7 @@ struct Task<F: Future> {
     waker: Option<SourceWaker>,
     join: Rc<JoinState<F::Output>>,
     origin: Origin,
+    parent: Option<Token>,
     created: Instant,
     /// What the last poll waits for.
     waits_on: Option<WaitsOn>,
@@ -81,7 +84,9 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
         };
         // A wake during the poll counts for the next one (rule R8).
         waker.take_woken();
+        ctx.set_polled(Some(ctx.token()));
         let (polled, waits) = poll_in_budget(self.origin, waker, future.as_mut());
+        ctx.set_polled(None);
         match polled {
             Ok(Poll::Pending) => {
                 if let Some(first) = first {
@@ -94,6 +99,7 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
             }
             Ok(Poll::Ready(output)) => self.end(ctx, Ok(output)),
             Err(panicked) => {
+                let panicked = panicked.of(self.work());
                 ctx.report(&panicked);
                 self.end(ctx, Err(JoinError::Panicked(panicked)));
             }
@@ -112,6 +118,7 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
     }
 
     fn inspect(&self) -> Inspection {
+        let is_lost = |waker: &SourceWaker| waker.is_lost() && !self.join.is_aborted();
         Inspection {
             kind: "task",
             state: match &self.waker {
@@ -119,8 +126,10 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
                 Some(_) => "waiting",
                 None => "new",
             },
+            is_lost: self.waker.as_ref().is_some_and(is_lost),
             name: self.join.name().cloned(),
             origin: Some(self.origin),
+            parent: self.parent,
             created: Some(self.created),
             waits_on: self.waits_on,
             waits: self.waits,
@@ -131,10 +140,19 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
 }
 
 impl<F: Future> Task<F> {
+    fn work(&self) -> Work {
+        Work {
+            kind: "task",
+            name: self.join.name().cloned(),
+            origin: self.origin,
+        }
+    }
+
     /// Drop the future, and then tell who waits for `result`. A panic on the way is the result then.
     fn end(&mut self, ctx: &mut Ctx<'_>, mut result: Result<F::Output, JoinError>) {
         let future = self.future.take();
         if let Err(panicked) = guarded(self.origin, || drop(future)) {
+            let panicked = panicked.of(self.work());
             ctx.report(&panicked);
             result = Err(JoinError::Panicked(panicked));
         }
@@ -200,6 +218,7 @@ impl Handle {
             waker: None,
             join: Rc::clone(&join),
             origin,
+            parent: self.polled(),
             created: self.now(),
             waits_on: None,
             waits: 0,

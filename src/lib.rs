@@ -63,7 +63,9 @@
 //!   socket2.
 //! - `sim`: the simulated driver, for tests of whole programs. It has a clock and a network in memory that follow from
 //!   a seed, and faults to choose from.
+//! - `tls`: TLS for streams ([`net`]) and the client, by rustls on ring, with Mozilla's roots.
 
+pub mod client;
 pub mod conn;
 pub mod event_loop;
 pub mod metrics;

@@ -48,7 +48,8 @@ use std::time::{Duration, Instant};
 pub use blocking_driver::{BlockingDriver, Interrupter};
 pub use ctx::Ctx;
 pub use driver::{
-    BlockingJob, Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
+    BlockingJob, Clock, Driver, Event, Executor, Group, Notify, Readiness, Signal, Socket, Token,
+    Watch,
 };
 pub use executor::{JobHandle, ThreadPool};
 pub use handle::{CallHandle, Handle, LoopGone, Remote};

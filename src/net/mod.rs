@@ -6,13 +6,21 @@ mod connect;
 mod endpoint;
 mod link;
 mod resolver;
+mod socket_listener;
 mod socket_stream;
 mod stream;
 mod tcp;
+mod udp;
+#[cfg(unix)]
+mod unix;
 
 pub use accept::Acceptor;
 pub use connect::{ATTEMPT_DELAY, Connector, Target};
 pub use resolver::{NAMES_MAX, Resolver, TIME_TO_LIVE};
+pub use socket_listener::SocketListener;
 pub use socket_stream::{ReadHalf, SocketStream, WriteHalf};
 pub use stream::{Stream, StreamExt};
 pub use tcp::{TcpListener, TcpStream};
+pub use udp::UdpSocket;
+#[cfg(unix)]
+pub use unix::{UnixListener, UnixStream};

@@ -2,8 +2,12 @@
 
 mod accept;
 mod ask;
+mod buffered;
 mod connect;
+mod copy;
 mod endpoint;
+#[cfg(any(feature = "futures", feature = "tokio-io"))]
+mod interop;
 mod link;
 mod resolver;
 mod socket_listener;
@@ -15,7 +19,11 @@ mod udp;
 mod unix;
 
 pub use accept::Acceptor;
+pub use buffered::Buffered;
 pub use connect::{ATTEMPT_DELAY, Connector, Target};
+pub use copy::{copy, copy_bidirectional};
+#[cfg(any(feature = "futures", feature = "tokio-io"))]
+pub use interop::Compat;
 pub use resolver::{NAMES_MAX, Resolver, TIME_TO_LIVE};
 pub use socket_listener::SocketListener;
 pub use socket_stream::{ReadHalf, SocketStream, WriteHalf};

@@ -220,8 +220,8 @@ impl UdpSocket {
         .await
     }
 
-    /// Send one datagram to `peer`. Ready when it is queued: it leaves at the end of the turn, and nobody learns whether
-    /// it arrives. Dropping the future before that sends nothing.
+    /// Send one datagram to `peer`. Ready when it is queued: it leaves at the end of the turn, and nobody learns
+    /// whether it arrives. Dropping the future before that sends nothing.
     ///
     /// # Errors
     /// What became of a datagram before this one: `ConnectionRefused`, and others of sendto(2).

@@ -55,7 +55,8 @@ pub use debug::{
     Finding, LostTask, SLOW_THRESHOLD, ScopeEnd, ScopeReport, SlowReport, Victims, Work,
 };
 pub use driver::{
-    BlockingJob, Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
+    BlockingJob, Clock, Driver, Event, Executor, Group, Notify, Readiness, Signal, Socket, Token,
+    Watch,
 };
 pub use executor::{JobHandle, ThreadPool};
 pub(crate) use handle::CallKey;

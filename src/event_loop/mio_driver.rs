@@ -265,6 +265,14 @@ impl Driver for MioDriver {
         Ok(self.insert(Entry::Stream(stream)))
     }
 
+    #[cfg(feature = "sockopt")]
+    fn connect_from(&mut self, local: SocketAddr, address: SocketAddr) -> io::Result<Socket> {
+        let socket = listener::connect_from(local, address)?;
+        let stream = TcpStream::from_std(socket);
+        set_nodelay(&stream);
+        Ok(self.insert(Entry::Stream(stream)))
+    }
+
     fn register(&mut self, socket: Socket, token: Token) -> io::Result<()> {
         let registry = self.poll.registry();
         match self.sockets.get_mut(socket.0 as usize) {

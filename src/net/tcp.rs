@@ -1,4 +1,4 @@
-//! TCP for tasks: connections that are made, and connections that come in.
+//! TCP for tasks: connections, and listeners that take them in. (`connect` makes them.)
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker, ready};
 use super::Acceptor;
 use super::ask::ask_loop;
 use super::endpoint::ShortRead;
-use super::socket_stream::{Connecting, SocketStream};
+use super::socket_stream::SocketStream;
 use crate::event_loop::{Ctx, Detail, Handle, Socket, Token, waits_on};
 use crate::task::coop;
 
@@ -50,24 +50,6 @@ const WAITING_MAX: usize = 64;
 pub type TcpStream = SocketStream<SocketAddr>;
 
 impl TcpStream {
-    /// Connect to `address`. Dropping the future closes the socket.
-    ///
-    /// There is no limit to how long it takes but the kernel's, which is minutes: put a timeout around it.
-    ///
-    /// # Errors
-    /// As socket(2) and connect(2).
-    ///
-    /// # Panics
-    /// When no loop is turning on this thread.
-    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
-        Self::connecting(&Handle::current(), address).await
-    }
-
-    pub(super) fn connecting(handle: &Handle, address: SocketAddr) -> Connecting<SocketAddr> {
-        let dial = Box::new(move |ctx: &mut Ctx<'_>| ctx.driver().connect(address));
-        Connecting::begin(handle, address, ShortRead::Drained, dial)
-    }
-
     /// A stream for a socket of the driver that is connected to `peer` and not registered, such as an [`Acceptor`]
     /// hands out.
     ///

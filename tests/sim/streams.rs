@@ -52,8 +52,8 @@ impl Scene {
     }
 
     fn listener(&mut self) -> TcpListener {
-        let mut ctx = self.simulation.loop_mut(SERVER);
-        TcpListener::listen(&mut ctx.ctx(), self.address).unwrap()
+        let mut ctx = self.simulation.loop_mut(SERVER).ctx();
+        TcpListener::listen(&mut ctx, self.address).unwrap()
     }
 
     /// Let everything happen, and see that nothing is left.
@@ -207,4 +207,162 @@ fn an_echo_is_what_was_said_through_any_gentle_fault() {
 #[test]
 fn whatever_goes_wrong_every_task_ends_and_nothing_is_left() {
     check(0..400, |seed| echoes(seed, Faults::drawn(seed), false));
+}
+
+mod names {
+    use super::*;
+    use std::net::IpAddr;
+    use tourbillon::net::{Connector, Resolver};
+
+    /// A resolver that counts its lookups, each of which takes a second.
+    fn counted(addresses: &[&str]) -> (Resolver, Rc<Cell<usize>>) {
+        let count = Rc::new(Cell::new(0));
+        let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        let counted = Rc::clone(&count);
+        let resolver = Resolver::with_lookup(move |host| {
+            counted.set(counted.get() + 1);
+            let addresses = addresses.clone();
+            async move {
+                sleep(Duration::from_secs(1)).await;
+                match host.as_str() {
+                    "nowhere" => Err(io::Error::new(ErrorKind::NotFound, "no such name")),
+                    _ => Ok(addresses),
+                }
+            }
+        });
+        (resolver, count)
+    }
+
+    #[test]
+    fn all_who_ask_at_once_wait_for_one_lookup_and_the_answer_is_believed_for_its_time() {
+        let (resolver, count) = counted(&["10.0.0.9"]);
+        let seen = Rc::clone(&count);
+        tourbillon::sim::run(async move {
+            let askers: Vec<_> = (0..5)
+                .map(|_| {
+                    let resolver = resolver.clone();
+                    spawn(async move { resolver.resolve("Host").await.unwrap() })
+                })
+                .collect();
+            // The first one gives up; the lookup is not only its own.
+            sleep(Duration::from_millis(10)).await;
+            askers[0].abort();
+            for asker in askers.into_iter().skip(1) {
+                assert_eq!(asker.await.unwrap().len(), 1);
+            }
+            assert_eq!(seen.get(), 1);
+            sleep(Duration::from_secs(299)).await;
+            resolver.resolve("host").await.unwrap();
+            assert_eq!(
+                seen.get(),
+                1,
+                "names do not differ by case, and 300 s are not over"
+            );
+            sleep(Duration::from_secs(2)).await;
+            resolver.resolve("host").await.unwrap();
+            assert_eq!(seen.get(), 2);
+        });
+        assert_eq!(count.get(), 2);
+    }
+
+    #[test]
+    fn a_failed_lookup_is_told_to_all_and_not_remembered() {
+        let (resolver, count) = counted(&[]);
+        tourbillon::sim::run(async move {
+            let other = resolver.clone();
+            let other = spawn(async move { other.resolve("nowhere").await });
+            let error = resolver.resolve("nowhere").await.unwrap_err();
+            assert_eq!(error.to_string(), "no such name");
+            assert_eq!(
+                other.await.unwrap().unwrap_err().kind(),
+                ErrorKind::NotFound
+            );
+            assert_eq!((count.get(), resolver.names()), (1, 0));
+            // A name without addresses is a failure, too.
+            let error = resolver.resolve("empty").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            assert_eq!((count.get(), resolver.names()), (2, 0));
+        });
+    }
+
+    #[test]
+    fn no_more_names_are_remembered_than_allowed_and_overrides_ask_nobody() {
+        let (resolver, count) = counted(&["10.0.0.9"]);
+        tourbillon::sim::run(async move {
+            resolver.set_names_max(3);
+            for number in 0..10 {
+                resolver.resolve(&format!("host{number}")).await.unwrap();
+                assert!(resolver.names() <= 3);
+            }
+            assert_eq!(count.get(), 10);
+            resolver.resolve("host9").await.unwrap();
+            assert_eq!(count.get(), 10, "the last ones are those that stay");
+            resolver.forget("host9");
+            resolver.set_override("fixed", ["10.0.0.1".parse().unwrap()]);
+            assert_eq!(resolver.resolve("FIXED").await.unwrap().len(), 1);
+            assert_eq!(resolver.resolve("::1").await.unwrap().len(), 1);
+            assert_eq!(count.get(), 10);
+            resolver.resolve("host9").await.unwrap();
+            assert_eq!(count.get(), 11);
+        });
+    }
+
+    /// Connect to a name with `addresses`; who won, and after how long.
+    fn race(addresses: &'static [&'static str]) -> (io::Result<SocketAddr>, Duration) {
+        let mut scene = Scene::new(1, Faults::none());
+        // At 10.0.0.3 somebody listens who never accepts, and whose queue is full: who knocks there hears nothing.
+        let mut mute = scene.world.driver("mute");
+        let narrow = Faults {
+            backlog_max: 1..=1,
+            ..Faults::none()
+        };
+        scene.world.set_faults(narrow);
+        mute.listen("10.0.0.3:7".parse().unwrap()).unwrap();
+        scene.world.set_faults(Faults::none());
+        let _waits = scene
+            .world
+            .connect("10.0.0.3:7".parse::<SocketAddr>().unwrap());
+        scene.world.settle();
+        let mut listener = scene.listener();
+        scene.run(SERVER, async move {
+            // Whoever loses is closed, and not served.
+            while let Some(Ok((mut stream, _))) =
+                within(listener.accept(), Duration::from_secs(300)).await
+            {
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest, 10).await.unwrap();
+            }
+        });
+        let outcome = Rc::new(RefCell::new(None));
+        let (theirs, world) = (Rc::clone(&outcome), scene.world.clone());
+        scene.run(CLIENT, async move {
+            let (resolver, _) = counted(addresses);
+            let began = world.elapsed();
+            let connector = Connector::new().resolver(resolver);
+            let connected = connector.connect("server.example:7").await;
+            let took = world.elapsed() - began - Duration::from_secs(1);
+            theirs.replace(Some((connected.map(|stream| stream.peer_addr()), took)));
+        });
+        scene.finish().unwrap();
+        outcome.take().unwrap()
+    }
+
+    #[test]
+    fn the_next_address_is_tried_at_once_when_one_refuses_and_after_250_ms_when_one_is_silent() {
+        let winner = Ok("10.0.0.1:7".parse().unwrap());
+        let (won, took) = race(&["10.0.0.1"]);
+        assert_eq!(won.map_err(drop), winner);
+        assert!(took < Duration::from_millis(5), "{took:?}");
+        // Nobody listens at the client's own address.
+        let (won, took) = race(&["10.0.0.2", "10.0.0.1"]);
+        assert_eq!(won.map_err(drop), winner);
+        assert!(took < Duration::from_millis(5), "{took:?}");
+        let (won, took) = race(&["10.0.0.3", "10.0.0.1"]);
+        assert_eq!(won.map_err(drop), winner);
+        let (least, most) = (Duration::from_millis(250), Duration::from_millis(260));
+        assert!(least <= took && took < most, "{took:?}");
+        let (won, took) = race(&["10.0.0.2", "10.0.0.2"]);
+        assert_eq!(won.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert!(took < Duration::from_millis(5), "{took:?}");
+    }
 }

@@ -407,6 +407,11 @@ impl Driver for BlockingDriver {
         Ok(self.add_polled(socket))
     }
 
+    fn connect_from(&mut self, local: SocketAddr, address: SocketAddr) -> io::Result<Socket> {
+        let socket = self.poller()?.connect_from(local, address)?;
+        Ok(self.add_polled(socket))
+    }
+
     fn register(&mut self, socket: Socket, token: Token) -> io::Result<()> {
         if let Entry::Blocking(connection) = self.entry(socket)? {
             connection.token = Some(token);
@@ -480,6 +485,13 @@ impl Driver for BlockingDriver {
             }
             None => {}
         }
+    }
+
+    fn reset(&mut self, socket: Socket) {
+        if let Ok((poller, polled)) = self.polled(socket) {
+            poller.reset(polled);
+        }
+        self.close(socket);
     }
 
     fn open_sockets(&self) -> usize {

@@ -207,6 +207,14 @@ pub trait Driver {
     /// # Errors
     /// As socket(2) and connect(2).
     fn connect(&mut self, address: SocketAddr) -> io::Result<Socket>;
+    /// As [`Driver::connect`], from `local`; its port may be 0.
+    ///
+    /// # Errors
+    /// `Unsupported` on a driver that cannot choose; otherwise as bind(2) and [`Driver::connect`].
+    fn connect_from(&mut self, local: SocketAddr, address: SocketAddr) -> io::Result<Socket> {
+        let _ = (local, address);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Report everything that happens to `socket` as events with `token`, until it is closed.
     ///
@@ -245,6 +253,10 @@ pub trait Driver {
     fn local_addr(&self, socket: Socket) -> io::Result<SocketAddr>;
     /// Close. Unread input makes the peer see a reset, as with close(2). Closing twice does nothing.
     fn close(&mut self, socket: Socket);
+    /// Close, and have the peer see a reset where this driver can make one; otherwise as [`Driver::close`].
+    fn reset(&mut self, socket: Socket) {
+        self.close(socket);
+    }
     /// How many sockets are open, listeners included.
     fn open_sockets(&self) -> usize;
     /// How many descriptors the process may have open, if there is a limit.

@@ -265,6 +265,14 @@ impl Driver for MioDriver {
         Ok(self.insert(Entry::Stream(stream)))
     }
 
+    #[cfg(feature = "sockopt")]
+    fn connect_from(&mut self, local: SocketAddr, address: SocketAddr) -> io::Result<Socket> {
+        let socket = listener::connect_from(local, address)?;
+        let stream = TcpStream::from_std(socket);
+        set_nodelay(&stream);
+        Ok(self.insert(Entry::Stream(stream)))
+    }
+
     fn register(&mut self, socket: Socket, token: Token) -> io::Result<()> {
         let registry = self.poll.registry();
         match self.sockets.get_mut(socket.0 as usize) {
@@ -318,6 +326,15 @@ impl Driver for MioDriver {
         {
             self.sockets.shrink_to_fit();
         }
+    }
+
+    #[cfg(feature = "sockopt")]
+    fn reset(&mut self, socket: Socket) {
+        if let Ok(stream) = self.stream(socket) {
+            // Without time to linger, close(2) discards what was not sent and resets (socket(7), SO_LINGER).
+            let _ = socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
+        }
+        self.close(socket);
     }
 
     fn open_sockets(&self) -> usize {

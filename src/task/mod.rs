@@ -20,7 +20,6 @@ mod gather;
 mod group;
 mod interval;
 mod join;
-pub mod oneshot;
 mod scope;
 mod sleep;
 mod timeout;

@@ -1,0 +1,368 @@
+//! Streams of tasks in a world where everything goes wrong: what one end says, the other hears, once and in order; and
+//! whatever becomes of a connection, nothing of it is left.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tourbillon::event_loop::EventLoop;
+use tourbillon::net::{StreamExt, TcpListener, TcpStream};
+use tourbillon::sim::{Failure, Faults, Simulation, World, check};
+use tourbillon::task::{sleep, spawn};
+
+const SERVER: usize = 0;
+const CLIENT: usize = 1;
+
+/// Two hosts, a loop each, and how many of their tasks are still at it.
+struct Scene {
+    simulation: Simulation,
+    world: World,
+    address: SocketAddr,
+    busy: Rc<Cell<usize>>,
+}
+
+impl Scene {
+    fn new(seed: u64, faults: Faults) -> Self {
+        let world = World::with_faults(seed, faults);
+        let mut simulation = Simulation::new(world.clone());
+        simulation.limit_busy_turns(20_000);
+        for host in ["server", "client"] {
+            simulation.add(host, EventLoop::with_driver);
+        }
+        let address = SocketAddr::new(world.address("server").into(), 7);
+        Self {
+            simulation,
+            world,
+            address,
+            busy: Rc::default(),
+        }
+    }
+
+    /// Run `task` on a loop; the scene is over when all are.
+    fn run(&mut self, number: usize, task: impl Future<Output = ()> + 'static) {
+        self.busy.set(self.busy.get() + 1);
+        let busy = Rc::clone(&self.busy);
+        self.simulation.loop_mut(number).spawn(async move {
+            task.await;
+            busy.set(busy.get() - 1);
+        });
+    }
+
+    fn listener(&mut self) -> TcpListener {
+        let mut ctx = self.simulation.loop_mut(SERVER).ctx();
+        TcpListener::listen(&mut ctx, self.address).unwrap()
+    }
+
+    /// Let everything happen, and see that nothing is left.
+    fn finish(mut self) -> Result<(), Failure> {
+        let busy = Rc::clone(&self.busy);
+        self.simulation.run_until(|_| busy.get() == 0)?;
+        self.simulation.run_until_idle()?;
+        for number in [SERVER, CLIENT] {
+            let stats = self.simulation.loops()[number].stats();
+            assert_eq!(stats.sources, 0, "sources of loop {number}");
+            assert_eq!(stats.timers_set, 0, "timers of loop {number}");
+            assert_eq!(stats.panics, 0, "panics of loop {number}");
+            assert_eq!(
+                self.simulation.open_sockets(number),
+                0,
+                "sockets of loop {number}"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A size that suits the faults: byte by byte, a large one takes for ever.
+fn size(world: &World) -> usize {
+    let faults = world.faults();
+    let piece = faults
+        .piece_bytes
+        .as_ref()
+        .map_or(usize::MAX, |range| *range.end());
+    let grain = piece
+        .min(*faults.send_buffer_bytes.end())
+        .min(*faults.receive_buffer_bytes.end());
+    world.range(1..=grain.saturating_mul(40).clamp(100, 300_000) as u64) as usize
+}
+
+/// Send back what comes, until it ends; by one of two ways to read.
+async fn echo(mut stream: TcpStream, by_swapping: bool) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    let mut piece = [0; 5_000];
+    loop {
+        let read = match by_swapping {
+            true => stream.read_vec(&mut buffer).await?,
+            false => {
+                let read = stream.read(&mut piece).await?;
+                buffer.extend_from_slice(&piece[..read]);
+                read
+            }
+        };
+        if read == 0 {
+            return stream.shutdown().await;
+        }
+        stream.write_all(&buffer).await?;
+        buffer.clear();
+    }
+}
+
+/// Say `said` in pieces, hear the echo of it at the same time, slowly or not; what was heard.
+async fn talk(world: World, to: SocketAddr, said: Vec<u8>) -> io::Result<Vec<u8>> {
+    let (mut reader, mut writer) = TcpStream::connect(to).await?.into_split();
+    let theirs = said.clone();
+    let pause = Duration::from_micros(world.range(0..=300));
+    let wide = world.range(1..=20_000) as usize;
+    let speaker = spawn(async move {
+        for piece in theirs.chunks(wide) {
+            writer.write_all(piece).await?;
+        }
+        writer.shutdown().await
+    });
+    let mut heard = Vec::new();
+    let mut buffer = vec![0; world.range(100..=40_000) as usize];
+    loop {
+        match reader.read(&mut buffer).await? {
+            0 => break,
+            read => heard.extend_from_slice(&buffer[..read]),
+        }
+        if !pause.is_zero() && heard.len() % 3 == 0 {
+            sleep(pause).await;
+        }
+    }
+    speaker.await.unwrap()?;
+    Ok(heard)
+}
+
+fn echoes(seed: u64, faults: Faults, is_whole: bool) -> Result<(), Failure> {
+    let mut scene = Scene::new(seed, faults);
+    let world = scene.world.clone();
+    let number = world.range(1..=4) as usize;
+    let mut listener = scene.listener();
+    let by_swapping = world.chance(0.5);
+    let over = Rc::new(Cell::new(false));
+    let servers = Rc::clone(&over);
+    scene.run(SERVER, async move {
+        let mut served = Vec::new();
+        while served.len() < number && !servers.get() {
+            let accepted = within(listener.accept(), Duration::from_millis(500)).await;
+            if let Some(accepted) = accepted {
+                served.push(spawn(echo(accepted.unwrap().0, by_swapping)));
+            }
+        }
+        drop(listener);
+        for one in served {
+            let result = one.await.unwrap();
+            assert!(result.is_ok() || !is_whole, "{result:?}");
+        }
+    });
+    let left = Rc::new(Cell::new(number));
+    for _ in 0..number {
+        let (world, to) = (world.clone(), scene.address);
+        let said = world.bytes(size(&world));
+        let (left, over) = (Rc::clone(&left), Rc::clone(&over));
+        scene.run(CLIENT, async move {
+            let heard = talk(world, to, said.clone()).await;
+            match heard {
+                Ok(heard) if is_whole => {
+                    assert!(heard == said, "{} of {}", heard.len(), said.len())
+                }
+                // Who is turned away hears the end at once.
+                Ok(heard) => assert!(said.starts_with(&heard)),
+                Err(error) => assert!(!is_whole, "{error}"),
+            }
+            left.set(left.get() - 1);
+            over.set(left.get() == 0);
+        });
+    }
+    scene.finish()
+}
+
+/// `future`, unless it takes longer; then it is dropped.
+async fn within<F: Future>(future: F, limit: Duration) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let mut limit = std::pin::pin!(sleep(limit));
+    std::future::poll_fn(|context| {
+        if let std::task::Poll::Ready(output) = future.as_mut().poll(context) {
+            return std::task::Poll::Ready(Some(output));
+        }
+        limit.as_mut().poll(context).map(|()| None)
+    })
+    .await
+}
+
+#[test]
+fn an_echo_is_what_was_said_through_any_gentle_fault() {
+    check(0..400, |seed| {
+        let mut faults = Faults::gentle(seed);
+        // Who cannot be accepted for want of descriptors is turned away.
+        faults.accept_error = 0.0;
+        echoes(seed, faults, true)
+    });
+}
+
+#[test]
+fn whatever_goes_wrong_every_task_ends_and_nothing_is_left() {
+    check(0..400, |seed| echoes(seed, Faults::drawn(seed), false));
+}
+
+mod names {
+    use super::*;
+    use std::net::IpAddr;
+    use tourbillon::net::{Connector, Resolver};
+
+    /// A resolver that counts its lookups, each of which takes a second.
+    fn counted(addresses: &[&str]) -> (Resolver, Rc<Cell<usize>>) {
+        let count = Rc::new(Cell::new(0));
+        let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        let counted = Rc::clone(&count);
+        let resolver = Resolver::with_lookup(move |host| {
+            counted.set(counted.get() + 1);
+            let addresses = addresses.clone();
+            async move {
+                sleep(Duration::from_secs(1)).await;
+                match host.as_str() {
+                    "nowhere" => Err(io::Error::new(ErrorKind::NotFound, "no such name")),
+                    _ => Ok(addresses),
+                }
+            }
+        });
+        (resolver, count)
+    }
+
+    #[test]
+    fn all_who_ask_at_once_wait_for_one_lookup_and_the_answer_is_believed_for_its_time() {
+        let (resolver, count) = counted(&["10.0.0.9"]);
+        let seen = Rc::clone(&count);
+        tourbillon::sim::run(async move {
+            let askers: Vec<_> = (0..5)
+                .map(|_| {
+                    let resolver = resolver.clone();
+                    spawn(async move { resolver.resolve("Host").await.unwrap() })
+                })
+                .collect();
+            // The first one gives up; the lookup is not only its own.
+            sleep(Duration::from_millis(10)).await;
+            askers[0].abort();
+            for asker in askers.into_iter().skip(1) {
+                assert_eq!(asker.await.unwrap().len(), 1);
+            }
+            assert_eq!(seen.get(), 1);
+            sleep(Duration::from_secs(299)).await;
+            resolver.resolve("host").await.unwrap();
+            assert_eq!(
+                seen.get(),
+                1,
+                "names do not differ by case, and 300 s are not over"
+            );
+            sleep(Duration::from_secs(2)).await;
+            resolver.resolve("host").await.unwrap();
+            assert_eq!(seen.get(), 2);
+        });
+        assert_eq!(count.get(), 2);
+    }
+
+    #[test]
+    fn a_failed_lookup_is_told_to_all_and_not_remembered() {
+        let (resolver, count) = counted(&[]);
+        tourbillon::sim::run(async move {
+            let other = resolver.clone();
+            let other = spawn(async move { other.resolve("nowhere").await });
+            let error = resolver.resolve("nowhere").await.unwrap_err();
+            assert_eq!(error.to_string(), "no such name");
+            assert_eq!(
+                other.await.unwrap().unwrap_err().kind(),
+                ErrorKind::NotFound
+            );
+            assert_eq!((count.get(), resolver.names()), (1, 0));
+            // A name without addresses is a failure, too.
+            let error = resolver.resolve("empty").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            assert_eq!((count.get(), resolver.names()), (2, 0));
+        });
+    }
+
+    #[test]
+    fn no_more_names_are_remembered_than_allowed_and_overrides_ask_nobody() {
+        let (resolver, count) = counted(&["10.0.0.9"]);
+        tourbillon::sim::run(async move {
+            resolver.set_names_max(3);
+            for number in 0..10 {
+                resolver.resolve(&format!("host{number}")).await.unwrap();
+                assert!(resolver.names() <= 3);
+            }
+            assert_eq!(count.get(), 10);
+            resolver.resolve("host9").await.unwrap();
+            assert_eq!(count.get(), 10, "the last ones are those that stay");
+            resolver.forget("host9");
+            resolver.set_override("fixed", ["10.0.0.1".parse().unwrap()]);
+            assert_eq!(resolver.resolve("FIXED").await.unwrap().len(), 1);
+            assert_eq!(resolver.resolve("::1").await.unwrap().len(), 1);
+            assert_eq!(count.get(), 10);
+            resolver.resolve("host9").await.unwrap();
+            assert_eq!(count.get(), 11);
+        });
+    }
+
+    /// Connect to a name with `addresses`; who won, and after how long.
+    fn race(addresses: &'static [&'static str]) -> (io::Result<SocketAddr>, Duration) {
+        let mut scene = Scene::new(1, Faults::none());
+        // At 10.0.0.3 somebody listens who never accepts, and whose queue is full: who knocks there hears nothing.
+        let mut mute = scene.world.driver("mute");
+        let narrow = Faults {
+            backlog_max: 1..=1,
+            ..Faults::none()
+        };
+        scene.world.set_faults(narrow);
+        mute.listen("10.0.0.3:7".parse().unwrap()).unwrap();
+        scene.world.set_faults(Faults::none());
+        let _waits = scene
+            .world
+            .connect("10.0.0.3:7".parse::<SocketAddr>().unwrap());
+        scene.world.settle();
+        let mut listener = scene.listener();
+        scene.run(SERVER, async move {
+            // Whoever loses is closed, and not served.
+            while let Some(Ok((mut stream, _))) =
+                within(listener.accept(), Duration::from_secs(300)).await
+            {
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest, 10).await.unwrap();
+            }
+        });
+        let outcome = Rc::new(RefCell::new(None));
+        let (theirs, world) = (Rc::clone(&outcome), scene.world.clone());
+        scene.run(CLIENT, async move {
+            let (resolver, _) = counted(addresses);
+            let began = world.elapsed();
+            let connector = Connector::new().resolver(resolver);
+            let connected = connector.connect("server.example:7").await;
+            let took = world.elapsed() - began - Duration::from_secs(1);
+            theirs.replace(Some((connected.map(|stream| stream.peer_addr()), took)));
+        });
+        scene.finish().unwrap();
+        outcome.take().unwrap()
+    }
+
+    #[test]
+    fn the_next_address_is_tried_at_once_when_one_refuses_and_after_250_ms_when_one_is_silent() {
+        let winner = Ok("10.0.0.1:7".parse().unwrap());
+        let (won, took) = race(&["10.0.0.1"]);
+        assert_eq!(won.map_err(drop), winner);
+        assert!(took < Duration::from_millis(5), "{took:?}");
+        // Nobody listens at the client's own address.
+        let (won, took) = race(&["10.0.0.2", "10.0.0.1"]);
+        assert_eq!(won.map_err(drop), winner);
+        assert!(took < Duration::from_millis(5), "{took:?}");
+        let (won, took) = race(&["10.0.0.3", "10.0.0.1"]);
+        assert_eq!(won.map_err(drop), winner);
+        let (least, most) = (Duration::from_millis(250), Duration::from_millis(260));
+        assert!(least <= took && took < most, "{took:?}");
+        let (won, took) = race(&["10.0.0.2", "10.0.0.2"]);
+        assert_eq!(won.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert!(took < Duration::from_millis(5), "{took:?}");
+    }
+}

@@ -312,7 +312,7 @@ fn a_waker_that_is_dropped_and_was_not_used_is_a_lost_wake_up() {
 #[test]
 fn tasks_that_wait_for_timers_jobs_channels_and_each_other_are_not_lost() {
     let (mut event_loop, outside, findings) = debugged();
-    let (sender, receiver) = crate::task::oneshot::channel::<()>();
+    let (sender, receiver) = crate::sync::oneshot::channel::<()>();
     let task = event_loop.spawn(receiver);
     event_loop.spawn(task);
     event_loop.spawn(event_loop.sleep(Duration::from_secs(5)));

@@ -59,7 +59,7 @@ pub use driver::{
 };
 pub use executor::{JobHandle, ThreadPool};
 pub(crate) use handle::CallKey;
-pub use handle::{CallHandle, Handle, LoopGone, Remote};
+pub use handle::{CallHandle, Handle, LoopGone, Remote, get_running_loop};
 pub use listener::{bind, bind_several};
 pub use mio_driver::MioDriver;
 pub use panic::Panicked;

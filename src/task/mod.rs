@@ -6,7 +6,7 @@
 //!
 //! | to | there is |
 //! | --- | --- |
-//! | run a future beside others | [`spawn`], [`spawn_named`], [`TaskGroup`] |
+//! | run a future beside others | [`spawn`] or [`create_task`], [`spawn_named`], [`TaskGroup`] |
 //! | wait for several | [`gather`], [`gather_all`], [`both`], [`wait()`], [`as_completed`] |
 //! | wait for one of several | [`race`], [`select`] |
 //! | wait for time | [`sleep`], [`sleep_until`], [`interval`] |
@@ -235,6 +235,15 @@ impl Handle {
 /// When no loop is turning on this thread.
 #[track_caller]
 pub fn spawn<F: Future<Output: 'static> + 'static>(future: F) -> JoinHandle<F::Output> {
+    Handle::current().spawn(future)
+}
+
+/// [`spawn`], by asyncio's name.
+///
+/// # Panics
+/// When no loop is turning on this thread.
+#[track_caller]
+pub fn create_task<F: Future<Output: 'static> + 'static>(future: F) -> JoinHandle<F::Output> {
     Handle::current().spawn(future)
 }
 

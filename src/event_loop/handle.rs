@@ -647,6 +647,15 @@ impl Handle {
     }
 }
 
+/// [`Handle::current`], by asyncio's name.
+///
+/// # Panics
+/// When no loop is turning on this thread.
+#[track_caller]
+pub fn get_running_loop() -> Handle {
+    Handle::current()
+}
+
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle")

@@ -294,12 +294,12 @@ impl<T: Clone> Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         let shared = &self.shared;
-        // First, so that nothing is kept for it that is sent from now on.
-        shared.audience.leave(&mut self.place);
+        // What is sent from the moment it leaves is not kept for it.
         let (oldest, sent) = {
             let ring = shared.ring.borrow();
             (ring.oldest(), ring.sent)
         };
+        shared.audience.leave(&mut self.place);
         for number in self.next.max(oldest)..sent {
             let unwanted = shared.ring.borrow_mut().release(number);
             drop(unwanted);

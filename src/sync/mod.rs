@@ -7,7 +7,7 @@
 //! | wait until something has happened | [`Event`] | nothing |
 //! | wait until what a lock protects is as one wants it | [`Condition`] | the lock again |
 //! | wait until all have come | [`Barrier`] | one's place in the order of coming |
-//! | spread work among several workers, and know when it is done | [`Queue`], [`PriorityQueue`], [`LifoQueue`] | items |
+//! | spread work among workers, and know when it is done | [`Queue`], [`PriorityQueue`], [`LifoQueue`] | items |
 //! | answer once | [`oneshot`] | one value |
 //! | send to one who receives | [`mpsc`] | each value, in order |
 //! | tell everyone everything | [`broadcast`] | each value, to each; or how many were missed |

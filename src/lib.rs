@@ -58,6 +58,7 @@
 //!
 //! None is on by default; `full` turns all of them on.
 //!
+//! - `futures`: the receivers of [`sync`]'s channels are `Stream`s.
 //! - `json`: `Response::json` and `Request::json`, by serde.
 //! - `sockopt`: `SO_REUSEPORT` for the loops of [`web::Engine::Loops`], and a longer queue of connections to accept, by
 //!   socket2.

@@ -38,14 +38,15 @@
 //!   conn                fill ─ step ─ flush, limits, deadlines, bodies, rooms
 //!        ┌──────────────────────┴───────────────────────┐
 //!   net   taking connections in              proto  HTTP/1.1, WebSocket  (bytes only)
-//!   task  futures, wakers, sleep, oneshot           │
+//!   sync  locks, semaphores, queues, channels       │
+//!   task  futures, wakers, sleep                    │
 //!   event_loop  Driver, Source, Ctx, turn           │      sim  (another Driver)
 //!        └──────────────────────┬───────────────────────┘
 //!   parts               timer wheel, generational slab, output queue
 //! ```
 //!
 //! - [`event_loop`] is the loop: what runs, and when. [`EventLoop::turn`] is the function to read first.
-//! - [`task`] makes futures run on it, [`net`] takes connections in.
+//! - [`task`] makes futures run on it, [`sync`] lets them wait for each other, [`net`] takes connections in.
 //! - [`proto`] holds the protocols as machines: bytes in, events out, no socket and no clock.
 //! - [`conn`] joins the two: a connection, its limits, its request and response.
 //! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms; and [`web::Engine`], which
@@ -61,7 +62,9 @@
 //!   socket2.
 //! - `sim`: the simulated driver, for tests of whole programs. It has a clock and a network in memory that follow from
 //!   a seed, and faults to choose from.
+//! - `tls`: TLS for streams ([`net`]) and the client, by rustls on ring, with Mozilla's roots.
 
+pub mod client;
 pub mod conn;
 pub mod event_loop;
 pub mod net;
@@ -69,6 +72,7 @@ pub mod parts;
 pub mod proto;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod sync;
 pub mod task;
 pub mod web;
 

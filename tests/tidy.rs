@@ -75,8 +75,15 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// decision.
 const REFCELL_FILES: &[&str] = &[
     "src/event_loop/handle.rs",
-    "src/task/oneshot.rs",
     "src/task/join.rs",
+    "src/task/group.rs",
+    // The line before all of them, and what stands in queues, rings and slots.
+    "src/sync/waiters.rs",
+    "src/sync/semaphore.rs",
+    "src/sync/queue.rs",
+    "src/sync/oneshot.rs",
+    "src/sync/broadcast.rs",
+    "src/sync/watch.rs",
     // What a task's stream shares with the source behind it: neither can borrow the other.
     "src/net/link.rs",
     "src/net/socket_listener.rs",

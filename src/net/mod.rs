@@ -14,6 +14,8 @@ mod socket_listener;
 mod socket_stream;
 mod stream;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 mod udp;
 #[cfg(unix)]
 mod unix;
@@ -29,6 +31,11 @@ pub use socket_listener::SocketListener;
 pub use socket_stream::{ReadHalf, SocketStream, WriteHalf};
 pub use stream::{Stream, StreamExt};
 pub use tcp::{TcpListener, TcpStream};
+#[cfg(feature = "tls")]
+pub use tls::{
+    CertificateFault, TlsAcceptor, TlsAcceptorBuilder, TlsConnector, TlsConnectorBuilder, TlsError,
+    TlsStream,
+};
 pub use udp::UdpSocket;
 #[cfg(unix)]
 pub use unix::{UnixListener, UnixStream};

@@ -368,10 +368,10 @@ impl Sending<'_> {
                 tracer.tell(&handle, || TraceEvent::HeadersReceived { status });
                 return Ok(exchange);
             };
+            let (was_written, was_answered) = (exchange.has_written(), exchange.is_answered());
             let may_be_replayed = exchange.is_reused()
-                && exchange.is_unanswered()
                 && parts.body.is_there()
-                && retry::is_replay_safe(&error, &parts.method, exchange.has_written());
+                && retry::is_replay_safe(&error, &parts.method, was_written, was_answered);
             if !may_be_replayed {
                 return Err(error);
             }

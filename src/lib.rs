@@ -51,6 +51,7 @@
 //! - [`conn`] joins the two: a connection, its limits, its request and response.
 //! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms; and [`web::Engine`], which
 //!   says how many loops and threads serve them.
+//! - [`metrics`] counts what happens and how long it takes.
 //! - [`parts`] know nothing of all that and can be read alone.
 //!
 //! # Features
@@ -67,6 +68,7 @@
 pub mod client;
 pub mod conn;
 pub mod event_loop;
+pub mod metrics;
 pub mod net;
 pub mod parts;
 pub mod proto;

@@ -57,7 +57,7 @@ mod semaphore;
 mod waiters;
 pub mod watch;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sim"))]
 mod tests;
 
 pub use barrier::{Arrival, Barrier, Broken};

@@ -114,8 +114,13 @@ impl<E: Copy> Take<E> {
         }
         let waiters = &self.permits.waiters;
         let polled = waiters.poll(&mut self.place, self.wanted, context.waker());
-        if polled.is_pending() {
-            waits_on(what, detail());
+        match polled {
+            Poll::Pending => waits_on(what, detail()),
+            // What another was promised and did not take may have come back since.
+            Poll::Ready(Err(_)) if self.permits.try_take(self.wanted) => {
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(_) => {}
         }
         polled
     }

@@ -20,9 +20,9 @@ mod gather;
 mod group;
 mod interval;
 mod join;
+mod scope;
 mod sleep;
 mod timeout;
-mod waker;
 
 use std::future::Future;
 use std::io;
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use crate::event_loop::{
     Ctx, Detail, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked, Readiness,
-    Source, Waits, WaitsOn, guarded, in_poll, waits_on,
+    Source, SourceWaker, Token, Waits, WaitsOn, Work, guarded, in_poll, waits_on,
 };
 
 pub use coop::{BUDGET, budget_left, consume_budget};
@@ -47,9 +47,9 @@ pub use group::{GroupError, GroupErrors, Spawner, TaskGroup};
 pub use interval::{Interval, MissedTicks, interval, interval_at};
 use join::JoinState;
 pub use join::{AbortHandle, JoinError, JoinHandle};
+pub use scope::{Scope, scope};
 pub use sleep::{Sleep, YieldNow, sleep, sleep_until, yield_now};
 pub use timeout::{Deadline, Elapsed, timeout, timeout_at};
-pub(crate) use waker::SourceWaker;
 
 struct Task<F: Future> {
     /// Dropped when it is done, or cancelled, before anyone who joins hears of it.
@@ -57,6 +57,7 @@ struct Task<F: Future> {
     waker: Option<SourceWaker>,
     join: Rc<JoinState<F::Output>>,
     origin: Origin,
+    parent: Option<Token>,
     created: Instant,
     /// What the last poll waits for.
     waits_on: Option<WaitsOn>,
@@ -70,18 +71,27 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
         if self.join.is_aborted() {
             return Next::Close;
         }
-        let waker = self.waker.get_or_insert_with(|| {
-            self.join.set_token(ctx.token());
-            SourceWaker::new(ctx.remote(), ctx.token())
-        });
         let Some(future) = &mut self.future else {
             return Next::Close;
         };
+        let mut first = None;
+        let waker = match &self.waker {
+            Some(waker) => waker,
+            None => {
+                self.join.set_token(ctx.token());
+                first.insert(ctx.first_waker(ctx.token()))
+            }
+        };
         // A wake during the poll counts for the next one (rule R8).
         waker.take_woken();
+        ctx.set_polled(Some(ctx.token()));
         let (polled, waits) = poll_in_budget(self.origin, waker, future.as_mut());
+        ctx.set_polled(None);
         match polled {
             Ok(Poll::Pending) => {
+                if let Some(first) = first {
+                    self.waker = Some(ctx.keep_waker(first));
+                }
                 let age = ctx.now().saturating_duration_since(self.created);
                 self.since_ms = u32::try_from(age.as_millis()).unwrap_or(u32::MAX);
                 (self.waits_on, self.waits) = (waits.last, waits.count);
@@ -89,9 +99,14 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
             }
             Ok(Poll::Ready(output)) => self.end(ctx, Ok(output)),
             Err(panicked) => {
+                let panicked = panicked.of(self.work());
                 ctx.report(&panicked);
                 self.end(ctx, Err(JoinError::Panicked(panicked)));
             }
+        }
+        // With the future its clones have gone.
+        if let Some(first) = first {
+            ctx.give_back_waker(first);
         }
         Next::Close
     }
@@ -103,6 +118,7 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
     }
 
     fn inspect(&self) -> Inspection {
+        let is_lost = |waker: &SourceWaker| waker.is_lost() && !self.join.is_aborted();
         Inspection {
             kind: "task",
             state: match &self.waker {
@@ -110,8 +126,10 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
                 Some(_) => "waiting",
                 None => "new",
             },
+            is_lost: self.waker.as_ref().is_some_and(is_lost),
             name: self.join.name().cloned(),
             origin: Some(self.origin),
+            parent: self.parent,
             created: Some(self.created),
             waits_on: self.waits_on,
             waits: self.waits,
@@ -122,10 +140,19 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
 }
 
 impl<F: Future> Task<F> {
+    fn work(&self) -> Work {
+        Work {
+            kind: "task",
+            name: self.join.name().cloned(),
+            origin: self.origin,
+        }
+    }
+
     /// Drop the future, and then tell who waits for `result`. A panic on the way is the result then.
     fn end(&mut self, ctx: &mut Ctx<'_>, mut result: Result<F::Output, JoinError>) {
         let future = self.future.take();
         if let Err(panicked) = guarded(self.origin, || drop(future)) {
+            let panicked = panicked.of(self.work());
             ctx.report(&panicked);
             result = Err(JoinError::Panicked(panicked));
         }
@@ -191,6 +218,7 @@ impl Handle {
             waker: None,
             join: Rc::clone(&join),
             origin,
+            parent: self.polled(),
             created: self.now(),
             waits_on: None,
             waits: 0,

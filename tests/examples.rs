@@ -263,6 +263,51 @@ fn hello_counts_its_visitors_and_waits_for_those_who_ask() {
 }
 
 #[test]
+fn the_client_says_what_08_client_promises() {
+    assert_eq!(printed("08_client", &[]), promised("08_client"));
+}
+
+#[test]
+fn fetch_prints_status_and_body_or_a_line_for_each_time() {
+    let mut server = Server::start("yardstick", &["--port", "0"]);
+    let address = server.address();
+    let url = |path: &str| format!("http://{address}{path}");
+    assert_eq!(
+        printed("fetch", &[&url("/plaintext")]),
+        "200\nHello, World!"
+    );
+    assert_eq!(
+        printed("fetch", &[&url("/chunked"), "--repeat", "3"]),
+        "200 30\n".repeat(3)
+    );
+    assert_eq!(printed("fetch", &["--head", &url("/plaintext")]), "200\n");
+    assert!(printed("fetch", &[&url("/nowhere")]).starts_with("404\n"));
+    server.interrupt();
+}
+
+#[test]
+fn fetch_says_what_went_wrong_and_ends_with_1() {
+    let mut server = Server::start("yardstick", &["--port", "0"]);
+    let slow = format!("http://{}/sleep/5000", server.address());
+    let nobody = format!("http://127.0.0.1:{}/", free_port());
+    for (arguments, kind) in [
+        (&[&*nobody][..], "IoError"),
+        (&[&slow, "--timeout", "0.05"], "TimeoutError"),
+        (&["ftp://127.0.0.1/"], "UrlError"),
+        (&["no-scheme"], "UrlError"),
+        (&["--repeat", "x", &slow], "UsageError"),
+        (&[], "UsageError"),
+    ] {
+        let output = output("fetch", arguments);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        let told = String::from_utf8(output.stderr).expect("it prints UTF-8");
+        assert!(told.starts_with(&format!("fetch: {kind}: ")), "{told}");
+    }
+    server.interrupt();
+}
+
+#[test]
 fn debugging_finds_all_that_10_debugging_promises() {
     assert_eq!(
         without_numbers(&printed("10_debugging", &[])),

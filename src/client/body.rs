@@ -89,7 +89,7 @@ impl Body {
         match &mut self.0 {
             Content::Bytes(payload) => Some(Upload::Bytes {
                 payload: payload.clone(),
-                sent: 0,
+                sent: None,
             }),
             Content::Stream { source, .. } => source.take().map(Upload::Stream),
         }
@@ -163,7 +163,8 @@ impl Payload {
 pub(super) enum Upload {
     Bytes {
         payload: Payload,
-        sent: usize,
+        /// How many were handed to the connection; `None` before the first try.
+        sent: Option<usize>,
     },
     Stream(Box<dyn BodySource>),
     /// All of it is sent, or it will not be.

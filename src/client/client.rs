@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+#[cfg(feature = "tls")]
+use std::cell::OnceCell;
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use super::connect::{Connector, Proxy};
+use super::connect::{Dialer, Proxy};
 use super::error::{Error, ErrorKind, Phase};
 use super::leases::Leases;
 use super::pool::PoolLimits;
@@ -17,6 +20,9 @@ use super::timeouts::Timeouts;
 use super::trace::{Hook, Trace, Tracer};
 use super::url::IntoUrl;
 use crate::event_loop::Handle;
+#[cfg(feature = "tls")]
+use crate::net::TlsConnector;
+use crate::net::{Connector, Resolver};
 use crate::proto::http1::{Fields, HeadLimits};
 
 /// An HTTP/1.1 client: a pool of connections, and what every request begins with. Cheap to clone; clones share all of
@@ -49,7 +55,7 @@ pub struct Client(Rc<Inner>);
 
 pub(super) struct Inner {
     pub(super) leases: Leases,
-    pub(super) connector: Connector,
+    pub(super) dialer: Dialer,
     pub(super) fields: Fields,
     pub(super) timeouts: Timeouts,
     pub(super) redirects: Redirects,
@@ -196,6 +202,10 @@ pub struct ClientBuilder {
     body_bytes_max: u64,
     force_close: bool,
     fields: Fields,
+    resolver: Resolver,
+    connector: Connector,
+    #[cfg(feature = "tls")]
+    tls: OnceCell<TlsConnector>,
     proxy: Option<Proxy>,
     not_for_proxy: Vec<String>,
     hook: Option<Hook>,
@@ -228,6 +238,10 @@ impl ClientBuilder {
             body_bytes_max: 64 << 20,
             force_close: false,
             fields,
+            resolver: Resolver::new(),
+            connector: Connector::new(),
+            #[cfg(feature = "tls")]
+            tls: OnceCell::new(),
             proxy: None,
             not_for_proxy: Vec::new(),
             hook: None,
@@ -348,6 +362,42 @@ impl ClientBuilder {
         self
     }
 
+    /// How long the addresses of a host are believed: 300 s. Zero asks each time a connection is opened.
+    pub fn ttl_dns(self, time_to_live: Duration) -> Self {
+        self.resolver.set_time_to_live(time_to_live);
+        self
+    }
+
+    /// Take these addresses for `host`, and ask nobody.
+    pub fn resolve(self, host: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.resolver.set_override(host, addresses);
+        self
+    }
+
+    /// Look names up with `resolver`, which others may use too. Put it before what changes it: [`ttl_dns`] and
+    /// [`resolve`].
+    ///
+    /// [`ttl_dns`]: Self::ttl_dns
+    /// [`resolve`]: Self::resolve
+    pub fn resolver(mut self, resolver: Resolver) -> Self {
+        self.resolver = resolver;
+        self
+    }
+
+    /// Connect from this address of this machine; needs the feature `sockopt`. Servers with addresses of the other
+    /// family only are not reached then.
+    pub fn local_address(mut self, local: IpAddr) -> Self {
+        self.connector = self.connector.local_address(local);
+        self
+    }
+
+    /// Whom to trust with `https`, and as whom to appear: Mozilla's roots, and as nobody.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, connector: TlsConnector) -> Self {
+        self.tls = connector.into();
+        self
+    }
+
     /// Go through an HTTP proxy: with whole URLs for `http`, through a tunnel (CONNECT) for `https`. A user name and a
     /// password in the URL are for the proxy. Default: none; the environment is not looked at.
     pub fn proxy(mut self, url: impl IntoUrl) -> Self {
@@ -393,7 +443,11 @@ impl ClientBuilder {
         let not_for = self.not_for_proxy;
         Ok(Client(Rc::new(Inner {
             leases: Leases::new(self.pool),
-            connector: Connector {
+            dialer: Dialer {
+                connector: self.connector.resolver(self.resolver.clone()),
+                resolver: self.resolver,
+                #[cfg(feature = "tls")]
+                tls: self.tls,
                 proxy: self.proxy.map(|proxy| Proxy { not_for, ..proxy }),
                 limits: self.limits.clone(),
             },

@@ -1,8 +1,12 @@
 //! Opening a connection: the name, TCP, a proxy's tunnel, TLS.
 
 use std::cell::Cell;
+#[cfg(feature = "tls")]
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
+use std::task::Poll;
 
 use super::auth;
 use super::body::{Body, Upload};
@@ -11,11 +15,17 @@ use super::error::{Error, ErrorKind, Phase};
 use super::trace::{TraceEvent, Tracer};
 use super::url::{Scheme, Url};
 use crate::event_loop::Handle;
-use crate::net::{Stream, TcpStream};
+#[cfg(feature = "tls")]
+use crate::net::TlsConnector;
+use crate::net::{Connector, Resolver, Stream};
 use crate::proto::http1::{BodyLength, Fields, HeadLimits, IncomingResponse, OutgoingRequest};
 
 /// How connections are opened.
-pub(super) struct Connector {
+pub(super) struct Dialer {
+    pub(super) resolver: Resolver,
+    pub(super) connector: Connector,
+    #[cfg(feature = "tls")]
+    pub(super) tls: OnceCell<TlsConnector>,
     pub(super) proxy: Option<Proxy>,
     pub(super) limits: HeadLimits,
 }
@@ -42,7 +52,7 @@ impl Proxy {
     }
 }
 
-impl Connector {
+impl Dialer {
     /// The proxy that a request for `url` goes through.
     pub(super) fn proxy_for(&self, url: &Url) -> Option<&Proxy> {
         self.proxy.as_ref().filter(|proxy| proxy.is_for(url.host()))
@@ -64,45 +74,82 @@ impl Connector {
         tracer: &Tracer,
         handle: &Handle,
     ) -> Result<Connection, Error> {
-        let failed = |error| Error::new(ErrorKind::Io(error), phase.get());
         let proxy = self.proxy_for(url);
-        let to = proxy.map_or(url, |proxy| &proxy.url);
-        if url.scheme() == Scheme::Https {
-            self.check_tls()?;
+        if url.scheme() == Scheme::Https && cfg!(not(feature = "tls")) {
+            return Err(Error::new(ErrorKind::NoTls, Phase::Request));
         }
-        phase.set(Phase::Connect);
-        let began = handle.time();
-        let (host, port) = (to.host(), to.port());
-        tracer.tell(handle, || TraceEvent::Connecting { host, port });
-        let mut stream = open(host, port, handle).await.map_err(failed)?;
-        let took = || handle.time().saturating_duration_since(began);
-        tracer.tell(handle, || TraceEvent::Connected { took: took() });
+        let to = proxy.map_or(url, |proxy| &proxy.url);
+        let stream = self.reach(to, phase, tracer, handle).await?;
         if url.scheme() == Scheme::Http {
             return Ok(Connection::new(stream));
         }
-        if let Some(proxy) = proxy {
-            phase.set(Phase::Proxy);
-            stream = self.tunnel(stream, url, proxy).await?;
-            tracer.tell(handle, || TraceEvent::Tunnelled);
-        }
+        let stream = match proxy {
+            None => stream,
+            Some(proxy) => {
+                phase.set(Phase::Proxy);
+                let stream = self.tunnel(stream, url, proxy).await?;
+                tracer.tell(handle, || TraceEvent::Tunnelled);
+                stream
+            }
+        };
         phase.set(Phase::Tls);
-        self.secure(stream, url, tracer, handle)
-            .await
-            .map(Connection::new)
+        let (began, secured) = (handle.time(), self.secure(stream, url).await?);
+        let took = || handle.time().saturating_duration_since(began);
+        tracer.tell(handle, || TraceEvent::Secured { took: took() });
+        Ok(Connection::new(secured))
     }
 
-    fn check_tls(&self) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::NoTls, Phase::Request))
-    }
-
-    async fn secure(
+    /// A TCP connection to the host of `url`.
+    async fn reach(
         &self,
-        _stream: Box<dyn Stream>,
-        _url: &Url,
-        _tracer: &Tracer,
-        _handle: &Handle,
+        url: &Url,
+        phase: &Cell<Phase>,
+        tracer: &Tracer,
+        handle: &Handle,
     ) -> Result<Box<dyn Stream>, Error> {
-        Err(Error::new(ErrorKind::NoTls, Phase::Request))
+        let failed = |error| Error::new(ErrorKind::Io(error), phase.get());
+        let (host, port) = (url.host(), url.port());
+        phase.set(Phase::Resolve);
+        let began = handle.time();
+        tracer.tell(handle, || TraceEvent::Resolving { host });
+        let found = self.resolver.resolve(host).await.map_err(failed)?;
+        let addresses: Vec<_> = found
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect();
+        let took = || handle.time().saturating_duration_since(began);
+        tracer.tell(handle, || TraceEvent::Resolved {
+            addresses: &addresses,
+            took: took(),
+        });
+        phase.set(Phase::Connect);
+        let began = handle.time();
+        match self.connector.connect_to_any(&addresses).await {
+            Ok(stream) => {
+                let took = || handle.time().saturating_duration_since(began);
+                tracer.tell(handle, || TraceEvent::Connected { took: took() });
+                Ok(Box::new(stream))
+            }
+            Err(error) => {
+                // The host may have moved.
+                self.resolver.forget(host);
+                Err(failed(error))
+            }
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    async fn secure(&self, stream: Box<dyn Stream>, url: &Url) -> Result<Box<dyn Stream>, Error> {
+        let connector = self.tls.get_or_init(TlsConnector::new);
+        match connector.connect(url.host(), stream).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(Error::new(ErrorKind::Io(error), Phase::Tls)),
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn secure(&self, _: Box<dyn Stream>, _: &Url) -> Result<Box<dyn Stream>, Error> {
+        Err(Error::new(ErrorKind::NoTls, Phase::Tls))
     }
 
     /// Have the proxy connect to the server (RFC 9110, 9.3.6).
@@ -138,7 +185,7 @@ impl Connector {
         let mut head = IncomingResponse::new();
         poll_fn(|context| {
             // What cannot be sent shows when the answer is read.
-            while let std::task::Poll::Ready(Ok(Sent::Piece(_))) =
+            while let Poll::Ready(Ok(Sent::Piece(_))) =
                 connection.poll_send(context, &mut upload, true)
             {}
             connection.poll_head(context, &mut head, &self.limits)
@@ -163,25 +210,4 @@ impl Connector {
 fn has_port(authority: &str) -> bool {
     let behind_host = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     authority[behind_host..].contains(':')
-}
-
-/// A TCP connection to a name or an address.
-async fn open(host: &str, port: u16, handle: &Handle) -> io::Result<Box<dyn Stream>> {
-    let address = match host.parse() {
-        Ok(address) => std::net::SocketAddr::new(address, port),
-        Err(_) => {
-            let name = host.to_owned();
-            let job = handle.run_in_executor(move || {
-                use std::net::ToSocketAddrs;
-                (name.as_str(), port)
-                    .to_socket_addrs()
-                    .map(|all| all.collect::<Vec<_>>())
-            })?;
-            let found = job
-                .await
-                .map_err(|panicked| io::Error::other(panicked.to_string()))??;
-            *found.first().ok_or(io::ErrorKind::NotFound)?
-        }
-    };
-    Ok(Box::new(TcpStream::connect(address).await?))
 }

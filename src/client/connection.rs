@@ -74,10 +74,7 @@ impl Connection {
         self.machine.request(request, &mut self.output)?;
         if let Upload::Bytes { payload, .. } = upload {
             let bytes = payload.bytes();
-            if request.expects_continue || bytes.len() > JOINED_BYTES_MAX {
-                self.machine
-                    .body_frame_start(bytes.len(), &mut self.output)?;
-            } else {
+            if bytes.len() <= JOINED_BYTES_MAX && !request.expects_continue {
                 self.machine.body(bytes, &mut self.output)?;
                 self.machine.end(&mut self.output)?;
                 *upload = Upload::Done;
@@ -100,13 +97,20 @@ impl Connection {
         }
         match upload {
             Upload::Bytes { payload, sent } => {
-                while *sent < payload.bytes().len() {
-                    let rest = &payload.bytes()[*sent..];
-                    let taken = taken(ready!(self.stream.poll_write(context, rest)))?;
+                let bytes = payload.bytes();
+                if sent.is_none() {
+                    // Its length is declared, so that nothing frames it.
+                    let started = self.machine.body_frame_start(bytes.len(), &mut self.output);
+                    started.map_err(misused)?;
+                }
+                let sent = sent.get_or_insert(0);
+                while *sent < bytes.len() {
+                    let polled = self.stream.poll_write(context, &bytes[*sent..]);
+                    let taken = taken(ready!(polled))?;
                     *sent += taken;
                     self.bytes_written += taken as u64;
                 }
-                let bytes = payload.bytes().len();
+                let bytes = bytes.len();
                 self.end_request()?;
                 *upload = Upload::Done;
                 Poll::Ready(Ok(Sent::Piece(bytes)))
@@ -227,8 +231,8 @@ impl Connection {
         self.machine.close_after_this();
     }
 
-    /// Whether nothing of a response has come.
-    pub(super) fn is_unanswered(&self) -> bool {
+    /// Whether a response is due and nothing of it has come. Not to be asked about a fault of the server's.
+    pub(super) fn is_waiting(&self) -> bool {
         self.machine.is_waiting()
     }
 

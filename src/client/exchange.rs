@@ -74,7 +74,7 @@ impl Exchange {
         head: &mut IncomingResponse,
         deadlines: &mut Deadlines,
     ) -> Poll<Result<(), Error>> {
-        self.poll_sending(context, deadlines.handle());
+        self.poll_sending(context, deadlines.handle())?;
         let (connection, limits) = (self.lease.connection(), &self.terms.limits);
         let was_asking = connection.waits_for_continue();
         if let Poll::Ready(result) = connection.poll_head(context, head, limits) {
@@ -86,7 +86,7 @@ impl Exchange {
             return Poll::Ready(result.map_err(|error| self.first_error(error)));
         }
         if was_asking && !connection.waits_for_continue() {
-            self.poll_sending(context, deadlines.handle());
+            self.poll_sending(context, deadlines.handle())?;
         }
         let phase = match self.is_sent {
             true => Phase::Wait,
@@ -103,7 +103,7 @@ impl Exchange {
         head: &mut IncomingResponse,
         deadlines: &mut Deadlines,
     ) -> Poll<Result<Option<Range<usize>>, Error>> {
-        self.poll_sending(context, deadlines.handle());
+        self.poll_sending(context, deadlines.handle())?;
         let (connection, limits) = (self.lease.connection(), &self.terms.limits);
         match connection.poll_data(context, head, limits) {
             Poll::Ready(result) => {
@@ -122,8 +122,8 @@ impl Exchange {
         self.lease.input(range)
     }
 
-    /// Send what can be sent. An error waits until it is known what the server has said.
-    fn poll_sending(&mut self, context: &mut Context<'_>, handle: &Handle) {
+    /// Send what can be sent. If that fails because the server reads no more, it is heard out first.
+    fn poll_sending(&mut self, context: &mut Context<'_>, handle: &Handle) -> Result<(), Error> {
         while !self.is_sent {
             let hurry = self.hurry_at.is_some_and(|at| at <= handle.now());
             let (connection, tracer) = (self.lease.connection(), &self.terms.tracer);
@@ -137,17 +137,19 @@ impl Exchange {
                 self.write_by = None;
             }
             match polled {
-                Poll::Pending => return,
+                Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(Sent::Piece(bytes))) => {
                     tracer.tell(handle, || TraceEvent::ChunkSent { bytes });
                 }
                 Poll::Ready(Ok(Sent::All)) => self.is_sent = true,
-                Poll::Ready(Err(error)) => {
+                Poll::Ready(Err(error)) if matches!(error.kind(), ErrorKind::Io(_)) => {
                     self.send_error = Some(error);
                     self.stop_sending();
                 }
+                Poll::Ready(Err(error)) => return Err(error),
             }
         }
+        Ok(())
     }
 
     fn stop_sending(&mut self) {
@@ -192,9 +194,9 @@ impl Exchange {
         self.lease.is_reused()
     }
 
-    /// Whether nothing of a response has come.
-    pub(super) fn is_unanswered(&mut self) -> bool {
-        self.lease.connection().is_unanswered()
+    /// Whether anything of a response has come.
+    pub(super) fn is_answered(&mut self) -> bool {
+        !self.lease.connection().is_waiting()
     }
 
     /// Whether anything of the request was handed over.

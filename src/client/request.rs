@@ -368,10 +368,10 @@ impl Sending<'_> {
                 tracer.tell(&handle, || TraceEvent::HeadersReceived { status });
                 return Ok(exchange);
             };
+            let (was_written, was_answered) = (exchange.has_written(), exchange.is_answered());
             let may_be_replayed = exchange.is_reused()
-                && exchange.is_unanswered()
                 && parts.body.is_there()
-                && retry::is_replay_safe(&error, &parts.method, exchange.has_written());
+                && retry::is_replay_safe(&error, &parts.method, was_written, was_answered);
             if !may_be_replayed {
                 return Err(error);
             }
@@ -385,7 +385,7 @@ impl Sending<'_> {
         let handle = deadlines.handle().clone();
         let (method, url) = (&*parts.method, &parts.url);
         tracer.tell(&handle, || TraceEvent::Started { method, url });
-        let key = inner.connector.pool_key(url);
+        let key = inner.dialer.pool_key(url);
         let user = User {
             url: url.clone(),
             origin: self.origin,
@@ -429,8 +429,8 @@ impl Sending<'_> {
         }
         let connect_deadline = connect_deadline.or_else(|| connect_by(timeouts));
         let sock_by = Deadline::set(&handle, TimeLimit::SockConnect, timeouts.sock_connect);
-        let phase = Cell::new(Phase::Connect);
-        let connecting = inner.connector.connect(url, &phase, tracer, &handle);
+        let phase = Cell::new(Phase::Resolve);
+        let connecting = inner.dialer.connect(url, &phase, tracer, &handle);
         let limits = [sock_by, connect_deadline];
         let connection = deadlines.run(&limits, &phase, connecting).await?;
         lease.set_connection(connection);
@@ -448,7 +448,7 @@ impl Sending<'_> {
         let misused = |misuse| Error::new(ErrorKind::Misuse(misuse), Phase::Request);
         let upload = parts.body.begin();
         let upload = upload.ok_or_else(|| Error::new(ErrorKind::BodyGone, Phase::Request))?;
-        let proxy = inner.connector.proxy_for(&parts.url);
+        let proxy = inner.dialer.proxy_for(&parts.url);
         let proxy = proxy.filter(|_| parts.url.scheme() == Scheme::Http);
         let mut own_fields = OwnFields::new(&parts.fields);
         if let Some(credentials) = parts.url.credentials() {

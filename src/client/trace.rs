@@ -1,5 +1,6 @@
 //! What happens to a request, told as it happens to whoever asked to be told.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -39,16 +40,21 @@ pub enum TraceEvent<'a> {
     Reused,
     /// A connection from the pool had been closed by the server, and was dropped.
     Stale,
-    /// A name is being resolved and connected to: the server's, or the proxy's.
-    Connecting {
+    /// The name of a host is looked up, the server's or the proxy's; from memory, if it is known.
+    Resolving {
         /// The host, as in the URL.
         host: &'a str,
-        /// The port.
-        port: u16,
+    },
+    /// It has these addresses, which are connected to now.
+    Resolved {
+        /// With the port.
+        addresses: &'a [SocketAddr],
+        /// How long the look-up took.
+        took: Duration,
     },
     /// There is a connection.
     Connected {
-        /// How long the name and TCP took.
+        /// How long that took.
         took: Duration,
     },
     /// The proxy has granted a tunnel.

@@ -65,9 +65,9 @@ struct Senders {
 }
 
 impl TlsConnector {
-    /// Shake hands with the server at the other end of `stream`, which has to prove that it is `name`: a DNS name, or an
-    /// IP address, with or without brackets. It takes one or two round trips, and about 0.2 ms of computing in one of its
-    /// polls. Dropping it closes the stream.
+    /// Shake hands with the server at the other end of `stream`, which has to prove that it is `name`: a DNS name, or
+    /// an IP address, with or without brackets. It takes one or two round trips, and about 0.2 ms of computing in one
+    /// of its polls. Dropping it closes the stream.
     ///
     /// # Errors
     /// A [`TlsError`] inside; or what the stream below died of.
@@ -119,8 +119,8 @@ impl<S: Stream> TlsStream<S> {
             if sent.is_ready() && !is_handshaking {
                 return Poll::Ready(Ok(()));
             }
-            // Also while something is unsent, when rustls would not ask for it: the peer may not take ours before we took
-            // theirs.
+            // Also while something is unsent, when rustls would not ask for it: the peer may not take ours before we
+            // took theirs.
             if is_handshaking && let Poll::Ready(taken) = self.poll_receive(context)? {
                 self.check_alive()?;
                 match taken {
@@ -155,9 +155,9 @@ impl<S: Stream> TlsStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Take ciphertext from the stream below, and make plaintext of it where a record is complete. Ready with the number
-    /// of bytes taken; 0 is the end of the stream below. What is wrong with them is left in `failed`: there may be
-    /// plaintext in front of it.
+    /// Take ciphertext from the stream below, and make plaintext of it where a record is complete. Ready with the
+    /// number of bytes taken; 0 is the end of the stream below. What is wrong with them is left in `failed`: there may
+    /// be plaintext in front of it.
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut stream = Polled {
             stream: &mut self.stream,
@@ -173,7 +173,8 @@ impl<S: Stream> TlsStream<S> {
         Poll::Ready(Ok(taken))
     }
 
-    /// Hand plaintext to `take`, which says how much of it it took, as soon as there is some; an empty slice is the end.
+    /// Hand plaintext to `take`, which says how much of it it took, as soon as there is some; an empty slice is the
+    /// end.
     fn poll_plaintext(
         &mut self,
         context: &mut Context<'_>,

@@ -38,18 +38,20 @@
 //!   conn                fill ─ step ─ flush, limits, deadlines, bodies, rooms
 //!        ┌──────────────────────┴───────────────────────┐
 //!   net   taking connections in              proto  HTTP/1.1, WebSocket  (bytes only)
-//!   task  futures, wakers, sleep, oneshot           │
+//!   sync  locks, semaphores, queues, channels       │
+//!   task  futures, wakers, sleep                    │
 //!   event_loop  Driver, Source, Ctx, turn           │      sim  (another Driver)
 //!        └──────────────────────┬───────────────────────┘
 //!   parts               timer wheel, generational slab, output queue
 //! ```
 //!
 //! - [`event_loop`] is the loop: what runs, and when. [`EventLoop::turn`] is the function to read first.
-//! - [`task`] makes futures run on it, [`net`] takes connections in.
+//! - [`task`] makes futures run on it, [`sync`] lets them wait for each other, [`net`] takes connections in.
 //! - [`proto`] holds the protocols as machines: bytes in, events out, no socket and no clock.
 //! - [`conn`] joins the two: a connection, its limits, its request and response.
 //! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms; and [`web::Engine`], which
 //!   says how many loops and threads serve them.
+//! - [`metrics`] counts what happens and how long it takes.
 //! - [`parts`] know nothing of all that and can be read alone.
 //!
 //! # Features
@@ -63,13 +65,16 @@
 //!   a seed, and faults to choose from.
 //! - `tls`: TLS for streams ([`net`]) and the client, by rustls on ring, with Mozilla's roots.
 
+pub mod client;
 pub mod conn;
 pub mod event_loop;
+pub mod metrics;
 pub mod net;
 pub mod parts;
 pub mod proto;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod sync;
 pub mod task;
 pub mod web;
 

@@ -25,6 +25,7 @@
 
 mod blocking_driver;
 mod ctx;
+mod debug;
 mod driver;
 mod executor;
 mod handle;
@@ -33,8 +34,11 @@ mod mio_driver;
 mod panic;
 mod source;
 mod stats;
+mod tasks;
 mod waits;
+mod waker;
 mod watch;
+mod watchdog;
 
 #[cfg(test)]
 mod tests;
@@ -47,10 +51,15 @@ use std::time::{Duration, Instant};
 
 pub use blocking_driver::{BlockingDriver, Interrupter};
 pub use ctx::Ctx;
+pub use debug::{
+    Finding, LostTask, SLOW_THRESHOLD, ScopeEnd, ScopeReport, SlowReport, Victims, Work,
+};
 pub use driver::{
-    BlockingJob, Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
+    BlockingJob, Clock, Driver, Event, Executor, Group, Notify, Readiness, Signal, Socket, Token,
+    Watch,
 };
 pub use executor::{JobHandle, ThreadPool};
+pub(crate) use handle::CallKey;
 pub use handle::{CallHandle, Handle, LoopGone, Remote};
 pub use listener::{bind, bind_several};
 pub use mio_driver::MioDriver;
@@ -58,14 +67,20 @@ pub use panic::Panicked;
 pub(crate) use panic::{caught, guarded};
 pub use source::{Inspection, Next, Source};
 pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
+pub use tasks::{TaskInfo, Tasks};
 pub use waits::{Detail, WaitsOn, waits_on};
 pub(crate) use waits::{Waits, in_poll, spend_unit, units_left};
+pub(crate) use waker::SourceWaker;
+
+pub use watchdog::StallReport;
 
 pub use crate::parts::wheel::TimerId;
 
 use crate::parts::high_water::give_back_list;
 use crate::parts::slab::{Key, Slab};
-use handle::{CallKey, Inbox, Job, Message};
+use debug::Debugging;
+use handle::{Inbox, Job, Message};
+use watchdog::Watchdog;
 
 /// Events taken from the driver in one turn.
 pub const EVENTS_MAX: usize = 1024;
@@ -176,6 +191,14 @@ pub struct EventLoop {
     /// Sources that want to hear when one has closed.
     waiting_for_close: Vec<Token>,
     on_panic: PanicHook,
+    debugging: Debugging,
+    watchdog: Option<Watchdog>,
+    /// In this turn each piece of work is timed alone, and one that took so long is reported. Never, unless in debug mode.
+    slow_from: Duration,
+    /// In this turn what runs is named before it does, for the watchdog and for debug mode.
+    looks_closely: bool,
+    /// Visits of the present step that are still to come.
+    behind: usize,
     /// Whatever a turn's budget says.
     callbacks_max: usize,
     stats: Stats,
@@ -207,9 +230,10 @@ impl EventLoop {
     }
 
     /// A loop on another driver.
-    pub fn with_driver(driver: Box<dyn Driver>) -> Self {
+    pub fn with_driver(mut driver: Box<dyn Driver>) -> Self {
         let (inbox, remote) = Inbox::new(driver.notifier());
-        let handle = Handle::new(driver.clock(), driver.executor(), remote);
+        let entropy = driver.entropy();
+        let handle = Handle::new(driver.clock(), driver.executor(), remote, entropy);
         let stamp = handle.now();
         Self {
             driver,
@@ -223,6 +247,11 @@ impl EventLoop {
             doomed: Vec::new(),
             waiting_for_close: Vec::new(),
             on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
+            debugging: Debugging::default(),
+            watchdog: None,
+            slow_from: Duration::MAX,
+            looks_closely: false,
+            behind: 0,
             callbacks_max: CALLBACKS_MAX,
             stats: Stats::default(),
             turn: Turn::default(),
@@ -270,6 +299,9 @@ impl EventLoop {
         self.flush_dirty(); //                  7: one write for each connection that others gave bytes to
         self.close_finished(); //               8: what has ended is closed, and its slot is free again
 
+        if self.handle.has_findings() {
+            self.tell_findings();
+        }
         self.handle.set_running(was_running);
         drop(turning);
         self.stats.add(&self.turn);
@@ -280,8 +312,16 @@ impl EventLoop {
 
     fn park(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
         self.turn = Turn::default();
+        self.slow_from = match self.handle.is_debug() {
+            true => self.handle.slow_threshold(),
+            false => Duration::MAX,
+        };
+        self.looks_closely = self.handle.is_debug() || self.watchdog.is_some();
         let before = self.handle.time();
         self.stats.awake += before.saturating_duration_since(self.handle.now());
+        if self.handle.is_debug() {
+            self.look_for_lost(before);
+        }
         let mut nap = self.time_until_work(before);
         if let Some(wait_max) = wait_max {
             nap = Some(nap.map_or(wait_max, |nap| nap.min(wait_max)));
@@ -305,13 +345,16 @@ impl EventLoop {
         std::mem::swap(&mut self.carry, &mut self.carried);
         let mut events = std::mem::take(&mut self.events);
         self.suspicious = self.suspicious.saturating_sub(1);
-        if events.len() > TIMED_TOGETHER as usize && self.suspicious == 0 {
+        let is_timed_alone = self.suspicious > 0 || self.slow_from < Duration::MAX;
+        if events.len() > TIMED_TOGETHER as usize && !is_timed_alone {
             self.timed_together = TIMED_TOGETHER;
         }
+        self.behind = events.len() + self.carried.len();
         for event in events.drain(..) {
             if self.listeners.contains(&event.token) {
                 self.late_events.push(event);
             } else {
+                self.behind -= 1;
                 self.visit(event.token, event.readiness);
             }
         }
@@ -329,6 +372,7 @@ impl EventLoop {
                     readiness: Readiness::NONE,
                 });
             } else {
+                self.behind -= 1;
                 self.visit(token, Readiness::NONE);
             }
         }
@@ -336,6 +380,7 @@ impl EventLoop {
 
         let mut late = std::mem::take(&mut self.late_events);
         for event in late.drain(..) {
+            self.behind -= 1;
             self.visit(event.token, event.readiness);
         }
         self.late_events = late;
@@ -384,7 +429,9 @@ impl EventLoop {
     fn flush_dirty(&mut self) {
         let mut flushing = std::mem::take(&mut self.flushing);
         self.handle.swap_dirty(&mut flushing);
+        self.behind = flushing.len();
         for token in flushing.drain(..) {
+            self.behind -= 1;
             self.visit(token, Readiness::FLUSH);
         }
         self.flushing = flushing;
@@ -393,6 +440,10 @@ impl EventLoop {
     fn close_finished(&mut self) {
         while let Some((token, mut slot)) = self.closing.pop() {
             self.listeners.retain(|listener| *listener != token);
+            let work = self.looks_closely.then(|| slot.work());
+            if let Some(work) = &work {
+                self.watch(work.clone());
+            }
             let mut ctx = Ctx {
                 event_loop: self,
                 token: Some(token),
@@ -400,11 +451,17 @@ impl EventLoop {
             let closed = guarded(slot.origin, || slot.source.closed(&mut ctx));
             let dropped = guarded(slot.origin, || drop(slot.source));
             self.sources.release(token.into());
+            if let Some(work) = work {
+                if let Some(took) = self.blame(work.origin) {
+                    self.tell_slow(work, Some(token), took);
+                }
+                self.unwatch();
+            }
             for waiting in self.waiting_for_close.drain(..) {
                 self.handle.wake(waiting);
             }
             for panicked in [closed, dropped].into_iter().filter_map(Result::err) {
-                self.report(&panicked);
+                self.report(&panicked.of(Work::new("source", slot.origin)));
             }
         }
         self.doomed.clear();
@@ -424,6 +481,9 @@ impl EventLoop {
             return;
         };
         self.turn.visits += 1;
+        if self.looks_closely {
+            self.watch(slot.work());
+        }
         let mut ctx = Ctx {
             event_loop: self,
             token: Some(token),
@@ -431,14 +491,19 @@ impl EventLoop {
         let next = guarded(slot.origin, || slot.source.ready(&mut ctx, readiness));
         self.untimed += 1;
         self.last_visited = slot.origin;
-        if self.untimed >= self.timed_together {
-            self.blame(slot.origin);
+        if self.untimed >= self.timed_together
+            && let Some(took) = self.blame(slot.origin)
+        {
+            self.tell_slow(slot.work(), Some(token), took);
+        }
+        if self.looks_closely {
+            self.unwatch();
         }
         let next = match next {
             Ok(_) if !self.doomed.is_empty() && self.doomed.contains(&token) => Next::Close,
             Ok(next) => next,
             Err(panicked) => {
-                self.report(&panicked);
+                self.report(&panicked.of(slot.work()));
                 Next::Close
             }
         };
@@ -458,21 +523,29 @@ impl EventLoop {
             return;
         };
         self.turn.callbacks += 1;
+        if self.looks_closely {
+            self.watch(Work::callback(origin));
+        }
         let mut ctx = Ctx {
             event_loop: self,
             token: None,
         };
         let called = guarded(origin, || callback(&mut ctx));
-        self.blame(origin);
+        if let Some(took) = self.blame(origin) {
+            self.tell_slow(Work::callback(origin), None, took);
+        }
+        if self.looks_closely {
+            self.unwatch();
+        }
         if let Err(panicked) = called {
-            self.report(&panicked);
+            self.report(&panicked.of(Work::callback(origin)));
         }
     }
 
     // ---- what they need -----------------------------------------------------------------------------------------
 
-    /// Blame the time since the last stamp on `origin`.
-    fn blame(&mut self, origin: Origin) {
+    /// Blame the time since the last stamp on `origin`. Answers how long that is when it should be told of.
+    fn blame(&mut self, origin: Origin) -> Option<Duration> {
         let now = self.handle.time();
         let took = now.saturating_duration_since(self.stamp);
         self.stamp = now;
@@ -487,6 +560,7 @@ impl EventLoop {
                 self.suspicious = TIMED_ALONE;
             }
         }
+        (took >= self.slow_from).then_some(took)
     }
 
     fn report(&mut self, panicked: &Panicked) {
@@ -499,8 +573,14 @@ impl EventLoop {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
-        let tick = self.handle.next_timer_tick()?;
-        Some(self.handle.instant_of(tick).saturating_duration_since(now))
+        Some(self.next_alarm()?.saturating_duration_since(now))
+    }
+
+    /// When time alone brings work.
+    fn next_alarm(&self) -> Option<Instant> {
+        let tick = self.handle.next_timer_tick();
+        let timer = tick.map(|tick| self.handle.instant_of(tick));
+        timer.into_iter().chain(self.next_look()).min()
     }
 
     fn has_work(&self) -> bool {
@@ -561,9 +641,7 @@ impl EventLoop {
         if self.has_work() || !self.inbox.is_empty() {
             return Some(self.handle.time());
         }
-        self.handle
-            .next_timer_tick()
-            .map(|tick| self.handle.instant_of(tick))
+        self.next_alarm()
     }
 
     /// Whether nothing is left that will happen by itself, or for which somebody waits: no source, callback, timer or
@@ -595,6 +673,56 @@ impl EventLoop {
     /// Have panics reported to `hook` instead of standard error. The loop goes on in any case.
     pub fn on_panic(&mut self, hook: impl FnMut(&Panicked) + 'static) {
         self.on_panic = Box::new(hook);
+    }
+
+    /// Have what debug mode finds, and what [`crate::task::scope`] reports, given to `hook` instead of printed to standard
+    /// error. See [`Handle::set_debug`].
+    pub fn on_finding(&mut self, hook: impl FnMut(&Finding) + 'static) {
+        self.debugging.on_finding(hook);
+    }
+
+    /// Have a thread of its own look whether any visit or callback lasts longer than `after`, and tell `hook` of it
+    /// while it lasts: after that time, after twice that time and so on, and when it is over. The thread looks four times
+    /// in that time, and ends with the loop. A second call replaces the first.
+    ///
+    /// While there is a watchdog, each visit and callback costs two more readings of the clock and two locks of a mutex
+    /// that is hardly ever taken. It needs no debug mode. `hook` must not wait for the loop.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::thread;
+    /// use std::time::Duration;
+    /// use tourbillon::event_loop::EventLoop;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.start_watchdog(Duration::from_millis(20), move |report| {
+    ///     let _ = tell.send(report.to_string());
+    /// })?;
+    /// event_loop.call_soon(move |ctx| {
+    ///     // It blocks, and is named before it goes on.
+    ///     let report = told.recv().unwrap();
+    ///     assert!(report.starts_with("stall: a callback created at src/"), "{report}");
+    ///     ctx.stop();
+    /// });
+    /// event_loop.run()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start_watchdog(
+        &mut self,
+        after: Duration,
+        hook: impl FnMut(&StallReport) + Send + 'static,
+    ) -> io::Result<()> {
+        self.watchdog = Some(Watchdog::start(after, hook)?);
+        Ok(())
+    }
+
+    /// End the thread that [`EventLoop::start_watchdog`] has started.
+    pub fn stop_watchdog(&mut self) {
+        self.watchdog = None;
     }
 
     /// What the loop has counted.

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::event_loop::{Ctx, Handle};
-use crate::task::oneshot;
+use crate::sync::oneshot;
 
 /// Call `work` in the loop's next ready step, and give what it answers. Cancelling it before that leaves `work` undone;
 /// what it answers to nobody is dropped.

@@ -8,7 +8,8 @@
 //!                   └─ output   (64 KiB) ─────────►┘   writes in step 7, wakes the writer
 //! ```
 //!
-//! The cell below is borrowed and released inside one method each, and neither a waker nor a driver is called meanwhile.
+//! The cell below is borrowed and released inside one method each, and neither a waker nor a driver is called
+//! meanwhile.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
@@ -378,7 +379,8 @@ impl Link {
         }
     }
 
-    /// Close the connection at once: what was not sent is lost, and the peer sees a reset where the driver can make one.
+    /// Close the connection at once: what was not sent is lost, and the peer sees a reset where the driver can make
+    /// one.
     pub(super) fn abort(&self) {
         let fault = Fault::of(ErrorKind::ConnectionAborted);
         {

@@ -19,8 +19,8 @@ use crate::event_loop::{Ctx, Handle, Socket};
 /// wait. What is written goes into another one, and leaves at the end of the turn in one system call, however many
 /// writes it was. An error comes back from the next operation.
 ///
-/// Dropping it closes the connection in an orderly way: what was written is sent first, within 5 s. As with close(2), the
-/// peer sees a reset instead if bytes of it were not read. Nobody learns whether it worked; [`shutdown`] tells.
+/// Dropping it closes the connection in an orderly way: what was written is sent first, within 5 s. As with close(2),
+/// the peer sees a reset instead if bytes of it were not read. Nobody learns whether it worked; [`shutdown`] tells.
 ///
 /// [`shutdown`]: super::StreamExt::shutdown
 pub struct SocketStream<A> {
@@ -66,14 +66,14 @@ impl<A> SocketStream<A> {
         self.peer.clone()
     }
 
-    /// Two halves, for two tasks. The connection is closed when both are dropped; dropping the writer first ends what we
-    /// send, as [`Stream::poll_shutdown`] does.
+    /// Two halves, for two tasks. The connection is closed when both are dropped; dropping the writer first ends what
+    /// we send, as [`Stream::poll_shutdown`] does.
     pub fn into_split(self) -> (ReadHalf, WriteHalf) {
         (self.reader, self.writer)
     }
 
-    /// Close at once: what was written and not sent is lost. The peer sees a reset where the driver can make one: on this
-    /// machine with the feature `sockopt`, otherwise only if bytes of it were not read.
+    /// Close at once: what was written and not sent is lost. The peer sees a reset where the driver can make one: on
+    /// this machine with the feature `sockopt`, otherwise only if bytes of it were not read.
     pub fn abort(self) {
         self.link().abort();
     }

@@ -23,8 +23,8 @@ pub trait Stream: 'static {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>>;
 
-    /// Append what is there to `buffer`; where it is empty, buffers are swapped instead of copied if the stream can. 0 is
-    /// the end of the stream.
+    /// Append what is there to `buffer`; where it is empty, buffers are swapped instead of copied if the stream can. 0
+    /// is the end of the stream.
     ///
     /// # Errors
     /// As [`Stream::poll_read`].
@@ -132,8 +132,8 @@ pub trait StreamExt: Stream {
     /// has come in the buffer.
     ///
     /// # Errors
-    /// `FileTooLarge` when there is more than `bytes_max`: `buffer` has all that came until that was known. Otherwise as
-    /// [`Stream::poll_read`].
+    /// `FileTooLarge` when there is more than `bytes_max`: `buffer` has all that came until that was known. Otherwise
+    /// as [`Stream::poll_read`].
     async fn read_to_end(&mut self, buffer: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         let mut total = 0;
         loop {

@@ -211,6 +211,10 @@ impl<T> Slab<T> {
     fn shrink(&mut self) {
         let used = |slot: &Slot<T>| slot.is_used();
         let kept = self.slots.iter().rposition(used).map_or(0, |last| last + 1);
+        if kept > self.slots.len() / 2 {
+            // More would be moved than is given back.
+            return;
+        }
         // A key to a slot that is gone must not name who comes into a new one of its number.
         let gone = self.slots[kept..].iter().map(|slot| slot.generation);
         self.first_generation = gone.fold(self.first_generation, u32::max);

@@ -339,7 +339,7 @@ impl EventLoop {
         let now = self.stamp;
         let (ready, ready_since) = self.handle.waiting_jobs(visited);
         let (timers, due_since) = self.handle.overdue_timers(now);
-        let visits = self.behind + self.carry.len() + self.handle.dirty();
+        let visits = self.behind + self.late_events.len() + self.carry.len() + self.handle.dirty();
         let visits_since = (visits > 0).then(|| self.handle.now());
         let first = [ready_since, due_since, visits_since]
             .into_iter()

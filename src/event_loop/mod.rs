@@ -194,7 +194,7 @@ pub struct EventLoop {
     slow_from: Duration,
     /// In this turn what runs is named before it does, for the watchdog and for debug mode.
     looks_closely: bool,
-    /// Visits of the present step that are still to come.
+    /// Visits of the present step that are still to come, those to listeners apart.
     behind: usize,
     /// Whatever a turn's budget says.
     callbacks_max: usize,
@@ -348,10 +348,10 @@ impl EventLoop {
         }
         self.behind = events.len() + self.carried.len();
         for event in events.drain(..) {
+            self.behind -= 1;
             if self.listeners.contains(&event.token) {
                 self.late_events.push(event);
             } else {
-                self.behind -= 1;
                 self.visit(event.token, event.readiness);
             }
         }
@@ -363,19 +363,20 @@ impl EventLoop {
 
         let mut carried = std::mem::take(&mut self.carried);
         for token in carried.drain(..) {
+            self.behind -= 1;
             if self.listeners.contains(&token) {
                 self.late_events.push(Event {
                     token,
                     readiness: Readiness::NONE,
                 });
             } else {
-                self.behind -= 1;
                 self.visit(token, Readiness::NONE);
             }
         }
         self.carried = carried;
 
         let mut late = std::mem::take(&mut self.late_events);
+        self.behind = late.len();
         for event in late.drain(..) {
             self.behind -= 1;
             self.visit(event.token, event.readiness);

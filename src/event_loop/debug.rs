@@ -365,8 +365,8 @@ impl EventLoop {
         is_wanted.then(|| self.debugging.look_from.unwrap_or(self.handle.now()))
     }
 
-    /// Look for sources that nothing can wake, if it is time to: when anything has run since the last time, and once in a
-    /// slow threshold at most.
+    /// Look for sources that nothing can wake, if it is time to: when anything has run since the last time, and once in
+    /// a slow threshold at most.
     #[cold]
     pub(super) fn look_for_lost(&mut self, now: Instant) {
         if self.next_look().is_none_or(|when| when > now) {

@@ -51,12 +51,14 @@
 //! - [`conn`] joins the two: a connection, its limits, its request and response.
 //! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms; and [`web::Engine`], which
 //!   says how many loops and threads serve them.
+//! - [`metrics`] counts what happens and how long it takes.
 //! - [`parts`] know nothing of all that and can be read alone.
 //!
 //! # Features
 //!
 //! None is on by default; `full` turns all of them on.
 //!
+//! - `futures`: the receivers of [`sync`]'s channels are `Stream`s.
 //! - `json`: `Response::json` and `Request::json`, by serde.
 //! - `sockopt`: `SO_REUSEPORT` for the loops of [`web::Engine::Loops`], and a longer queue of connections to accept, by
 //!   socket2.
@@ -67,6 +69,7 @@
 pub mod client;
 pub mod conn;
 pub mod event_loop;
+pub mod metrics;
 pub mod net;
 pub mod parts;
 pub mod proto;

@@ -305,6 +305,15 @@ fn a_server_prints_what_its_handlers_wait_on_when_it_gets_sigusr1() {
 }
 
 #[test]
+fn the_tasks_run_in_the_order_that_06_tasks_promises() {
+    let printed = printed("06_tasks", &[]);
+    assert_eq!(
+        without_numbers(&printed),
+        without_numbers(&promised("06_tasks"))
+    );
+}
+
+#[test]
 fn the_yardstick_and_the_salon_serve_and_end() {
     for (name, target) in [("yardstick", "/"), ("salon", "/"), ("salon", "/dashboard")] {
         let mut server = Server::start(name, &["--port", "0"]);

@@ -86,7 +86,8 @@ const REFCELL_FILES: &[&str] = &[
     "src/sync/watch.rs",
     // What a task's stream shares with the source behind it: neither can borrow the other.
     "src/net/link.rs",
-    "src/net/tcp.rs",
+    "src/net/socket_listener.rs",
+    "src/net/udp.rs",
     // The memory that the clones of a resolver share.
     "src/net/resolver.rs",
     "src/conn/pipe.rs",
@@ -100,7 +101,10 @@ const REFCELL_FILES: &[&str] = &[
 
 /// The drivers: the only door to the outside.
 const DRIVERS: &[&str] = &["src/event_loop/mio_driver.rs", "src/sim/"];
-const MIO_DRIVER: &[&str] = &["src/event_loop/mio_driver.rs"];
+const MIO_DRIVER: &[&str] = &[
+    "src/event_loop/mio_driver.rs",
+    "src/event_loop/mio_driver/other.rs",
+];
 
 /// What may be named in some places only.
 struct Reserved {

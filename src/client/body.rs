@@ -95,13 +95,6 @@ impl Body {
         }
     }
 
-    /// Nothing of `upload` was sent: it can be begun again.
-    pub(super) fn restore(&mut self, upload: Upload) {
-        if let (Content::Stream { source, .. }, Upload::Stream(given)) = (&mut self.0, upload) {
-            *source = Some(given);
-        }
-    }
-
     /// Whether [`begin`](Self::begin) has something to give.
     pub(super) fn is_there(&self) -> bool {
         match &self.0 {

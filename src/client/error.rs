@@ -34,6 +34,20 @@ impl Error {
         self
     }
 
+    /// The same in another phase.
+    pub(super) fn in_phase(mut self, phase: Phase) -> Self {
+        self.0.phase = phase;
+        self
+    }
+
+    /// Say who had the connections that were waited for.
+    pub(super) fn with_pool(mut self, report: impl FnOnce() -> PoolReport) -> Self {
+        if let ErrorKind::Timeout(timeout) = &mut self.0.kind {
+            timeout.pool = Some(report());
+        }
+        self
+    }
+
     /// What happened.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind

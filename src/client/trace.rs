@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::error::Error;
 use super::url::Url;
+use crate::event_loop::Handle;
 
 /// One thing that happened to one request.
 #[derive(Debug)]
@@ -104,11 +105,11 @@ pub(super) type Hook = Rc<dyn Fn(&Trace<'_>)>;
 pub(super) struct Tracer(pub(super) Option<(Hook, u64)>);
 
 impl Tracer {
-    pub(super) fn tell<'a>(&self, at: impl FnOnce() -> Instant, event: impl FnOnce() -> TraceEvent<'a>) {
+    pub(super) fn tell<'a>(&self, handle: &Handle, event: impl FnOnce() -> TraceEvent<'a>) {
         if let Some((hook, id)) = &self.0 {
             hook(&Trace {
                 id: *id,
-                at: at(),
+                at: handle.time(),
                 event: event(),
             });
         }

@@ -105,6 +105,21 @@ impl Ctx<'_> {
         make: impl FnOnce(Socket) -> Box<dyn Source>,
     ) -> io::Result<(Token, SocketAddr)> {
         let socket = self.event_loop.driver.listen(address)?;
+        self.add_tcp_listener(socket, make, Location::caller())
+    }
+
+    /// As [`Ctx::listen`], at the Unix socket `path`.
+    ///
+    /// # Errors
+    /// As [`Driver::listen_unix`].
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn listen_unix(
+        &mut self,
+        path: &std::path::Path,
+        make: impl FnOnce(Socket) -> Box<dyn Source>,
+    ) -> io::Result<Token> {
+        let socket = self.event_loop.driver.listen_unix(path)?;
         self.add_listener(socket, make, Location::caller())
     }
 
@@ -119,7 +134,18 @@ impl Ctx<'_> {
         make: impl FnOnce(Socket) -> Box<dyn Source>,
     ) -> io::Result<(Token, SocketAddr)> {
         let socket = self.event_loop.driver.adopt_listener(listener)?;
-        self.add_listener(socket, make, Location::caller())
+        self.add_tcp_listener(socket, make, Location::caller())
+    }
+
+    fn add_tcp_listener(
+        &mut self,
+        socket: Socket,
+        make: impl FnOnce(Socket) -> Box<dyn Source>,
+        origin: Origin,
+    ) -> io::Result<(Token, SocketAddr)> {
+        let local = self.event_loop.driver.local_addr(socket)?;
+        let token = self.add_listener(socket, make, origin)?;
+        Ok((token, local))
     }
 
     fn add_listener(
@@ -127,8 +153,7 @@ impl Ctx<'_> {
         socket: Socket,
         make: impl FnOnce(Socket) -> Box<dyn Source>,
         origin: Origin,
-    ) -> io::Result<(Token, SocketAddr)> {
-        let local = self.event_loop.driver.local_addr(socket)?;
+    ) -> io::Result<Token> {
         let token = self.event_loop.insert(|_| make(socket), origin);
         if let Err(error) = self.event_loop.driver.register(socket, token) {
             self.event_loop.driver.close(socket);
@@ -136,7 +161,7 @@ impl Ctx<'_> {
             return Err(error);
         }
         self.event_loop.listeners.push(token);
-        Ok((token, local))
+        Ok(token)
     }
 
     /// Visit `token`'s source at once, on this stack, as if an event had come: for a source that was just added and

@@ -23,6 +23,7 @@ use super::driver::{Clock, Executor, Notify, Readiness, Token};
 use super::executor::{self, JobHandle};
 use super::source::Source;
 use super::stats::Origin;
+use super::waker::SourceWaker;
 use crate::parts::high_water::{give_back_list, give_back_queue};
 use crate::parts::slab::{Key, Slab};
 use crate::parts::wheel::{TimerId, Wheel};
@@ -43,6 +44,9 @@ pub(super) enum Job {
     /// Take a new source in and visit it.
     Start(Box<dyn Source>, Origin),
 }
+
+/// The source that a waker of nobody wakes.
+const NOBODY: Token = Token::new(u32::MAX, 0);
 
 /// Whom a timer in the wheel is for.
 enum Due {
@@ -77,6 +81,8 @@ pub(super) struct Core {
     slow_threshold: Cell<Duration>,
     findings: RefCell<Vec<Finding>>,
     random: Cell<u64>,
+    /// For a task's first poll, see [`Handle::first_waker`]. Away only during one.
+    spare_waker: Cell<Option<SourceWaker>>,
     ready: RefCell<Ready>,
     calls: RefCell<Slab<FiledCall>>,
     wheel: RefCell<Wheel<Due>>,
@@ -127,6 +133,7 @@ impl Handle {
         entropy: u64,
     ) -> Self {
         let now = clock.now();
+        let spare_waker = SourceWaker::new(remote.clone(), NOBODY);
         Self(Rc::new(Core {
             clock,
             executor,
@@ -141,6 +148,7 @@ impl Handle {
             slow_threshold: Cell::new(SLOW_THRESHOLD),
             findings: RefCell::default(),
             random: Cell::new(entropy),
+            spare_waker: Cell::new(Some(spare_waker)),
             ready: RefCell::default(),
             calls: RefCell::new(Slab::new()),
             wheel: RefCell::new(Wheel::new()),
@@ -349,6 +357,36 @@ impl Handle {
     /// Move a timer. `false` when it has fired.
     pub(crate) fn move_timer_to(&self, timer: TimerId, when: Instant) -> bool {
         self.reset_timer(timer, self.tick_after(when))
+    }
+
+    /// A waker for the first poll of `token`'s future. It is to be kept ([`Handle::keep_waker`]) when the future
+    /// waits, and else given back ([`Handle::give_back_waker`]): most tasks end in their first poll, and need no waker
+    /// of their own.
+    pub(crate) fn first_waker(&self, token: Token) -> SourceWaker {
+        match self.0.spare_waker.take() {
+            Some(spare) => {
+                spare.aim(token);
+                spare
+            }
+            None => SourceWaker::new(self.remote(), token),
+        }
+    }
+
+    /// The waker of [`Handle::first_waker`] stays with its source.
+    pub(crate) fn keep_waker(&self, waker: SourceWaker) -> SourceWaker {
+        self.put_spare_waker(None);
+        waker
+    }
+
+    /// The waker of [`Handle::first_waker`] is not needed any more.
+    pub(crate) fn give_back_waker(&self, waker: SourceWaker) {
+        self.put_spare_waker(Some(waker).filter(|waker| !waker.is_shared()));
+    }
+
+    fn put_spare_waker(&self, spare: Option<SourceWaker>) {
+        // There is always one, so that a driver knows how many of those who can call its loop are the loop itself.
+        let spare = spare.unwrap_or_else(|| SourceWaker::new(self.remote(), NOBODY));
+        self.0.spare_waker.set(Some(spare));
     }
 
     // What follows is for the loop and its executor.
@@ -607,6 +645,15 @@ impl Handle {
         let outer = TURNING.with(|turning| turning.borrow_mut().replace(self.clone()));
         Turning { outer }
     }
+}
+
+/// [`Handle::current`], by asyncio's name.
+///
+/// # Panics
+/// When no loop is turning on this thread.
+#[track_caller]
+pub fn get_running_loop() -> Handle {
+    Handle::current()
 }
 
 impl fmt::Debug for Handle {

@@ -209,6 +209,191 @@ fn whatever_goes_wrong_every_task_ends_and_nothing_is_left() {
     check(0..400, |seed| echoes(seed, Faults::drawn(seed), false));
 }
 
+#[test]
+fn whoever_gives_up_an_operation_again_and_again_loses_no_byte_sends_none_twice_and_misses_nobody()
+{
+    check(0..200, |seed| {
+        let mut faults = Faults::gentle(seed);
+        faults.accept_error = 0.0;
+        let mut scene = Scene::new(seed, faults);
+        let world = scene.world.clone();
+        let mut listener = scene.listener();
+        let number = world.range(1..=5) as usize;
+        let patience = Duration::from_micros(world.range(1..=3_000));
+        let size = size(&world).min(50_000);
+        let (impatient, heard) = (world.clone(), Rc::new(Cell::new(0)));
+        let seen = Rc::clone(&heard);
+        scene.run(SERVER, async move {
+            let mut readers = Vec::new();
+            while readers.len() < number {
+                if let Some(accepted) = within(listener.accept(), patience).await {
+                    readers.push(spawn(hear_impatiently(accepted.unwrap().0, patience)));
+                }
+            }
+            for reader in readers {
+                let heard = reader.await.unwrap().unwrap();
+                let expected: Vec<u8> = (0..heard.len()).map(|at| at as u8).collect();
+                assert!(heard == expected, "bytes were lost, or came twice");
+                seen.set(seen.get() + heard.len());
+            }
+        });
+        for _ in 0..number {
+            let (to, world) = (scene.address, impatient.clone());
+            scene.run(CLIENT, async move {
+                let mut stream = TcpStream::connect(to).await.unwrap();
+                let mut sent = 0;
+                while sent < size {
+                    let length = (world.range(1..=30_000) as usize).min(size - sent);
+                    let piece: Vec<u8> = (sent..sent + length).map(|at| at as u8).collect();
+                    if let Some(written) = within(stream.write(&piece), patience).await {
+                        sent += written.unwrap();
+                    }
+                }
+                while within(stream.shutdown(), patience).await.is_none() {}
+                let mut end = [0];
+                assert_eq!(stream.read(&mut end).await.unwrap(), 0);
+            });
+        }
+        scene.finish()?;
+        assert_eq!(heard.get(), number * size);
+        Ok(())
+    });
+}
+
+async fn hear_impatiently(mut stream: TcpStream, patience: Duration) -> io::Result<Vec<u8>> {
+    let mut heard = Vec::new();
+    let mut buffer = [0; 3_000];
+    loop {
+        match within(stream.read(&mut buffer), patience).await {
+            None => {}
+            Some(read) => match read? {
+                0 => return Ok(heard),
+                read => heard.extend_from_slice(&buffer[..read]),
+            },
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_is_given_up_on_the_way_is_closed() {
+    check(0..100, |seed| {
+        let mut faults = Faults::drawn(seed);
+        faults.connect_delay_ms = 0..=20;
+        let mut scene = Scene::new(seed, faults);
+        let world = scene.world.clone();
+        let mut listener = scene.listener();
+        scene.run(SERVER, async move {
+            // Those who were there for a moment have an end, too.
+            while let Some(Ok((mut stream, _))) =
+                within(listener.accept(), Duration::from_secs(100)).await
+            {
+                let mut rest = Vec::new();
+                let _ = stream.read_to_end(&mut rest, 10).await;
+            }
+        });
+        for _ in 0..5 {
+            let (to, limit) = (
+                scene.address,
+                Duration::from_micros(world.range(0..=30_000)),
+            );
+            scene.run(CLIENT, async move {
+                drop(within(TcpStream::connect(to), limit).await);
+            });
+        }
+        scene.finish()
+    });
+}
+
+#[test]
+fn cancelled_at_any_await_a_conversation_leaves_nothing_behind() {
+    let awaits = tourbillon::sim::cancel_at_each_await(|| {
+        let conversation = async {
+            let mut listener = TcpListener::bind("127.0.0.1:7".parse().unwrap())
+                .await
+                .unwrap();
+            let to = listener.local_addr();
+            spawn(async move {
+                let accepted = within(listener.accept(), Duration::from_secs(1)).await;
+                if let Some(accepted) = accepted {
+                    let _ = echo(accepted.unwrap().0, true).await;
+                }
+            });
+            let mut stream = TcpStream::connect(to).await.unwrap();
+            stream.write_all(&[7; 200_000]).await.unwrap();
+            stream.flush().await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard, 200_000).await.unwrap();
+            assert_eq!(heard.len(), 200_000);
+        };
+        // Until the other side has noticed.
+        (conversation, sleep(Duration::from_secs(10)))
+    });
+    assert!(awaits > 5, "{awaits}");
+}
+
+#[test]
+fn what_was_written_before_a_stream_is_dropped_arrives_and_an_abort_is_a_reset() {
+    for abort in [false, true] {
+        let mut scene = Scene::new(1, Faults::none());
+        let mut listener = scene.listener();
+        scene.run(SERVER, async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut heard = Vec::new();
+            match stream.read_to_end(&mut heard, 100_000).await {
+                Ok(length) => assert_eq!((length, abort), (60_000, false)),
+                Err(error) => assert_eq!((error.kind(), abort), (ErrorKind::ConnectionReset, true)),
+            }
+        });
+        let to = scene.address;
+        scene.run(CLIENT, async move {
+            let mut stream = TcpStream::connect(to).await.unwrap();
+            stream.write_all(&[1; 60_000]).await.unwrap();
+            match abort {
+                true => stream.abort(),
+                false => drop(stream),
+            }
+        });
+        scene.finish().unwrap();
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_read_costs_64_kib_and_a_dropped_stream_gives_it_5_s() {
+    let mut scene = Scene::new(1, Faults::none());
+    let address = scene.address;
+    let client = scene.world.connect(address);
+    client.pause_reading();
+    let mut listener = scene.listener();
+    let held = Rc::new(Cell::new(0));
+    let most = Rc::clone(&held);
+    scene
+        .simulation
+        .oracle("what a stream holds", move |simulation| {
+            for (_, source) in simulation.loops()[SERVER].census() {
+                most.set(most.get().max(source.bytes_held));
+            }
+            Ok(())
+        });
+    let world = scene.world.clone();
+    scene.run(SERVER, async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let endless = async {
+            loop {
+                stream.write_all(&[1; 10_000]).await.unwrap();
+            }
+        };
+        assert!(within(endless, Duration::from_secs(1)).await.is_none());
+        drop(stream);
+        sleep(Duration::from_millis(4_990)).await;
+        assert_eq!(world.open_sockets("server"), 2);
+        sleep(Duration::from_millis(20)).await;
+        assert_eq!(world.open_sockets("server"), 1);
+    });
+    scene.finish().unwrap();
+    assert!((60_000..=64 * 1024).contains(&held.get()), "{}", held.get());
+}
+
 mod names {
     use super::*;
     use std::net::IpAddr;

@@ -1,14 +1,16 @@
 //! How a future that waits says so to the loop: a waker that puts its source into the ready queue, once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
-use crate::event_loop::{Remote, Token};
+use super::driver::Token;
+use super::handle::Remote;
 
 struct Target {
     remote: Remote,
-    token: Token,
+    /// A token. Constant while anybody else holds the waker.
+    token: AtomicU64,
     woken: AtomicBool,
 }
 
@@ -19,7 +21,8 @@ impl Wake for Target {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.woken.swap(true, Ordering::AcqRel) {
-            self.remote.wake(self.token);
+            let token = self.token.load(Ordering::Relaxed);
+            self.remote.wake(Token::from_bits(token));
         }
     }
 }
@@ -27,6 +30,7 @@ impl Wake for Target {
 /// The waker of one source, for the futures inside it.
 pub(crate) struct SourceWaker {
     target: Arc<Target>,
+    /// Of `target`.
     waker: Waker,
 }
 
@@ -34,7 +38,7 @@ impl SourceWaker {
     pub(crate) fn new(remote: Remote, token: Token) -> Self {
         let target = Arc::new(Target {
             remote,
-            token,
+            token: AtomicU64::new(token.to_bits()),
             woken: AtomicBool::new(false),
         });
         let waker = Waker::from(Arc::clone(&target));
@@ -59,6 +63,18 @@ impl SourceWaker {
 
     /// Whether it was woken since the last call.
     pub(crate) fn take_woken(&self) -> bool {
-        self.target.woken.swap(false, Ordering::AcqRel)
+        // Mostly it was not, and to look costs a tenth of a swap.
+        self.is_woken() && self.target.woken.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether somebody else still has it and could wake it.
+    pub(super) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.target) > 2
+    }
+
+    /// From now on it is another source's.
+    pub(super) fn aim(&self, token: Token) {
+        self.target.token.store(token.to_bits(), Ordering::Relaxed);
+        self.target.woken.store(false, Ordering::Relaxed);
     }
 }

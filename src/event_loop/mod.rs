@@ -193,11 +193,12 @@ pub struct EventLoop {
     on_panic: PanicHook,
     debugging: Debugging,
     watchdog: Option<Watchdog>,
-    /// In this turn each piece of work is timed alone, and one that took so long is reported. Never, unless in debug mode.
+    /// In this turn each piece of work is timed alone, and one that took so long is reported. Never, unless in debug
+    /// mode.
     slow_from: Duration,
     /// In this turn what runs is named before it does, for the watchdog and for debug mode.
     looks_closely: bool,
-    /// Visits of the present step that are still to come.
+    /// Visits of the present step that are still to come, those to listeners apart.
     behind: usize,
     /// Whatever a turn's budget says.
     callbacks_max: usize,
@@ -348,10 +349,10 @@ impl EventLoop {
         self.begin_timing(events.len());
         self.behind = events.len() + self.carried.len();
         for event in events.drain(..) {
+            self.behind -= 1;
             if self.listeners.contains(&event.token) {
                 self.late_events.push(event);
             } else {
-                self.behind -= 1;
                 self.visit(event.token, event.readiness);
             }
         }
@@ -360,19 +361,20 @@ impl EventLoop {
 
         let mut carried = std::mem::take(&mut self.carried);
         for token in carried.drain(..) {
+            self.behind -= 1;
             if self.listeners.contains(&token) {
                 self.late_events.push(Event {
                     token,
                     readiness: Readiness::NONE,
                 });
             } else {
-                self.behind -= 1;
                 self.visit(token, Readiness::NONE);
             }
         }
         self.carried = carried;
 
         let mut late = std::mem::take(&mut self.late_events);
+        self.behind = late.len();
         for event in late.drain(..) {
             self.behind -= 1;
             self.visit(event.token, event.readiness);
@@ -708,15 +710,15 @@ impl EventLoop {
         self.on_panic = Box::new(hook);
     }
 
-    /// Have what debug mode finds, and what [`crate::task::scope`] reports, given to `hook` instead of printed to standard
-    /// error. See [`Handle::set_debug`].
+    /// Have what debug mode finds, and what [`crate::task::scope`] reports, given to `hook` instead of printed to
+    /// standard error. See [`Handle::set_debug`].
     pub fn on_finding(&mut self, hook: impl FnMut(&Finding) + 'static) {
         self.debugging.on_finding(hook);
     }
 
     /// Have a thread of its own look whether any visit or callback lasts longer than `after`, and tell `hook` of it
-    /// while it lasts: after that time, after twice that time and so on, and when it is over. The thread looks four times
-    /// in that time, and ends with the loop. A second call replaces the first.
+    /// while it lasts: after that time, after twice that time and so on, and when it is over. The thread looks four
+    /// times in that time, and ends with the loop. A second call replaces the first.
     ///
     /// While there is a watchdog, each visit and callback costs two more readings of the clock and two locks of a mutex
     /// that is hardly ever taken. It needs no debug mode. `hook` must not wait for the loop.

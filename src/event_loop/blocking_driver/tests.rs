@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::OWN_HOLDERS;
 use crate::event_loop::{
     BlockingDriver, Driver, Event, EventLoop, Interrupter, Readiness, Socket, ThreadPool, Token,
 };

@@ -58,6 +58,9 @@
 //!
 //! None is on by default; `full` turns all of them on.
 //!
+//! - `brotli`: the client decodes brotli, too.
+//! - `compression`: the client asks for gzip and deflate and decodes them, by flate2.
+//! - `cookies`: the client keeps cookies.
 //! - `json`: `Response::json` and `Request::json`, by serde.
 //! - `sockopt`: `SO_REUSEPORT` for the loops of [`web::Engine::Loops`], and a longer queue of connections to accept, by
 //!   socket2.

@@ -14,6 +14,8 @@
 //! | `pool.rs` | who may have which connection: limits, queues, idle ones; no I/O |
 //! | `redirect.rs`, `retry.rs` | whether to go elsewhere, whether to try again |
 //! | `url.rs`, `body.rs`, `auth.rs` | what a request is made of |
+//! | `multipart.rs` | forms with files |
+//! | `decode.rs`, `cookies.rs` | bodies that came compressed; cookies, each behind its feature |
 //! | `timeouts.rs` | time limits, all on one timer |
 //! | `trace.rs`, `error.rs` | what happened, and what went wrong |
 
@@ -22,9 +24,14 @@ mod body;
 mod client;
 mod connect;
 mod connection;
+#[cfg(feature = "cookies")]
+pub mod cookies;
+#[cfg(feature = "compression")]
+pub mod decode;
 mod error;
 mod exchange;
 mod leases;
+pub mod multipart;
 mod pool;
 mod redirect;
 mod request;

@@ -61,16 +61,19 @@
 //! - `brotli`: the client decodes brotli, too.
 //! - `compression`: the client asks for gzip and deflate and decodes them, by flate2.
 //! - `cookies`: the client keeps cookies.
+//! - `futures`: streams have the traits of futures-io; listeners and the receivers of [`sync`]'s channels are `Stream`s.
 //! - `json`: `Response::json` and `Request::json`, by serde.
-//! - `sockopt`: `SO_REUSEPORT` for the loops of [`web::Engine::Loops`], and a longer queue of connections to accept, by
-//!   socket2.
+//! - `sockopt`: `SO_REUSEPORT` for the loops of [`web::Engine::Loops`], a longer queue of connections to accept, the
+//!   local address of a [`net::Connector`], and a reset by [`net::SocketStream::abort`], by socket2.
 //! - `sim`: the simulated driver, for tests of whole programs. It has a clock and a network in memory that follow from
 //!   a seed, and faults to choose from.
 //! - `tls`: TLS for streams ([`net`]) and the client, by rustls on ring, with Mozilla's roots.
+//! - `tokio-io`: streams have tokio's `AsyncRead` and `AsyncWrite`; no runtime of tokio is needed.
 
 pub mod client;
 pub mod conn;
 pub mod event_loop;
+pub mod fs;
 pub mod metrics;
 pub mod net;
 pub mod parts;

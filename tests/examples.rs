@@ -337,7 +337,7 @@ fn a_server_prints_what_its_handlers_wait_on_when_it_gets_sigusr1() {
         .lines()
         .map(|line| line.expect("it is UTF-8"));
     let heading = lines.next().expect("a heading");
-    assert!(heading.starts_with("1 task, 1 timer, "), "{heading}");
+    assert!(heading.starts_with("1 task, "), "{heading}");
     assert!(heading.contains("1 listener"), "{heading}");
     let _columns = lines.next().expect("the columns");
     let row = lines.next().expect("the handler");
@@ -347,6 +347,15 @@ fn a_server_prints_what_its_handlers_wait_on_when_it_gets_sigusr1() {
     assert!(row.contains("examples/05_hello.rs:"), "{row}");
     // And it goes on.
     assert!(get(address, "/").ends_with("visitor 2.\n"));
+}
+
+#[test]
+fn the_tasks_run_in_the_order_that_06_tasks_promises() {
+    let printed = printed("06_tasks", &[]);
+    assert_eq!(
+        without_numbers(&printed),
+        without_numbers(&promised("06_tasks"))
+    );
 }
 
 #[test]

@@ -143,8 +143,8 @@ impl Running {
         let future = self.later.future.as_mut();
         self.since = now;
         let polled;
-        (polled, self.waits) = poll_in_budget(self.origin, &self.waker, future);
-        polled
+        (polled, self.waits) = poll_in_budget(&self.waker, future);
+        polled.map_err(|panic| panic.blame(self.origin))
     }
 
     pub(super) fn origin(&self) -> Origin {

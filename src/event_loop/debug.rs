@@ -339,7 +339,7 @@ impl EventLoop {
         let now = self.stamp;
         let (ready, ready_since) = self.handle.waiting_jobs(visited);
         let (timers, due_since) = self.handle.overdue_timers(now);
-        let visits = self.behind + self.carry.len() + self.handle.dirty();
+        let visits = self.behind + self.late_events.len() + self.carry.len() + self.handle.dirty();
         let visits_since = (visits > 0).then(|| self.handle.now());
         let first = [ready_since, due_since, visits_since]
             .into_iter()
@@ -365,8 +365,8 @@ impl EventLoop {
         is_wanted.then(|| self.debugging.look_from.unwrap_or(self.handle.now()))
     }
 
-    /// Look for sources that nothing can wake, if it is time to: when anything has run since the last time, and once in a
-    /// slow threshold at most.
+    /// Look for sources that nothing can wake, if it is time to: when anything has run since the last time, and once in
+    /// a slow threshold at most.
     #[cold]
     pub(super) fn look_for_lost(&mut self, now: Instant) {
         if self.next_look().is_none_or(|when| when > now) {

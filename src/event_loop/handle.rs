@@ -298,9 +298,9 @@ impl Handle {
         self.push(Job::Start(source, origin));
     }
 
-    /// Switch debug mode on or off, while the loop runs or before it does; from the next turn on it is so. In debug mode
-    /// the loop times each visit and callback alone, and tells [`super::EventLoop::on_finding`] of those that are slow
-    /// and of tasks that nothing can wake.
+    /// Switch debug mode on or off, while the loop runs or before it does; from the next turn on it is so. In debug
+    /// mode the loop times each visit and callback alone, and tells [`super::EventLoop::on_finding`] of those that are
+    /// slow and of tasks that nothing can wake.
     ///
     /// It costs some readings of the clock and a pass over all sources now and then. Switched off it costs nothing
     /// that can be measured.
@@ -549,8 +549,8 @@ impl Handle {
         ready.jobs.iter().filter(is_start).count()
     }
 
-    /// How many in the ready queue wait for their turn and will get it, and in debug mode since when the first one does.
-    /// But not `visited`, which has only queued itself again.
+    /// How many in the ready queue wait for their turn and will get it, and in debug mode since when the first one
+    /// does. But not `visited`, which has only queued itself again.
     pub(super) fn waiting_jobs(&self, visited: Option<Token>) -> (usize, Option<Instant>) {
         let calls = self.0.calls.borrow();
         let will_run = |job: &Job| match job {
@@ -645,6 +645,15 @@ impl Handle {
         let outer = TURNING.with(|turning| turning.borrow_mut().replace(self.clone()));
         Turning { outer }
     }
+}
+
+/// [`Handle::current`], by asyncio's name.
+///
+/// # Panics
+/// When no loop is turning on this thread.
+#[track_caller]
+pub fn get_running_loop() -> Handle {
+    Handle::current()
 }
 
 impl fmt::Debug for Handle {

@@ -60,11 +60,11 @@ pub use driver::{
 };
 pub use executor::{JobHandle, ThreadPool};
 pub(crate) use handle::CallKey;
-pub use handle::{CallHandle, Handle, LoopGone, Remote};
+pub use handle::{CallHandle, Handle, LoopGone, Remote, get_running_loop};
 pub use listener::{bind, bind_several};
 pub use mio_driver::MioDriver;
 pub use panic::Panicked;
-pub(crate) use panic::{caught, guarded};
+pub(crate) use panic::{Caught, caught, guarded};
 pub use source::{Inspection, Next, Source};
 pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
 pub use tasks::{TaskInfo, Tasks};
@@ -193,11 +193,12 @@ pub struct EventLoop {
     on_panic: PanicHook,
     debugging: Debugging,
     watchdog: Option<Watchdog>,
-    /// In this turn each piece of work is timed alone, and one that took so long is reported. Never, unless in debug mode.
+    /// In this turn each piece of work is timed alone, and one that took so long is reported. Never, unless in debug
+    /// mode.
     slow_from: Duration,
     /// In this turn what runs is named before it does, for the watchdog and for debug mode.
     looks_closely: bool,
-    /// Visits of the present step that are still to come.
+    /// Visits of the present step that are still to come, those to listeners apart.
     behind: usize,
     /// Whatever a turn's budget says.
     callbacks_max: usize,
@@ -345,40 +346,35 @@ impl EventLoop {
         std::mem::swap(&mut self.carry, &mut self.carried);
         let mut events = std::mem::take(&mut self.events);
         self.suspicious = self.suspicious.saturating_sub(1);
-        let is_timed_alone = self.suspicious > 0 || self.slow_from < Duration::MAX;
-        if events.len() > TIMED_TOGETHER as usize && !is_timed_alone {
-            self.timed_together = TIMED_TOGETHER;
-        }
+        self.begin_timing(events.len());
         self.behind = events.len() + self.carried.len();
         for event in events.drain(..) {
+            self.behind -= 1;
             if self.listeners.contains(&event.token) {
                 self.late_events.push(event);
             } else {
-                self.behind -= 1;
                 self.visit(event.token, event.readiness);
             }
         }
         self.events = events;
-        self.timed_together = 1;
-        if self.untimed > 0 {
-            self.blame(self.last_visited);
-        }
+        self.end_timing();
 
         let mut carried = std::mem::take(&mut self.carried);
         for token in carried.drain(..) {
+            self.behind -= 1;
             if self.listeners.contains(&token) {
                 self.late_events.push(Event {
                     token,
                     readiness: Readiness::NONE,
                 });
             } else {
-                self.behind -= 1;
                 self.visit(token, Readiness::NONE);
             }
         }
         self.carried = carried;
 
         let mut late = std::mem::take(&mut self.late_events);
+        self.behind = late.len();
         for event in late.drain(..) {
             self.behind -= 1;
             self.visit(event.token, event.readiness);
@@ -413,17 +409,20 @@ impl EventLoop {
     fn run_ready(&mut self, callbacks_max: usize) {
         let callbacks_max = callbacks_max.min(self.callbacks_max);
         // Counted before the first one runs: a callback added by a callback waits a turn.
-        for _ in 0..self.handle.ready_jobs().min(callbacks_max) {
+        let jobs = self.handle.ready_jobs().min(callbacks_max);
+        self.begin_timing(jobs);
+        for _ in 0..jobs {
             match self.handle.next_ready() {
                 Some(Job::Call(key)) => self.call(key),
                 Some(Job::Visit(token, readiness)) => self.visit(token, readiness),
                 Some(Job::Start(source, origin)) => {
-                    let token = self.insert(|_| source, origin);
-                    self.visit(token, Readiness::WOKEN);
+                    let token = self.sources.reserve().into();
+                    self.visit_taken(token, Slot { source, origin }, Readiness::WOKEN);
                 }
                 None => break,
             }
         }
+        self.end_timing();
     }
 
     fn flush_dirty(&mut self) {
@@ -448,8 +447,8 @@ impl EventLoop {
                 event_loop: self,
                 token: Some(token),
             };
-            let closed = guarded(slot.origin, || slot.source.closed(&mut ctx));
-            let dropped = guarded(slot.origin, || drop(slot.source));
+            let closed = caught(|| slot.source.closed(&mut ctx));
+            let dropped = caught(|| drop(slot.source));
             self.sources.release(token.into());
             if let Some(work) = work {
                 if let Some(took) = self.blame(work.origin) {
@@ -460,8 +459,11 @@ impl EventLoop {
             for waiting in self.waiting_for_close.drain(..) {
                 self.handle.wake(waiting);
             }
-            for panicked in [closed, dropped].into_iter().filter_map(Result::err) {
-                self.report(&panicked.of(Work::new("source", slot.origin)));
+            if let Err(panic) = closed {
+                self.report_caught(panic, Work::new("source", slot.origin));
+            }
+            if let Err(panic) = dropped {
+                self.report_caught(panic, Work::new("source", slot.origin));
             }
         }
         self.doomed.clear();
@@ -477,9 +479,15 @@ impl EventLoop {
     /// Lend the loop to one source, then act on its answer.
     fn visit(&mut self, token: Token, readiness: Readiness) {
         // It may have closed earlier, and events, wakes and timers for it are still about: they find nobody.
-        let Some(mut slot) = self.sources.take(token.into()) else {
+        let Some(slot) = self.sources.take(token.into()) else {
             return;
         };
+        self.visit_taken(token, slot, readiness);
+    }
+
+    /// The visit itself, to a source that is in hand.
+    #[inline]
+    fn visit_taken(&mut self, token: Token, mut slot: Slot, readiness: Readiness) {
         self.turn.visits += 1;
         if self.looks_closely {
             self.watch(slot.work());
@@ -488,12 +496,8 @@ impl EventLoop {
             event_loop: self,
             token: Some(token),
         };
-        let next = guarded(slot.origin, || slot.source.ready(&mut ctx, readiness));
-        self.untimed += 1;
-        self.last_visited = slot.origin;
-        if self.untimed >= self.timed_together
-            && let Some(took) = self.blame(slot.origin)
-        {
+        let next = caught(|| slot.source.ready(&mut ctx, readiness));
+        if let Some(took) = self.time(slot.origin) {
             self.tell_slow(slot.work(), Some(token), took);
         }
         if self.looks_closely {
@@ -502,8 +506,8 @@ impl EventLoop {
         let next = match next {
             Ok(_) if !self.doomed.is_empty() && self.doomed.contains(&token) => Next::Close,
             Ok(next) => next,
-            Err(panicked) => {
-                self.report(&panicked.of(slot.work()));
+            Err(panic) => {
+                self.report_caught(panic, slot.work());
                 Next::Close
             }
         };
@@ -530,19 +534,44 @@ impl EventLoop {
             event_loop: self,
             token: None,
         };
-        let called = guarded(origin, || callback(&mut ctx));
-        if let Some(took) = self.blame(origin) {
+        let called = caught(|| callback(&mut ctx));
+        if let Some(took) = self.time(origin) {
             self.tell_slow(Work::callback(origin), None, took);
         }
         if self.looks_closely {
             self.unwatch();
         }
-        if let Err(panicked) = called {
-            self.report(&panicked.of(Work::callback(origin)));
+        if let Err(panic) = called {
+            self.report_caught(panic, Work::callback(origin));
         }
     }
 
     // ---- what they need -----------------------------------------------------------------------------------------
+
+    /// So many pieces of work follow: many are timed in groups, see [`TIMED_TOGETHER`].
+    fn begin_timing(&mut self, pieces: usize) {
+        let is_timed_alone = self.suspicious > 0 || self.slow_from < Duration::MAX;
+        if pieces > TIMED_TOGETHER as usize && !is_timed_alone {
+            self.timed_together = TIMED_TOGETHER;
+        }
+    }
+
+    fn end_timing(&mut self) {
+        self.timed_together = 1;
+        if self.untimed > 0 {
+            self.blame(self.last_visited);
+        }
+    }
+
+    /// A piece of work has ended. Answers as [`EventLoop::blame`], which is called for the last of a group.
+    fn time(&mut self, origin: Origin) -> Option<Duration> {
+        self.untimed += 1;
+        self.last_visited = origin;
+        match self.untimed >= self.timed_together {
+            true => self.blame(origin),
+            false => None,
+        }
+    }
 
     /// Blame the time since the last stamp on `origin`. Answers how long that is when it should be told of.
     fn blame(&mut self, origin: Origin) -> Option<Duration> {
@@ -561,6 +590,12 @@ impl EventLoop {
             }
         }
         (took >= self.slow_from).then_some(took)
+    }
+
+    #[cold]
+    fn report_caught(&mut self, panic: Caught, work: Work) {
+        let panicked = panic.blame(work.origin).of(work);
+        self.report(&panicked);
     }
 
     fn report(&mut self, panicked: &Panicked) {
@@ -675,15 +710,15 @@ impl EventLoop {
         self.on_panic = Box::new(hook);
     }
 
-    /// Have what debug mode finds, and what [`crate::task::scope`] reports, given to `hook` instead of printed to standard
-    /// error. See [`Handle::set_debug`].
+    /// Have what debug mode finds, and what [`crate::task::scope`] reports, given to `hook` instead of printed to
+    /// standard error. See [`Handle::set_debug`].
     pub fn on_finding(&mut self, hook: impl FnMut(&Finding) + 'static) {
         self.debugging.on_finding(hook);
     }
 
     /// Have a thread of its own look whether any visit or callback lasts longer than `after`, and tell `hook` of it
-    /// while it lasts: after that time, after twice that time and so on, and when it is over. The thread looks four times
-    /// in that time, and ends with the loop. A second call replaces the first.
+    /// while it lasts: after that time, after twice that time and so on, and when it is over. The thread looks four
+    /// times in that time, and ends with the loop. A second call replaces the first.
     ///
     /// While there is a watchdog, each visit and callback costs two more readings of the clock and two locks of a mutex
     /// that is hardly ever taken. It needs no debug mode. `hook` must not wait for the loop.

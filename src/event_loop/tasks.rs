@@ -128,8 +128,8 @@ impl Remote {
     /// As [`EventLoop::tasks`], from another thread. It waits for the loop to answer, in its next turn.
     ///
     /// # Errors
-    /// `NotConnected` when the loop was dropped; `TimedOut` when it does not answer within `patience`: something holds it,
-    /// see [`EventLoop::start_watchdog`]. On the loop's own thread it always does.
+    /// `NotConnected` when the loop was dropped; `TimedOut` when it does not answer within `patience`: something holds
+    /// it, see [`EventLoop::start_watchdog`]. On the loop's own thread it always does.
     pub fn tasks(&self, patience: Duration) -> io::Result<Tasks> {
         let (answer, answered) = crossbeam_channel::bounded(1);
         // Who has asked may have gone.

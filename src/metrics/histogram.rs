@@ -1,7 +1,8 @@
 //! How long things took, in memory that does not grow: a histogram with buckets that widen with what they count.
 //!
-//! To know the 95th percentile of a million durations one need not keep a million numbers, if 3.91 s will do for 3.90 s. So
-//! durations are counted in buckets: 64 for each doubling, so that each is at most a 64th as wide as what it counts.
+//! To know the 95th percentile of a million durations one need not keep a million numbers, if 3.91 s will do for 3.90
+//! s. So durations are counted in buckets: 64 for each doubling, so that each is at most a 64th as wide as what it
+//! counts.
 //!
 //! ```text
 //!   nanoseconds   0 1 2 … 63 │ 64 65 … 127 │ 128 130 … 254 │ 256 260 … 508 │ …   up to 2^44 (4.9 hours)
@@ -24,8 +25,8 @@ const BUCKETS: usize = (LONGEST_BITS - BITS + 1) as usize * BUCKETS_A_DOUBLING;
 
 /// Counts durations, and tells how they are spread. 20 KiB, whatever it counts.
 ///
-/// Counts, sum, shortest and longest are exact. A percentile is off by at most 1/128 of itself (0.8 %), and by nothing below
-/// 128 ns. Durations over 4.9 hours are counted as 4.9 hours, but for sum, shortest and longest.
+/// Counts, sum, shortest and longest are exact. A percentile is off by at most 1/128 of itself (0.8 %), and by nothing
+/// below 128 ns. Durations over 4.9 hours are counted as 4.9 hours, but for sum, shortest and longest.
 ///
 /// ```
 /// use std::time::Duration;

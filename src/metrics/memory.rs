@@ -12,8 +12,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Read it now, from `/proc/self/status`: some microseconds and no disk. `None` where there is no such file, which is
-    /// everywhere but on Linux.
+    /// Read it now, from `/proc/self/status`: some microseconds and no disk. `None` where there is no such file, which
+    /// is everywhere but on Linux.
     pub fn of_process() -> Option<Self> {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         Self::of_status(&status)

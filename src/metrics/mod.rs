@@ -1,13 +1,13 @@
-//! Counting what happens and how long it takes, in memory that does not grow: for a client that sweeps over a list of URLs,
-//! a route of a server, a queue.
+//! Counting what happens and how long it takes, in memory that does not grow: for a client that sweeps over a list of
+//! URLs, a route of a server, a queue.
 //!
 //! - [`Histogram`] counts durations and knows their percentiles.
 //! - [`Counter`] counts, through a shared reference.
 //! - [`Outcomes`] is both, for things that succeed or fail, and makes a [`Summary`] of it.
 //! - [`Memory`] is what the kernel says of the process.
 //!
-//! Nothing here reads a clock: who measures has one (a loop's [`Handle::time`](crate::event_loop::Handle::time)), and a test
-//! has a virtual one.
+//! Nothing here reads a clock: who measures has one (a loop's [`Handle::time`](crate::event_loop::Handle::time)), and
+//! a test has a virtual one.
 
 mod histogram;
 mod memory;

@@ -56,8 +56,8 @@ impl Outcomes {
         &self.durations
     }
 
-    /// What came of them in `elapsed`, from the beginning of the first to the end of the last by the clock on the wall;
-    /// with the memory that the process has now.
+    /// What came of them in `elapsed`, from the beginning of the first to the end of the last by the clock on the
+    /// wall; with the memory that the process has now.
     pub fn summary(&self, elapsed: Duration) -> Summary {
         let (successes, failures) = (self.successes.get(), self.failures.get());
         let total = successes + failures;

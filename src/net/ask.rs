@@ -1,4 +1,4 @@
-//! A future that has something done where the driver is at hand.
+//! Futures that have something done elsewhere: where the driver is at hand, and where blocking harms nobody.
 
 use std::io;
 
@@ -23,4 +23,16 @@ pub(super) async fn ask_loop<T: 'static>(
     receiver
         .await
         .unwrap_or(Err(io::ErrorKind::NotConnected.into()))
+}
+
+/// Do `work` on the executor. Cancelling it takes it back while it waits for a thread; later it is done all the same.
+///
+/// # Panics
+/// When no loop is turning on this thread.
+#[track_caller]
+pub(crate) fn on_executor<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> impl Future<Output = io::Result<T>> {
+    let job = Handle::current().run_in_executor(work);
+    async { job?.await.map_err(io::Error::other)? }
 }

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
+use super::ask::on_executor;
 use crate::event_loop::{Detail, Handle, waits_on};
 use crate::task::coop;
 
@@ -206,11 +207,11 @@ fn key(host: &str) -> String {
 }
 
 async fn ask_system(host: String) -> io::Result<Vec<IpAddr>> {
-    let job = Handle::current().run_in_executor(move || {
+    on_executor(move || {
         let found = (host.as_str(), 0).to_socket_addrs()?;
-        io::Result::Ok(found.map(|address| address.ip()).collect())
-    })?;
-    job.await.map_err(io::Error::other)?
+        Ok(found.map(|address| address.ip()).collect())
+    })
+    .await
 }
 
 impl Shared {

@@ -115,6 +115,14 @@ impl<T> Slab<T> {
     /// # Panics
     /// With 2^32 - 3 values already there.
     pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
+        let key = self.vacancy();
+        let value = make(key);
+        self.occupy(key, FULL, Some(value));
+        key
+    }
+
+    /// The key of who comes next.
+    fn vacancy(&self) -> Key {
         let key = match self.slots.get(self.free as usize) {
             Some(slot) => Key::new(self.free, slot.generation),
             None => {
@@ -123,11 +131,14 @@ impl<T> Slab<T> {
             }
         };
         assert!(key.index < FULL, "no more than 2^32 - 3 values fit a slab");
-        let value = make(key);
+        key
+    }
+
+    fn occupy(&mut self, key: Key, state: u32, value: Option<T>) {
         let slot = Slot {
             generation: key.generation,
-            state: FULL,
-            value: Some(value),
+            state,
+            value,
         };
         match self.slots.get_mut(key.index as usize) {
             Some(vacant) => {
@@ -138,6 +149,15 @@ impl<T> Slab<T> {
         }
         self.len += 1;
         self.high_water.rose_to(self.len);
+    }
+
+    /// Give a slot to a value that is in hand already. To be followed as [`take`](Self::take) is.
+    ///
+    /// # Panics
+    /// With 2^32 - 3 values already there.
+    pub fn reserve(&mut self) -> Key {
+        let key = self.vacancy();
+        self.occupy(key, IN_HAND, None);
         key
     }
 

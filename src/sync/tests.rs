@@ -1,5 +1,5 @@
-//! What the module promises, one by one, on a simulated loop; what cancelling leaves, at each await; and random operations
-//! against models that search their lists.
+//! What the module promises, one by one, on a simulated loop; what cancelling leaves, at each await; and random
+//! operations against models that search their lists.
 
 mod cancelling;
 mod channels;

@@ -1,7 +1,8 @@
-//! The newest value of something that changes: who looks sees the last one, and who waits learns that there is another.
+//! The newest value of something that changes: who looks sees the last one, and who waits learns that there is
+//! another.
 //!
-//! For settings, states, progress: where only the present counts, and a value that was replaced before anyone looked is no
-//! loss. Where each one counts, `broadcast` is the channel.
+//! For settings, states, progress: where only the present counts, and a value that was replaced before anyone looked
+//! is no loss. Where each one counts, `broadcast` is the channel.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -91,8 +92,8 @@ impl<T> Drop for Senders<T> {
 }
 
 impl<T> Sender<T> {
-    /// Put `value` in the place of the last one, and wake those who wait for a change. It is kept when nobody looks, for
-    /// those who [subscribe](Sender::subscribe) later.
+    /// Put `value` in the place of the last one, and wake those who wait for a change. It is kept when nobody looks,
+    /// for those who [subscribe](Sender::subscribe) later.
     pub fn send(&self, value: T) {
         let value = Rc::new(value);
         let before = {

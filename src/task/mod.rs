@@ -6,7 +6,7 @@
 //!
 //! | to | there is |
 //! | --- | --- |
-//! | run a future beside others | [`spawn`], [`spawn_named`], [`TaskGroup`] |
+//! | run a future beside others | [`spawn`] or [`create_task`], [`spawn_named`], [`TaskGroup`] |
 //! | wait for several | [`gather`], [`gather_all`], [`both`], [`wait()`], [`as_completed`] |
 //! | wait for one of several | [`race`], [`select`] |
 //! | wait for time | [`sleep`], [`sleep_until`], [`interval`] |
@@ -34,8 +34,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::event_loop::{
-    Ctx, Detail, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked, Readiness,
-    Source, SourceWaker, Token, Waits, WaitsOn, Work, guarded, in_poll, waits_on,
+    Caught, Ctx, Detail, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked,
+    Readiness, Source, SourceWaker, Token, Waits, WaitsOn, Work, caught, in_poll, waits_on,
 };
 
 pub use coop::{BUDGET, budget_left, consume_budget};
@@ -85,7 +85,7 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
         // A wake during the poll counts for the next one (rule R8).
         waker.take_woken();
         ctx.set_polled(Some(ctx.token()));
-        let (polled, waits) = poll_in_budget(self.origin, waker, future.as_mut());
+        let (polled, waits) = poll_in_budget(waker, future.as_mut());
         ctx.set_polled(None);
         match polled {
             Ok(Poll::Pending) => {
@@ -98,10 +98,9 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
                 return Next::Wait;
             }
             Ok(Poll::Ready(output)) => self.end(ctx, Ok(output)),
-            Err(panicked) => {
-                let panicked = panicked.of(self.work());
-                ctx.report(&panicked);
-                self.end(ctx, Err(JoinError::Panicked(panicked)));
+            Err(panic) => {
+                let panicked = self.panicked(ctx, panic);
+                self.end(ctx, Err(panicked));
             }
         }
         // With the future its clones have gone.
@@ -140,21 +139,23 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
 }
 
 impl<F: Future> Task<F> {
-    fn work(&self) -> Work {
-        Work {
+    /// Report a panic. It is the task's result, too.
+    #[cold]
+    fn panicked(&self, ctx: &mut Ctx<'_>, panic: Caught) -> JoinError {
+        let panicked = panic.blame(self.origin).of(Work {
             kind: "task",
             name: self.join.name().cloned(),
             origin: self.origin,
-        }
+        });
+        ctx.report(&panicked);
+        JoinError::Panicked(panicked)
     }
 
     /// Drop the future, and then tell who waits for `result`. A panic on the way is the result then.
     fn end(&mut self, ctx: &mut Ctx<'_>, mut result: Result<F::Output, JoinError>) {
         let future = self.future.take();
-        if let Err(panicked) = guarded(self.origin, || drop(future)) {
-            let panicked = panicked.of(self.work());
-            ctx.report(&panicked);
-            result = Err(JoinError::Panicked(panicked));
+        if let Err(panic) = caught(|| drop(future)) {
+            result = Err(self.panicked(ctx, panic));
         }
         self.join.finish(ctx.handle(), result);
     }
@@ -162,12 +163,11 @@ impl<F: Future> Task<F> {
 
 /// Poll a future as a task is polled: with a budget, and so that a panic becomes a value. Tells what it waits for.
 pub(crate) fn poll_in_budget<F: Future + ?Sized>(
-    origin: Origin,
     waker: &SourceWaker,
     future: Pin<&mut F>,
-) -> (Result<Poll<F::Output>, Panicked>, Waits) {
+) -> (Result<Poll<F::Output>, Caught>, Waits) {
     let mut context = Context::from_waker(waker.waker());
-    in_poll(BUDGET, || guarded(origin, || future.poll(&mut context)))
+    in_poll(BUDGET, || caught(|| future.poll(&mut context)))
 }
 
 impl Handle {
@@ -235,6 +235,15 @@ impl Handle {
 /// When no loop is turning on this thread.
 #[track_caller]
 pub fn spawn<F: Future<Output: 'static> + 'static>(future: F) -> JoinHandle<F::Output> {
+    Handle::current().spawn(future)
+}
+
+/// [`spawn`], by asyncio's name.
+///
+/// # Panics
+/// When no loop is turning on this thread.
+#[track_caller]
+pub fn create_task<F: Future<Output: 'static> + 'static>(future: F) -> JoinHandle<F::Output> {
     Handle::current().spawn(future)
 }
 

@@ -106,9 +106,9 @@ impl<S: 'static> App<S> {
         self
     }
 
-    /// Leave SIGUSR1 to the program. Without this, [`App::serve`] and [`super::Engine::serve`] print every task and what
-    /// it waits on to standard error when that signal comes, see [`Ctx::dump_tasks_on`]. They do so in any build, since
-    /// it is in production that one asks where a program is stuck.
+    /// Leave SIGUSR1 to the program. Without this, [`App::serve`] and [`super::Engine::serve`] print every task and
+    /// what it waits on to standard error when that signal comes, see [`Ctx::dump_tasks_on`]. They do so in any build,
+    /// since it is in production that one asks where a program is stuck.
     pub fn without_task_dump(mut self) -> Self {
         self.dumps_tasks = false;
         self

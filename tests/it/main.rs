@@ -15,6 +15,7 @@ mod refusals;
 mod rooms;
 mod shutdown;
 mod streaming;
+mod streams;
 mod support;
 mod vanishing;
 mod websocket;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tourbillon::event_loop::EventLoop;
 use tourbillon::net::{StreamExt, TcpListener, TcpStream};
 use tourbillon::sim::{Failure, Faults, Simulation, World, check};
-use tourbillon::task::{sleep, spawn};
+use tourbillon::task::{sleep, spawn, timeout};
 
 const SERVER: usize = 0;
 const CLIENT: usize = 1;
@@ -87,6 +87,11 @@ fn size(world: &World) -> usize {
         .min(*faults.send_buffer_bytes.end())
         .min(*faults.receive_buffer_bytes.end());
     world.range(1..=grain.saturating_mul(40).clamp(100, 300_000) as u64) as usize
+}
+
+/// `future`, unless it takes longer; then it is dropped.
+async fn within<F: Future>(future: F, limit: Duration) -> Option<F::Output> {
+    timeout(limit, future).await.ok()
 }
 
 /// Send back what comes, until it ends; by one of two ways to read.
@@ -179,19 +184,6 @@ fn echoes(seed: u64, faults: Faults, is_whole: bool) -> Result<(), Failure> {
         });
     }
     scene.finish()
-}
-
-/// `future`, unless it takes longer; then it is dropped.
-async fn within<F: Future>(future: F, limit: Duration) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
-    let mut limit = std::pin::pin!(sleep(limit));
-    std::future::poll_fn(|context| {
-        if let std::task::Poll::Ready(output) = future.as_mut().poll(context) {
-            return std::task::Poll::Ready(Some(output));
-        }
-        limit.as_mut().poll(context).map(|()| None)
-    })
-    .await
 }
 
 #[test]
@@ -392,6 +384,30 @@ fn a_peer_that_does_not_read_costs_64_kib_and_a_dropped_stream_gives_it_5_s() {
     });
     scene.finish().unwrap();
     assert!((60_000..=64 * 1024).contains(&held.get()), "{}", held.get());
+}
+
+#[test]
+fn a_listener_takes_in_64_and_those_behind_them_when_they_are_asked_for() {
+    let mut scene = Scene::new(1, Faults::none());
+    let mut listener = scene.listener();
+    let address = scene.address;
+    let clients: Vec<_> = (0..100).map(|_| scene.world.connect(address)).collect();
+    scene.simulation.run_for(Duration::from_secs(1)).unwrap();
+    assert_eq!(scene.simulation.open_sockets(SERVER), 1 + 64);
+    let census: Vec<_> = scene.simulation.loops()[SERVER].census().collect();
+    let full = census
+        .iter()
+        .find(|(_, source)| source.kind == "listener")
+        .unwrap();
+    assert_eq!((full.1.state, full.1.paused), ("full", true));
+    scene.run(SERVER, async move {
+        for _ in 0..100 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"x").await.unwrap();
+        }
+    });
+    scene.finish().unwrap();
+    assert!(clients.iter().all(|client| client.received_len() == 1));
 }
 
 mod names {

@@ -194,6 +194,39 @@ fn a_broadcast_keeps_no_value_that_nobody_wants_and_does_not_clone_for_the_last(
 }
 
 #[test]
+fn a_value_that_is_sent_while_the_last_receiver_goes_is_kept_for_a_new_one() {
+    /// Subscribes and sends, on the spot, when it is told that nobody receives.
+    struct Instead;
+
+    thread_local! {
+        static SENDER: RefCell<Option<broadcast::Sender<u32>>> = const { RefCell::new(None) };
+        static RECEIVER: RefCell<Option<broadcast::Receiver<u32>>> = const { RefCell::new(None) };
+    }
+
+    impl std::task::Wake for Instead {
+        fn wake(self: std::sync::Arc<Self>) {
+            let sender = SENDER.with_borrow(|sender| sender.clone().unwrap());
+            RECEIVER.set(Some(sender.subscribe()));
+            assert_eq!(sender.send(7), Ok(1));
+        }
+    }
+
+    let (sender, last) = broadcast::channel(4);
+    SENDER.set(Some(sender.clone()));
+    let waker = Waker::from(std::sync::Arc::new(Instead));
+    let mut closed = Box::pin(sender.closed());
+    assert!(
+        closed
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    drop(last);
+    assert_eq!(RECEIVER.take().unwrap().try_recv(), Ok(Some(7)));
+    SENDER.take();
+}
+
+#[test]
 fn who_watches_sees_the_newest_value_and_each_change_once() {
     run(async {
         let (sender, mut receiver) = watch::channel(1);

@@ -60,7 +60,7 @@ fn a_thread_learns_that_nobody_receives() {
     assert!(remote.send(2).is_err());
 
     let (sender, _receiver) = mpsc::unbounded::<u32>();
-    let remote = sender.remote(&event_loop.handle());
+    let remote = sender.remote(event_loop.handle());
     drop(event_loop);
     assert!(remote.send(3).is_err(), "the loop has gone");
 }
@@ -69,7 +69,7 @@ fn a_thread_learns_that_nobody_receives() {
 fn a_thread_that_may_not_wait_is_told_that_there_is_no_room() {
     let mut event_loop = EventLoop::new().unwrap();
     let (sender, mut receiver) = mpsc::bounded(1);
-    let remote = sender.remote(&event_loop.handle());
+    let remote = sender.remote(event_loop.handle());
     drop(sender);
     // The loop does not turn.
     remote.try_send(1).unwrap();

@@ -146,7 +146,8 @@ fn wait_for_looks_again_each_time_and_first_of_all() {
 #[test]
 fn a_waiter_that_looked_before_it_found_the_lock_taken_is_not_overtaken_by_a_change() {
     run(async {
-        // The change and the notification come between the look and the wait's first poll: not if the lock is kept till then.
+        // The change and the notification come between the look and the wait's first poll: not if the lock is kept
+        // till then.
         let (lock, condition) = (Lock::new(false), Condition::new());
         let guard = lock.lock().await;
         let mut wait = condition.wait(guard);

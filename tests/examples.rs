@@ -279,11 +279,12 @@ fn five_seconds_of_waiting_take_one_in_07_gather_vs_sequence() {
                 .ok()
         })
         .collect();
-    // Five waits of a second in a row cannot end sooner, and side by side they are no slower than three in a row.
     assert!(
-        matches!(seconds[..], [sequence, gathered] if sequence >= 5.0 && (1.0..3.0).contains(&gathered)),
+        matches!(seconds[..], [sequence, gathered] if sequence >= 5.0 && gathered >= 1.0),
         "{printed}"
     );
+    // Side by side, whatever the clock says.
+    assert!(printed.contains("most at once 5,"), "{printed}");
 }
 
 #[test]

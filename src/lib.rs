@@ -72,6 +72,7 @@ pub mod event_loop;
 pub mod fs;
 pub mod net;
 pub mod parts;
+pub mod process;
 pub mod proto;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -7,9 +7,12 @@ mod apps;
 mod deadlines;
 mod disconnects;
 mod engines;
+mod files;
 mod http;
 mod limits;
 mod panics;
+#[cfg(unix)]
+mod processes;
 mod refusals;
 mod rooms;
 mod shutdown;

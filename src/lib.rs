@@ -51,13 +51,18 @@
 //! - [`conn`] joins the two: a connection, its limits, its request and response.
 //! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms; and [`web::Engine`], which
 //!   says how many loops and threads serve them.
+//! - [`metrics`] counts what happens and how long it takes.
 //! - [`parts`] know nothing of all that and can be read alone.
 //!
 //! # Features
 //!
 //! None is on by default; `full` turns all of them on.
 //!
-//! - `futures`: streams have the traits of futures-io, listeners that of futures-core.
+//! - `brotli`: the client decodes brotli, too.
+//! - `compression`: the client asks for gzip and deflate and decodes them, by flate2.
+//! - `cookies`: the client keeps cookies.
+//! - `futures`: streams have the traits of futures-io; listeners and the receivers of [`sync`]'s channels are
+//!   `Stream`s.
 //! - `json`: `Response::json` and `Request::json`, by serde.
 //! - `sockopt`: `SO_REUSEPORT` for the loops of [`web::Engine::Loops`], a longer queue of connections to accept, the
 //!   local address of a [`net::Connector`], and a reset by [`net::SocketStream::abort`], by socket2.
@@ -70,6 +75,7 @@ pub mod client;
 pub mod conn;
 pub mod event_loop;
 pub mod fs;
+pub mod metrics;
 pub mod net;
 pub mod parts;
 pub mod process;

@@ -90,6 +90,9 @@ const REFCELL_FILES: &[&str] = &[
     "src/net/udp.rs",
     // The memory that the clones of a resolver share.
     "src/net/resolver.rs",
+    "src/client/body.rs",
+    "src/client/client.rs",
+    "src/client/leases.rs",
     "src/conn/pipe.rs",
     "src/conn/rooms.rs",
     "src/conn/server.rs",

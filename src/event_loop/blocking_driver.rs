@@ -47,8 +47,9 @@ const INPUT_BYTES: usize = 16 * 1024;
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 /// A shorter wait is set as it is, a longer one with some room, see [`Blocking::limit_wait`].
 const EXACT_BELOW: Duration = Duration::from_millis(200);
-/// The driver and its loop hold the bell themselves. Whoever else does can ring it.
-const OWN_HOLDERS: usize = 2;
+/// The driver, its loop, and the waker that the loop keeps for the next task hold the bell themselves. Whoever else
+/// does can ring it.
+const OWN_HOLDERS: usize = 3;
 
 /// A driver that blocks in the socket of its one connection. See the head of its file.
 ///

@@ -10,7 +10,7 @@ use super::driver::{Driver, Signal, Socket, Token};
 use super::handle::Handle;
 use super::source::{Inspection, Source};
 use super::watch::SignalWatch;
-use super::{Buffers, EventLoop, Origin, Stats};
+use super::{Buffers, EventLoop, Origin, Stats, Work};
 use crate::parts::wheel::TimerId;
 
 /// The loop, lent to a source or a callback for the time of one visit. Where a [`Handle`] enqueues, a `Ctx` does. All
@@ -280,6 +280,23 @@ impl Ctx<'_> {
         let watched = self.event_loop.driver.watch_descriptor(fd, watch, token);
         watched.inspect_err(|_| self.event_loop.forget(token))?;
         Ok(token)
+    }
+
+    /// A handler begins that debug mode and the watchdog are to know by itself: it runs in the visit of a connection,
+    /// and was created elsewhere. [`Ctx::end_handler`] follows, also after a panic.
+    #[inline]
+    pub(crate) fn begin_handler(&mut self, origin: impl FnOnce() -> Origin) {
+        if self.event_loop.looks_closely {
+            self.event_loop.watch(Work::handler(origin()));
+        }
+    }
+
+    /// The handler that has begun last has ended.
+    #[inline]
+    pub(crate) fn end_handler(&mut self, origin: impl FnOnce() -> Origin) {
+        if self.event_loop.looks_closely {
+            self.event_loop.handler_ended(self.token, origin());
+        }
     }
 
     /// Run at most so many callbacks in each turn, and at least one. What was limited more before stays so.

@@ -26,6 +26,12 @@ impl Token {
     pub const fn new(index: u32, generation: u32) -> Self {
         Self((generation as u64) << 32 | index as u64)
     }
+    pub(super) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+    pub(super) const fn to_bits(self) -> u64 {
+        self.0
+    }
     /// The slot.
     pub const fn index(self) -> u32 {
         self.0 as u32
@@ -121,7 +127,7 @@ pub enum Signal {
     Terminate,
     /// SIGHUP: by custom "read your configuration again".
     Hangup,
-    /// SIGUSR1: free for the program.
+    /// SIGUSR1: prints the tasks of a program that [`crate::web::App::serve`]s, and is free for all others.
     User1,
     /// SIGUSR2: free for the program.
     User2,

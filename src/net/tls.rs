@@ -5,6 +5,8 @@
 //! refuses it. What is to be sent is bounded, so that a slow peer costs no more than that. And in the handshake both
 //! directions are tried until neither moves.
 //!
+//! A unit of the budget is spent on what is taken out or in. Waiting is up to the stream below, whose unit comes back.
+//!
 //! Certificates are checked against the system's clock, which rustls reads by itself.
 
 mod error;
@@ -27,7 +29,7 @@ use crate::task::coop::poll_proceed;
 pub use error::{CertificateFault, TlsError};
 pub use settings::{TlsAcceptor, TlsAcceptorBuilder, TlsConnector, TlsConnectorBuilder};
 
-/// Plaintext that may wait, encrypted, until the stream below takes it: two full records (RFC 8446, 5.1).
+/// How much one write takes; encrypted, it may wait for the stream below. Two full records (RFC 8446, 5.1).
 const UNSENT_BYTES_MAX: usize = 2 * 16 * 1024;
 
 /// A stream in TLS, of either role.
@@ -112,7 +114,6 @@ impl<S: Stream> TlsStream<S> {
     }
 
     fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(poll_proceed(context));
         loop {
             let sent = self.poll_send(context, Direction::Write)?;
             let is_handshaking = self.connection.is_handshaking();
@@ -180,7 +181,6 @@ impl<S: Stream> TlsStream<S> {
         context: &mut Context<'_>,
         take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Poll<io::Result<usize>> {
-        ready!(poll_proceed(context));
         // What is unsent may be the question whose answer is waited for here. If it cannot be sent, who writes hears of
         // it; what came before can still be read.
         let _ = self.poll_send(context, Direction::Read);
@@ -188,6 +188,7 @@ impl<S: Stream> TlsStream<S> {
             let mut reader = self.connection.reader();
             match reader.fill_buf() {
                 Ok(plaintext) => {
+                    ready!(poll_proceed(context));
                     let taken = take(plaintext);
                     reader.consume(taken);
                     return Poll::Ready(Ok(taken));
@@ -231,7 +232,7 @@ impl<S: Stream> TlsStream<S> {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// The stream below. Reading from it or writing to it breaks the connection.
+    /// The stream below.
     pub fn get_ref(&self) -> &S {
         &self.stream
     }
@@ -265,7 +266,6 @@ impl<S: Stream> Stream for TlsStream<S> {
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(poll_proceed(context));
         self.check_alive()?;
         if self.is_shut {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
@@ -273,25 +273,23 @@ impl<S: Stream> Stream for TlsStream<S> {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        loop {
-            let taken = self.connection.writer().write(bytes)?;
-            let sent = self.poll_send(context, Direction::Write)?;
-            if taken > 0 {
-                return Poll::Ready(Ok(taken));
-            }
-            ready!(sent);
+        // What was taken before goes first.
+        ready!(self.poll_send(context, Direction::Write))?;
+        ready!(poll_proceed(context));
+        let taken = self.connection.writer().write(bytes)?;
+        match self.poll_send(context, Direction::Write) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(taken)),
         }
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(poll_proceed(context));
         self.check_alive()?;
         ready!(self.poll_send(context, Direction::Write))?;
         self.stream.poll_flush(context)
     }
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(poll_proceed(context));
         self.check_alive()?;
         if !self.is_shut {
             self.connection.send_close_notify();

@@ -1,8 +1,8 @@
 //! People in line: values in the order in which they came, and any of them may leave from the middle.
 //!
-//! Who waits for a lock may lose patience, and who holds a permit may give it back before those who took theirs earlier. A
-//! queue that has to be searched for them gets slower the longer it is. So each who stands in line knows the two neighbours,
-//! and whoever leaves makes them neighbours of each other:
+//! Who waits for a lock may lose patience, and who holds a permit may give it back before those who took theirs
+//! earlier. A queue that has to be searched for them gets slower the longer it is. So each who stands in line knows
+//! the two neighbours, and whoever leaves makes them neighbours of each other:
 //!
 //! ```text
 //!   first ─► ┌───┐ ◄──► ┌───┐ ◄──► ┌───┐ ◄─ last        ┌───┐

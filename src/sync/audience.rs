@@ -44,10 +44,10 @@ impl Audience {
         self.deserted.clear();
     }
 
-    /// One fewer receives.
+    /// One fewer receives. It is not counted any more before foreign code runs, which wakers are.
     pub(super) fn leave(&self, place: &mut Place) {
-        self.waiters.leave(place);
         self.receivers.set(self.receivers.get() - 1);
+        self.waiters.leave(place);
         if self.receivers.get() == 0 {
             self.deserted.set();
         }

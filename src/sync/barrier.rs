@@ -13,10 +13,10 @@ use crate::task::coop;
 
 /// A place where a number of tasks wait for each other, again and again. Clones are the same barrier.
 ///
-/// - When the last of them comes all go on, and the barrier is closed again for the next round. Who comes then belongs to
-///   that round, even if the others of the last one have not had their turn yet.
-/// - Dropping the future of [`Barrier::wait`] before the last has come takes that one out again: one more is waited for.
-///   Dropping it later changes nothing.
+/// - When the last of them comes all go on, and the barrier is closed again for the next round. Who comes then belongs
+///   to that round, even if the others of the last one have not had their turn yet.
+/// - Dropping the future of [`Barrier::wait`] before the last has come takes that one out again: one more is waited
+///   for. Dropping it later changes nothing.
 ///
 /// ```
 /// use tourbillon::event_loop::EventLoop;
@@ -65,8 +65,8 @@ impl Barrier {
         }))
     }
 
-    /// Wait until all have come. The result is one's place in the order of coming, from 0: each has another one, so that
-    /// one of them can be chosen to do what should be done once.
+    /// Wait until all have come. The result is one's place in the order of coming, from 0: each has another one, so
+    /// that one of them can be chosen to do what should be done once.
     ///
     /// # Errors
     /// [`Broken`] when it is aborted, or is reset while one waits.

@@ -1,13 +1,12 @@
 //! Everyone gets everything: each value goes to all who receive, and who is too slow is told how much was missed.
 //!
-//! The last values stand in a ring, numbered from the first ever sent. A receiver is the number of the value it wants next:
-//! ten thousand of them cost ten thousand numbers, and none can make the others, or who sends, wait.
+//! The last values stand in a ring, numbered from the first ever sent. A receiver is the number of the value it wants
+//! next: ten thousand of them cost ten thousand numbers, and none can make the others, or who sends, wait.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -150,8 +149,8 @@ impl<T> Drop for Senders<T> {
 }
 
 impl<T> Sender<T> {
-    /// Send a value to all receivers there are. Never waits: when the ring is full, the oldest value goes. Returns how many
-    /// will get it, if they are not too slow.
+    /// Send a value to all receivers there are. Never waits: when the ring is full, the oldest value goes. Returns how
+    /// many will get it, if they are not too slow.
     ///
     /// # Errors
     /// With the value, when there is no receiver.
@@ -261,8 +260,8 @@ impl<T: Clone> Receiver<T> {
     /// The next value, as soon as there is one. Dropping the future loses none.
     ///
     /// # Errors
-    /// [`RecvError::Lagged`] once when values were missed; the next call goes on behind them. [`RecvError::Closed`] when all
-    /// senders have gone and all values were received.
+    /// [`RecvError::Lagged`] once when values were missed; the next call goes on behind them. [`RecvError::Closed`]
+    /// when all senders have gone and all values were received.
     pub async fn recv(&mut self) -> Result<T, RecvError> {
         poll_fn(|context| self.poll_recv(context)).await
     }
@@ -294,12 +293,12 @@ impl<T: Clone> Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         let shared = &self.shared;
-        // First, so that nothing is kept for it that is sent from now on.
-        shared.audience.leave(&mut self.place);
+        // What is sent from the moment it leaves is not kept for it.
         let (oldest, sent) = {
             let ring = shared.ring.borrow();
             (ring.oldest(), ring.sent)
         };
+        shared.audience.leave(&mut self.place);
         for number in self.next.max(oldest)..sent {
             let unwanted = shared.ring.borrow_mut().release(number);
             drop(unwanted);
@@ -312,7 +311,10 @@ impl<T: Clone> futures_core::Stream for Receiver<T> {
     /// [`RecvError::Lagged`] may come in between; the stream goes on behind it.
     type Item = Result<T, RecvError>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
         let received = ready!(self.get_mut().poll_recv(context));
         Poll::Ready(match received {
             Err(RecvError::Closed) => None,

@@ -13,13 +13,13 @@ use crate::task::coop;
 
 /// A line of those who wait for a change of what a [`Lock`] protects. Clones are the same condition.
 ///
-/// - [`Condition::wait`] gives the lock back and joins the line in one step: no change can be missed in between. It ends with
-///   the lock.
+/// - [`Condition::wait`] gives the lock back and joins the line in one step: no change can be missed in between. It
+///   ends with the lock.
 /// - [`Condition::notify_one`] wakes who has waited longest. When nobody waits, nothing is remembered.
 /// - A waiter that was notified must look again whether things are as it wants: another may have come first.
 ///   [`Condition::wait_for`] does so.
-/// - Dropping the future of `wait` leaves the line, and does not take the lock again. If it had been notified, the next in
-///   line is notified instead.
+/// - Dropping the future of `wait` leaves the line, and does not take the lock again. If it had been notified, the
+///   next in line is notified instead.
 ///
 /// ```
 /// use tourbillon::event_loop::EventLoop;

@@ -13,8 +13,8 @@ use crate::task::coop;
 
 /// A flag that can be waited for. Clones are the same event.
 ///
-/// - [`Event::set`] wakes all who wait, in the order in which they came, and each of them goes on, even if the event is
-///   cleared before its turn comes.
+/// - [`Event::set`] wakes all who wait, in the order in which they came, and each of them goes on, even if the event
+///   is cleared before its turn comes.
 /// - Dropping the future of [`Event::wait`] leaves the line and changes nothing else.
 ///
 /// ```

@@ -13,21 +13,21 @@ use super::permits::{Permits, Take};
 use super::semaphore::held_by;
 use crate::event_loop::Origin;
 
-/// A value that one task at a time may have, for as long as it likes: also while it waits for something else. Clones are
-/// the same lock. (asyncio's `Lock`; `Lock::new(())` is one without a value.)
+/// A value that one task at a time may have, for as long as it likes: also while it waits for something else. Clones
+/// are the same lock. (asyncio's `Lock`; `Lock::new(())` is one without a value.)
 ///
-/// Code that does not wait needs none: on one thread nothing comes in between. A lock is for a sequence with an `await` in
-/// it that others may not see half done.
+/// Code that does not wait needs none: on one thread nothing comes in between. A lock is for a sequence with an
+/// `await` in it that others may not see half done.
 ///
-/// - First come, first served: who drops the guard hands the lock to who has waited longest. Nobody who comes later can
-///   overtake, [`Lock::try_lock`] included.
-/// - The guard is given back when it is dropped, also by a panic or when its task is cancelled; what the value was changed
-///   to until then stays. There is no poisoning.
+/// - First come, first served: who drops the guard hands the lock to who has waited longest. Nobody who comes later
+///   can overtake, [`Lock::try_lock`] included.
+/// - The guard is given back when it is dropped, also by a panic or when its task is cancelled; what the value was
+///   changed to until then stays. There is no poisoning.
 /// - Dropping the future of [`Lock::lock`] leaves the line. If the lock had been handed to it, the next one gets it.
 /// - A task that locks twice waits for itself, for ever.
 ///
-/// The lock hands the value itself over and not a reference to it, so a guard borrows nothing. A large value that should
-/// not be moved stands in a `Box`.
+/// The lock hands the value itself over and not a reference to it, so a guard borrows nothing. A large value that
+/// should not be moved stands in a `Box`.
 ///
 /// ```
 /// use tourbillon::event_loop::EventLoop;

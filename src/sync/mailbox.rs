@@ -1,8 +1,9 @@
 //! The way in from other threads.
 //!
 //! The channels here live on one thread and pay for no other. A sender for other threads puts its values into a queue
-//! beside them, and rings: a small task of the loop, the pump, is woken through the loop's [`Remote`](crate::event_loop::Remote)
-//! as any task is that is woken from outside, and sends them on as if it were one more sender of that thread.
+//! beside them, and rings: a small task of the loop, the pump, is woken through the loop's
+//! [`Remote`](crate::event_loop::Remote) as any task is that is woken from outside, and sends them on as if it were
+//! one more sender of that thread.
 //!
 //! ```text
 //!   RemoteSender ─┐                       other threads │ the loop's thread
@@ -22,8 +23,8 @@ use super::event::Wait;
 use crate::event_loop::{Detail, Handle, waits_on};
 use crate::task::coop;
 
-/// A sender of a channel, for other threads. Cheap to clone. Values of one thread arrive in the order in which they were
-/// sent.
+/// A sender of a channel, for other threads. Cheap to clone. Values of one thread arrive in the order in which they
+/// were sent.
 ///
 /// Values that were sent and not yet brought into the channel are dropped when the loop ends or the receivers go.
 pub struct RemoteSender<T> {
@@ -61,8 +62,8 @@ impl Drop for Rope {
 }
 
 impl<T> RemoteSender<T> {
-    /// Send a value. Blocks the thread while as many values are on their way as the channel has room for; never call it on
-    /// the loop's own thread, which could not make room meanwhile.
+    /// Send a value. Blocks the thread while as many values are on their way as the channel has room for; never call
+    /// it on the loop's own thread, which could not make room meanwhile.
     ///
     /// # Errors
     /// With the value, when nobody will receive it.
@@ -119,8 +120,8 @@ impl<T> Mailbox<T> {
         let waker = context.waker().clone();
         let before = self.bell.waker().replace(waker);
         drop(before);
-        // A sender puts its value into the queue and then takes the waker; we leave the waker and then look. One of the two
-        // sees the other.
+        // A sender puts its value into the queue and then takes the waker; we leave the waker and then look. One of
+        // the two sees the other.
         let seen = self.look();
         if seen.is_pending() {
             waits_on("channel", Detail::None);
@@ -155,8 +156,8 @@ pub(super) fn mailbox<T>(capacity: Option<usize>) -> (RemoteSender<T>, Mailbox<T
     (sender, mailbox)
 }
 
-/// A sender for other threads whose values come to `deliver`, one after the other, on `handle`'s loop: until all clones of
-/// it have gone, `deliver` answers `false`, or `closed` happens.
+/// A sender for other threads whose values come to `deliver`, one after the other, on `handle`'s loop: until all
+/// clones of it have gone, `deliver` answers `false`, or `closed` happens.
 #[track_caller]
 pub(super) fn remote_sender<T: Send + 'static>(
     handle: &Handle,

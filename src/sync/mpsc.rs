@@ -1,7 +1,7 @@
 //! Many send, one receives: values in the order in which they were sent, to one task.
 //!
-//! The channel is a [`Queue`](super::Queue) that knows who is left: it is closed when all senders have gone, or the receiver
-//! has.
+//! The channel is a [`Queue`](super::Queue) that knows who is left: it is closed when all senders have gone, or the
+//! receiver has.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -44,7 +44,8 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     ends(Queue::with_capacity(Some(capacity), "channel"))
 }
 
-/// A channel that always has room: what keeps it short must be elsewhere. [`Sender::try_send`] is the way to send there.
+/// A channel that always has room: what keeps it short must be elsewhere. [`Sender::try_send`] is the way to send
+/// there.
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     ends(Queue::with_capacity(None, "channel"))
 }
@@ -54,7 +55,8 @@ fn ends<T>(queue: Queue<T>) -> (Sender<T>, Receiver<T>) {
     (Sender(Rc::new(Senders { queue })), receiver)
 }
 
-/// The end of a channel that values are put into. Clones are more senders; the channel is closed when the last has gone.
+/// The end of a channel that values are put into. Clones are more senders; the channel is closed when the last has
+/// gone.
 pub struct Sender<T>(Rc<Senders<T>>);
 
 /// All senders of a channel.
@@ -69,8 +71,8 @@ impl<T> Drop for Senders<T> {
 }
 
 impl<T> Sender<T> {
-    /// Send a value, as soon as there is room. First come, first served. Dropping the future drops the value, unless it has
-    /// been sent.
+    /// Send a value, as soon as there is room. First come, first served. Dropping the future drops the value, unless
+    /// it has been sent.
     ///
     /// # Errors
     /// With the value, when the receiver has gone.

@@ -74,8 +74,8 @@ impl<T> Sender<T> {
         self.shared.borrow().is_closed
     }
 
-    /// Wait until the receiver has gone: what would be sent is not worth working for any more. Dropping the future changes
-    /// nothing.
+    /// Wait until the receiver has gone: what would be sent is not worth working for any more. Dropping the future
+    /// changes nothing.
     pub async fn closed(&mut self) {
         poll_fn(|context| self.poll_closed(context)).await;
     }

@@ -1,7 +1,7 @@
 //! A stock of permits and the line before it: what locks, semaphores, queues and channels are made of.
 //!
-//! Permits are only numbers here. What one means, and that it comes back, is the business of the type around it: a guard
-//! of a lock, a place in a queue.
+//! Permits are only numbers here. What one means, and that it comes back, is the business of the type around it: a
+//! guard of a lock, a place in a queue.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -12,8 +12,8 @@ use super::waiters::{Place, Waiters};
 use crate::event_loop::{Detail, waits_on};
 use crate::task::coop;
 
-/// Permits that are taken and given back. Once closed, those who would have to wait get an `E` instead; a stock whose `E`
-/// has no values is never closed.
+/// Permits that are taken and given back. Once closed, those who would have to wait get an `E` instead; a stock whose
+/// `E` has no values is never closed.
 pub(super) struct Permits<E = Infallible> {
     available: Cell<usize>,
     closed: Cell<Option<E>>,
@@ -76,8 +76,8 @@ impl<E: Copy> Permits<E> {
         self.waiters.grant_all(|_| Err(reason));
     }
 
-    /// Grant from the front of the line for as long as it can be done. Who wants more than there is holds up those behind,
-    /// or it would never get it.
+    /// Grant from the front of the line for as long as it can be done. Who wants more than there is holds up those
+    /// behind, or it would never get it.
     fn serve(&self) {
         while let Some(wanted) = self.waiters.first()
             && wanted <= self.available.get()
@@ -114,8 +114,13 @@ impl<E: Copy> Take<E> {
         }
         let waiters = &self.permits.waiters;
         let polled = waiters.poll(&mut self.place, self.wanted, context.waker());
-        if polled.is_pending() {
-            waits_on(what, detail());
+        match polled {
+            Poll::Pending => waits_on(what, detail()),
+            // What another was promised and did not take may have come back since.
+            Poll::Ready(Err(_)) if self.permits.try_take(self.wanted) => {
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(_) => {}
         }
         polled
     }

@@ -1,8 +1,9 @@
-//! Work that waits for someone to do it: a [`Queue`] between those who put and those who get, and the same in other orders.
+//! Work that waits for someone to do it: a [`Queue`] between those who put and those who get, and the same in other
+//! orders.
 //!
-//! A queue is its items between two stocks of [permits](super::permits): one has a permit for each item that nobody was
-//! promised, the other for each place that is free. Putting takes a place and gives an item; getting takes an item and gives
-//! a place. Fairness and cancellation are those of the permits.
+//! A queue is its items between two stocks of [permits](super::permits): one has a permit for each item that nobody
+//! was promised, the other for each place that is free. Putting takes a place and gives an item; getting takes an item
+//! and gives a place. Fairness and cancellation are those of the permits.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
@@ -26,10 +27,10 @@ use crate::task::coop;
 /// (asyncio's `Queue`, with its `join`, `task_done` and `shutdown`.)
 ///
 /// - Bounded, it makes those who put wait while it is full: so a fast producer cannot fill the memory.
-/// - First come, first served, on both sides. Nobody overtakes, [`Queue::try_put`] and [`Queue::try_get`] included: what was
-///   promised to one who waits is no more to be had.
-/// - Dropping the future of [`Queue::put`] drops its item, and the place it may have been promised goes to the next. Dropping
-///   that of [`Queue::get`] loses no item: an item leaves the queue in the poll that gives it.
+/// - First come, first served, on both sides. Nobody overtakes, [`Queue::try_put`] and [`Queue::try_get`] included:
+///   what was promised to one who waits is no more to be had.
+/// - Dropping the future of [`Queue::put`] drops its item, and the place it may have been promised goes to the next.
+///   Dropping that of [`Queue::get`] loses no item: an item leaves the queue in the poll that gives it.
 ///
 /// ```
 /// use tourbillon::event_loop::EventLoop;
@@ -173,14 +174,14 @@ impl<T, O: Order<T>> Queue<T, O> {
         self.finish(1);
     }
 
-    /// Wait until every item that was put in has been got, and [`Queue::task_done`] was called for it. Ready at once when that
-    /// is so.
+    /// Wait until every item that was put in has been got, and [`Queue::task_done`] was called for it. Ready at once
+    /// when that is so.
     pub fn join(&self) -> Wait {
         self.0.finished.wait_as("queue join")
     }
 
-    /// Let nothing more in. Those who wait to put get their items back. What is in the queue can still be got, and then
-    /// whoever gets or waits to is told that it is [`Closed`].
+    /// Let nothing more in. Those who wait to put get their items back. What is in the queue can still be got, and
+    /// then whoever gets or waits to is told that it is [`Closed`].
     pub fn shutdown(&self) {
         if self.is_shut_down() {
             return;
@@ -197,7 +198,7 @@ impl<T, O: Order<T>> Queue<T, O> {
         self.shutdown();
         self.0.filled.drain();
         let items = std::mem::take(&mut *self.0.items.borrow_mut());
-        self.finish(items.len().min(self.0.unfinished.get()));
+        self.finish(items.count().min(self.0.unfinished.get()));
         drop(items);
     }
 
@@ -213,7 +214,7 @@ impl<T, O: Order<T>> Queue<T, O> {
 
     /// How many items it has, those included that were promised to one who waits.
     pub fn len(&self) -> usize {
-        self.0.items.borrow().len()
+        self.0.items.borrow().count()
     }
 
     /// How many items it may have; `None`: any number.
@@ -364,14 +365,14 @@ impl<T, O: Order<T>> fmt::Debug for Get<T, O> {
     }
 }
 
-/// In which order items leave a queue.
+/// In which order items leave a queue: [`Fifo`], [`Lifo`] or [`SmallestFirst`].
 pub trait Order<T>: Default {
     /// Put an item in.
     fn push(&mut self, item: T);
     /// Take the next one out.
     fn pop(&mut self) -> Option<T>;
     /// How many there are.
-    fn len(&self) -> usize;
+    fn count(&self) -> usize;
 }
 
 /// First in, first out.
@@ -394,7 +395,7 @@ impl<T> Order<T> for Fifo<T> {
         item
     }
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.0.len()
     }
 }
@@ -419,7 +420,7 @@ impl<T> Order<T> for Lifo<T> {
         item
     }
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.0.len()
     }
 }
@@ -477,13 +478,13 @@ impl<T: Ord> Order<T> for SmallestFirst<T> {
         self.heap.pop().map(|ranked| ranked.item)
     }
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.heap.len()
     }
 }
 
-/// A [`Queue`] that gives the smallest item first, and of equal ones the earliest. Has all methods of a queue; the item is
-/// chosen when it is given, not when it is promised, so one who has waited gets the smallest there is by then.
+/// A [`Queue`] that gives the smallest item first, and of equal ones the earliest. Has all methods of a queue; the
+/// item is chosen when it is given, not when it is promised, so one who has waited gets the smallest there is by then.
 ///
 /// ```
 /// use tourbillon::sync::PriorityQueue;

@@ -13,14 +13,14 @@ use crate::event_loop::{Detail, Origin};
 use crate::parts::line::Line;
 use crate::parts::slab::Key;
 
-/// A number of permits, for as many as may do something at a time: requests under way, connections of a pool. Clones are
-/// the same semaphore.
+/// A number of permits, for as many as may do something at a time: requests under way, connections of a pool. Clones
+/// are the same semaphore.
 ///
 /// - First come, first served: a permit that comes back goes to who has waited longest, and nobody who comes later can
 ///   overtake, [`Semaphore::try_acquire`] included. Who wants many holds up those behind until it has them.
 /// - A [`Permit`] comes back when it is dropped, also by a panic or when its task is cancelled.
-/// - Dropping the future of [`Semaphore::acquire`] leaves the line. If its permits had been granted already, they go to the
-///   next.
+/// - Dropping the future of [`Semaphore::acquire`] leaves the line. If its permits had been granted already, they go
+///   to the next.
 ///
 /// ```
 /// use tourbillon::event_loop::EventLoop;
@@ -57,8 +57,8 @@ impl Semaphore {
         Self::with_bound(permits, None)
     }
 
-    /// With `permits` permits and never more: [`Semaphore::add_permits`] brings back what was forgotten, and panics on more.
-    /// (asyncio's `BoundedSemaphore`.)
+    /// With `permits` permits and never more: [`Semaphore::add_permits`] brings back what was forgotten, and panics on
+    /// more. (asyncio's `BoundedSemaphore`.)
     pub fn bounded(permits: usize) -> Self {
         Self::with_bound(permits, Some(permits))
     }

@@ -1,8 +1,8 @@
 //! The line before every door here: who waits, first in, first out.
 //!
-//! A waiter is never just woken and left to try its luck. Whoever opens the door *grants* the first in line what it came
-//! for: the grant is taken out of the common stock at once and kept at the waiter's place until it is polled. So nobody who
-//! comes later can overtake, and there is nothing to try: a waiter that was woken has what it wants.
+//! A waiter is never just woken and left to try its luck. Whoever opens the door *grants* the first in line what it
+//! came for: the grant is taken out of the common stock at once and kept at the waiter's place until it is polled. So
+//! nobody who comes later can overtake, and there is nothing to try: a waiter that was woken has what it wants.
 //!
 //! ```text
 //!   poll ──► in line ──────────────── grant_first ────────► granted ── poll ──► Ready(grant)
@@ -10,11 +10,12 @@
 //!              └─ leave: None                                  └─ leave: Some(grant), for the owner to pass on
 //! ```
 //!
-//! A future may be dropped at any time, also between the grant and the poll. Then [`Waiters::leave`] gives the grant back,
-//! and the owner of the line gives it to the next: dropping a future is all that cancelling needs, and nothing is lost by it.
+//! A future may be dropped at any time, also between the grant and the poll. Then [`Waiters::leave`] gives the grant
+//! back, and the owner of the line gives it to the next: dropping a future is all that cancelling needs, and nothing
+//! is lost by it.
 //!
-//! The cell is borrowed inside one method at a time. Wakers are foreign code (they may poll on the spot, and join this very
-//! line), so none is cloned, woken or dropped while it is borrowed.
+//! The cell is borrowed inside one method at a time. Wakers are foreign code (they may poll on the spot, and join this
+//! very line), so none is cloned, woken or dropped while it is borrowed.
 
 use std::cell::RefCell;
 use std::mem;
@@ -52,8 +53,8 @@ impl<W: Copy, G: Copy> Waiters<W, G> {
         }
     }
 
-    /// Take what was granted; until then stand in line with `wish`, to have `waker` woken. A place that was `Ready` can be
-    /// used again.
+    /// Take what was granted; until then stand in line with `wish`, to have `waker` woken. A place that was `Ready`
+    /// can be used again.
     pub(super) fn poll(&self, place: &mut Place, wish: W, waker: &Waker) -> Poll<G> {
         let Some(key) = place.0 else {
             let waiter = Waiter::Waiting(wish, waker.clone());
@@ -113,8 +114,8 @@ impl<W: Copy, G: Copy> Waiters<W, G> {
         }
     }
 
-    /// Grant all who wait now their wish, by their number in line. Those who join while they are woken wait for the next
-    /// time.
+    /// Grant all who wait now their wish, by their number in line. Those who join while they are woken wait for the
+    /// next time.
     pub(super) fn grant_all(&self, grant: impl Fn(usize) -> G) {
         let wakers: Vec<Waker> = {
             let mut line = self.line.borrow_mut();

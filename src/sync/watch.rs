@@ -1,13 +1,13 @@
-//! The newest value of something that changes: who looks sees the last one, and who waits learns that there is another.
+//! The newest value of something that changes: who looks sees the last one, and who waits learns that there is
+//! another.
 //!
-//! For settings, states, progress: where only the present counts, and a value that was replaced before anyone looked is no
-//! loss. Where each one counts, `broadcast` is the channel.
+//! For settings, states, progress: where only the present counts, and a value that was replaced before anyone looked
+//! is no loss. Where each one counts, `broadcast` is the channel.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -91,8 +91,8 @@ impl<T> Drop for Senders<T> {
 }
 
 impl<T> Sender<T> {
-    /// Put `value` in the place of the last one, and wake those who wait for a change. It is kept when nobody looks, for
-    /// those who [subscribe](Sender::subscribe) later.
+    /// Put `value` in the place of the last one, and wake those who wait for a change. It is kept when nobody looks,
+    /// for those who [subscribe](Sender::subscribe) later.
     pub fn send(&self, value: T) {
         let value = Rc::new(value);
         let before = {
@@ -239,7 +239,7 @@ impl<T> futures_core::Stream for Receiver<T> {
     /// Each value that was not seen, of those that stayed long enough.
     type Item = Rc<T>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Rc<T>>> {
+    fn poll_next(self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Rc<T>>> {
         self.get_mut().poll_changed(context).map(Result::ok)
     }
 }

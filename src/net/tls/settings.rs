@@ -161,8 +161,8 @@ pub struct TlsAcceptor {
 }
 
 impl TlsAcceptor {
-    /// With this certificate. `chain` begins with it and goes on with those that lead to a root; `key` is its private key
-    /// (PKCS#8, PKCS#1 or SEC1). Both are PEM.
+    /// With this certificate. `chain` begins with it and goes on with those that lead to a root; `key` is its private
+    /// key (PKCS#8, PKCS#1 or SEC1). Both are PEM.
     ///
     /// # Errors
     /// [`TlsError::BadSettings`] if one of them is missing or cannot be read.

@@ -1,9 +1,11 @@
 //! Bytes both ways, and where they end.
 
+use std::cell::Cell;
+
 use super::*;
-use crate::event_loop::EventLoop;
+use crate::event_loop::{EventLoop, TurnBudget};
 use crate::net::{TcpListener, TcpStream};
-use crate::task::spawn;
+use crate::task::{BUDGET, spawn};
 
 const SLOW: Line = Line {
     room: 4096,
@@ -259,6 +261,74 @@ fn a_stream_that_is_dropped_is_truncated_for_the_other() {
     let ((read, end), ()) = both(connect, accept);
     assert_eq!(read, b"some");
     assert_eq!(tls_error(end), TlsError::Truncated);
+}
+
+#[test]
+fn a_task_that_waits_for_many_streams_comes_to_the_last_of_them() {
+    const MANY: usize = BUDGET as usize + 10;
+    let (connector, acceptor) = ordinary();
+    let (mut clients, mut servers) = (Vec::new(), Vec::new());
+    for _ in 0..MANY {
+        let (client, server) = pipe(FAST);
+        let (client, server) = both(
+            connector.connect("server.test", client),
+            acceptor.accept(server),
+        );
+        clients.push(client.unwrap());
+        servers.push(server.unwrap());
+    }
+    let mut event_loop = EventLoop::new().unwrap();
+    let any = event_loop.spawn(poll_fn(move |context| {
+        // All of them are asked, the tickets that have come are read, and then all wait.
+        let ready =
+            clients
+                .iter_mut()
+                .filter_map(|client| match client.poll_read(context, &mut [0]) {
+                    Poll::Ready(read) => Some(read.unwrap()),
+                    Poll::Pending => None,
+                });
+        match ready.max() {
+            Some(read) => Poll::Ready(read),
+            None => Poll::Pending,
+        }
+    }));
+    event_loop.turn(TurnBudget::no_wait()).unwrap();
+    assert!(!any.is_finished());
+    let mut last = servers.pop().unwrap();
+    let write = async move {
+        last.write_all(b"!").await.unwrap();
+        last
+    };
+    event_loop.run_until(write).unwrap();
+    assert_eq!(event_loop.run_until(any).unwrap().unwrap(), 1);
+}
+
+#[test]
+fn a_task_that_always_has_something_to_read_gives_the_loop_back() {
+    let (connector, acceptor) = ordinary();
+    let (client, server) = pipe(FAST);
+    let (client, server) = both(
+        connector.connect("server.test", client),
+        acceptor.accept(server),
+    );
+    let (mut client, mut server) = (client.unwrap(), server.unwrap());
+    let ((), sent) = both(async {}, server.write_all(&[7; 10_000]));
+    sent.unwrap();
+    let read = Rc::new(Cell::new(0));
+    let count = Rc::clone(&read);
+    let mut event_loop = EventLoop::new().unwrap();
+    event_loop.spawn(async move {
+        while client.read(&mut [0]).await.unwrap() > 0 {
+            count.set(count.get() + 1);
+        }
+    });
+    let mut before = 0;
+    for _ in 0..3 {
+        event_loop.turn(TurnBudget::no_wait()).unwrap();
+        let in_turn = read.get() - before;
+        assert!(in_turn > 0 && in_turn <= BUDGET, "{in_turn}");
+        before = read.get();
+    }
 }
 
 #[test]

@@ -192,15 +192,19 @@ impl File {
     /// Have something ahead, unless the file is at its end.
     fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(coop::poll_proceed(context));
-        ready!(self.poll_done(context))?;
+        if let Doing::Writing(_) = self.doing {
+            ready!(self.poll_done(context))?;
+        }
         if self.ahead() == 0 {
-            let reading = self.submit(|file| {
-                let mut piece = vec![0; PIECE_BYTES];
-                let read = uninterrupted(|| file.read(&mut piece))?;
-                piece.truncate(read);
-                Ok(piece)
-            })?;
-            self.doing = Doing::Reading(reading);
+            if let Doing::Nothing = self.doing {
+                let reading = self.submit(|file| {
+                    let mut piece = vec![0; PIECE_BYTES];
+                    let read = uninterrupted(|| file.read(&mut piece))?;
+                    piece.truncate(read);
+                    Ok(piece)
+                })?;
+                self.doing = Doing::Reading(reading);
+            }
             ready!(self.poll_done(context))?;
         }
         Poll::Ready(Ok(()))

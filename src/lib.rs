@@ -61,7 +61,8 @@
 //! - `brotli`: the client decodes brotli, too.
 //! - `compression`: the client asks for gzip and deflate and decodes them, by flate2.
 //! - `cookies`: the client keeps cookies.
-//! - `futures`: streams have the traits of futures-io; listeners and the receivers of [`sync`]'s channels are `Stream`s.
+//! - `futures`: streams have the traits of futures-io; listeners and the receivers of [`sync`]'s channels are
+//!   `Stream`s.
 //! - `json`: `Response::json` and `Request::json`, by serde.
 //! - `sockopt`: `SO_REUSEPORT` for the loops of [`web::Engine::Loops`], a longer queue of connections to accept, the
 //!   local address of a [`net::Connector`], and a reset by [`net::SocketStream::abort`], by socket2.

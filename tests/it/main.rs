@@ -4,6 +4,7 @@
 //! count that the server gives. Every wait has the same generous bound, so that a test which fails does not hang.
 
 mod apps;
+mod client_extras;
 mod client_hostile;
 mod deadlines;
 mod disconnects;

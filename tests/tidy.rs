@@ -91,6 +91,7 @@ const REFCELL_FILES: &[&str] = &[
     // The memory that the clones of a resolver share.
     "src/net/resolver.rs",
     "src/client/body.rs",
+    "src/client/client.rs",
     "src/client/leases.rs",
     "src/conn/pipe.rs",
     "src/conn/rooms.rs",

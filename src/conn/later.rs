@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use super::limits::{CENTURY, Hits};
 use super::response::Response;
 use super::server::Shared;
-use crate::event_loop::{Ctx, Handle, Inspection, Origin, Panicked, SourceWaker, Waits};
-use crate::task::poll_in_budget;
+use crate::event_loop::{
+    Ctx, Handle, Inspection, Origin, Panicked, SourceWaker, Waits, poll_in_budget,
+};
 
 /// What becomes of a task when its peer goes before it has answered.
 ///
@@ -143,7 +144,7 @@ impl Running {
         let future = self.later.future.as_mut();
         self.since = now;
         let polled;
-        (polled, self.waits) = poll_in_budget(&self.waker, future);
+        (polled, self.waits) = poll_in_budget(&self.waker, |context| future.poll(context));
         polled.map_err(|panic| panic.blame(self.origin))
     }
 

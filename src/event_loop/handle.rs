@@ -20,9 +20,12 @@ use crossbeam_channel::{Receiver, Sender};
 use super::Ctx;
 use super::debug::{Finding, SLOW_THRESHOLD};
 use super::driver::{Clock, Executor, Notify, Readiness, Token};
+use super::ending::{EndKey, Endings, Listener, TaskResult};
 use super::executor::{self, JobHandle};
+use super::panic::{Caught, caught};
 use super::source::Source;
 use super::stats::Origin;
+use super::task::NewTask;
 use super::waker::SourceWaker;
 use crate::parts::high_water::{give_back_list, give_back_queue};
 use crate::parts::slab::{Key, Slab};
@@ -43,6 +46,8 @@ pub(super) enum Job {
     Visit(Token, Readiness),
     /// Take a new source in and visit it.
     Start(Box<dyn Source>, Origin),
+    /// Poll a new task for the first time.
+    Begin(NewTask),
 }
 
 /// The source that a waker of nobody wakes.
@@ -85,6 +90,7 @@ pub(super) struct Core {
     spare_waker: Cell<Option<SourceWaker>>,
     ready: RefCell<Ready>,
     calls: RefCell<Slab<FiledCall>>,
+    endings: Endings,
     wheel: RefCell<Wheel<Due>>,
     dirty: RefCell<Vec<Token>>,
 }
@@ -151,6 +157,7 @@ impl Handle {
             spare_waker: Cell::new(Some(spare_waker)),
             ready: RefCell::default(),
             calls: RefCell::new(Slab::new()),
+            endings: Endings::default(),
             wheel: RefCell::new(Wheel::new()),
             dirty: RefCell::default(),
         }))
@@ -296,6 +303,38 @@ impl Handle {
     /// [`Handle::start_source`] for someone else, who has created it.
     pub(crate) fn start_source_from(&self, source: Box<dyn Source>, origin: Origin) {
         self.push(Job::Start(source, origin));
+    }
+
+    /// Poll a new task for the first time, in the ready step, in the order of [`Handle::call_soon`].
+    pub(crate) fn start_task(&self, task: NewTask) {
+        self.push(Job::Begin(task));
+    }
+
+    /// What is left of the tasks for those who wait for them.
+    pub(crate) fn endings(&self) -> &Endings {
+        &self.0.endings
+    }
+
+    /// End a task in the next ready step, unless it has ended.
+    pub(crate) fn abort_task(&self, ending: EndKey) {
+        if let Some(token) = self.endings().abort(ending) {
+            self.wake(token);
+        }
+    }
+
+    /// A task has ended: tell who waits for it.
+    pub(super) fn finish(&self, ending: EndKey, result: TaskResult) {
+        let Some(ended) = self.endings().finish(ending, result) else {
+            return;
+        };
+        if ended.stops_loop {
+            self.stop();
+        }
+        match ended.listener {
+            Listener::Nobody => {}
+            Listener::Waker(waker) => waker.wake(),
+            Listener::Callback(key) => self.call_filed(key),
+        }
     }
 
     /// Switch debug mode on or off, while the loop runs or before it does; from the next turn on it is so. In debug
@@ -511,9 +550,9 @@ impl Handle {
     }
 
     /// Move what is due at `tick` to the ready queue, in the order (tick, sequence). Returns how many, and the first
-    /// one's tick.
-    pub(super) fn fire_timers(&self, tick: u64) -> (u32, Option<u64>) {
-        let (mut fired, mut earliest) = (0, None);
+    /// one's tick; and the panics of those who were woken.
+    pub(super) fn fire_timers(&self, tick: u64) -> (u32, Option<u64>, Vec<Caught>) {
+        let (mut fired, mut earliest, mut panics) = (0, None, Vec::new());
         while let Some((due_tick, due)) = self.next_due(tick) {
             fired += 1;
             earliest.get_or_insert(due_tick);
@@ -527,11 +566,15 @@ impl Handle {
                     }
                     push(Job::Call(key));
                 }
-                // Mostly it puts a task into the queue, but it may be anyone's: so nothing is borrowed.
-                Due::Waker(waker) => waker.wake(),
+                // Mostly it puts a task into the queue, but it may be anyone's: so nothing is borrowed, and it may panic.
+                Due::Waker(waker) => {
+                    if let Err(panic) = caught(|| waker.wake()) {
+                        panics.push(panic);
+                    }
+                }
             }
         }
-        (fired, earliest)
+        (fired, earliest, panics)
     }
 
     fn next_due(&self, tick: u64) -> Option<(u64, Due)> {
@@ -545,7 +588,7 @@ impl Handle {
     /// How many sources in the ready queue are to be taken in.
     pub(super) fn starting(&self) -> usize {
         let ready = self.0.ready.borrow();
-        let is_start = |job: &&Job| matches!(job, Job::Start(..));
+        let is_start = |job: &&Job| matches!(job, Job::Start(..) | Job::Begin(_));
         ready.jobs.iter().filter(is_start).count()
     }
 
@@ -556,7 +599,7 @@ impl Handle {
         let will_run = |job: &Job| match job {
             Job::Call(key) => calls.get(key.0).is_some_and(|call| call.timer.is_none()),
             Job::Visit(token, _) => Some(*token) != visited,
-            Job::Start(..) => true,
+            Job::Start(..) | Job::Begin(_) => true,
         };
         let ready = self.0.ready.borrow();
         let number = ready.jobs.iter().filter(|job| will_run(job)).count();

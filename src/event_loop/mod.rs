@@ -27,6 +27,7 @@ mod blocking_driver;
 mod ctx;
 mod debug;
 mod driver;
+mod ending;
 mod executor;
 mod handle;
 mod listener;
@@ -34,6 +35,7 @@ mod mio_driver;
 mod panic;
 mod source;
 mod stats;
+mod task;
 mod tasks;
 mod waits;
 mod waker;
@@ -58,18 +60,22 @@ pub use driver::{
     BlockingJob, Clock, Driver, Event, Executor, Group, Notify, Readiness, Signal, Socket, Token,
     Watch,
 };
+pub use ending::JoinError;
+pub(crate) use ending::{EndKey, Listener};
 pub use executor::{JobHandle, ThreadPool};
 pub(crate) use handle::CallKey;
 pub use handle::{CallHandle, Handle, LoopGone, Remote, get_running_loop};
 pub use listener::{bind, bind_several};
 pub use mio_driver::MioDriver;
 pub use panic::Panicked;
+
 pub(crate) use panic::{Caught, caught, guarded};
 pub use source::{Inspection, Next, Source};
 pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
+pub(crate) use task::NewTask;
 pub use tasks::{TaskInfo, Tasks};
+pub(crate) use waits::{BUDGET, Waits, poll_in_budget, spend_unit, units_left};
 pub use waits::{Detail, WaitsOn, waits_on};
-pub(crate) use waits::{Waits, in_poll, spend_unit, units_left};
 pub(crate) use waker::SourceWaker;
 
 pub use watchdog::StallReport;
@@ -399,10 +405,14 @@ impl EventLoop {
 
     fn fire_timers(&mut self) {
         let now = self.handle.now();
-        let (fired, earliest) = self.handle.fire_timers(self.handle.tick());
+        let (fired, earliest, panics) = self.handle.fire_timers(self.handle.tick());
         self.turn.timers = fired;
         if let Some(tick) = earliest {
             self.turn.lag = now.saturating_duration_since(self.handle.instant_of(tick));
+        }
+        for panic in panics {
+            // Who made it is not known: the place says where the loop woke it.
+            self.report_caught(panic, Work::new("waker", Location::caller()));
         }
     }
 
@@ -419,6 +429,7 @@ impl EventLoop {
                     let token = self.sources.reserve().into();
                     self.visit_taken(token, Slot { source, origin }, Readiness::WOKEN);
                 }
+                Some(Job::Begin(task)) => self.begin(task),
                 None => break,
             }
         }
@@ -474,7 +485,7 @@ impl EventLoop {
         self.handle.give_back();
     }
 
-    // ---- the two places where other people's code runs ----------------------------------------------------------
+    // ---- the places where other people's code runs --------------------------------------------------------------
 
     /// Lend the loop to one source, then act on its answer.
     fn visit(&mut self, token: Token, readiness: Readiness) {
@@ -511,6 +522,12 @@ impl EventLoop {
                 Next::Close
             }
         };
+        self.settle(token, slot, next);
+    }
+
+    /// After a visit: what the source wants next.
+    #[inline]
+    fn settle(&mut self, token: Token, slot: Slot, next: Next) {
         match next {
             Next::Wait => self.sources.put_back(token.into(), slot),
             Next::Again => {
@@ -518,6 +535,43 @@ impl EventLoop {
                 self.carry.push(token);
             }
             Next::Close => self.closing.push((token, slot)),
+        }
+    }
+
+    /// The first visit to a task. Most end in it, and need no more than a token meanwhile.
+    fn begin(&mut self, task: NewTask) {
+        let token: Token = self.sources.reserve().into();
+        self.turn.visits += 1;
+        let origin = task.origin();
+        let work = self.looks_closely.then(|| task.work());
+        if let Some(work) = &work {
+            self.watch(work.clone());
+        }
+        let mut ctx = Ctx {
+            event_loop: self,
+            token: Some(token),
+        };
+        let begun = caught(|| task.begin(&mut ctx));
+        let took = self.work_ended(origin);
+        if let Some(work) = work {
+            if let Some(took) = took {
+                self.tell_slow(work, Some(token), took);
+            }
+            self.unwatch();
+        }
+        match begun {
+            Ok(Some(source)) => {
+                let next = match self.doomed.contains(&token) {
+                    true => Next::Close,
+                    false => Next::Wait,
+                };
+                self.settle(token, Slot { source, origin }, next);
+            }
+            Ok(None) => self.sources.release(token.into()),
+            Err(panic) => {
+                self.sources.release(token.into());
+                self.report_caught(panic, Work::new("task", origin));
+            }
         }
     }
 

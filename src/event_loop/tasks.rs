@@ -21,9 +21,9 @@ pub struct TaskInfo {
     pub kind: &'static str,
     /// Its name, if it was given one.
     pub name: Option<Arc<str>>,
-    /// `new`: not polled yet; `woken`: it will be polled; `waiting`; `lost`: it waits, and nothing can wake it.
+    /// `woken`: it will be polled; `waiting`; `lost`: it waits, and nothing can wake it.
     pub state: &'static str,
-    /// How long ago it was spawned.
+    /// How long ago it was polled first, which is in the turn in which it was spawned, or in the next one.
     pub age: Option<Duration>,
     /// Where it was spawned.
     pub origin: Origin,

@@ -8,10 +8,16 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::driver::Token;
+use super::panic::{Caught, caught};
 use super::stats::Origin;
+use super::waker::SourceWaker;
+
+/// Leaf operations in one poll, see `task::coop`.
+pub(crate) const BUDGET: u32 = 128;
 
 /// What a pending future waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +122,11 @@ pub fn waits_on(what: &'static str, detail: Detail) {
 pub(crate) fn spend_unit() -> bool {
     POLL.with(|poll| match poll.budget.get() {
         NO_LIMIT => true,
-        0 => false,
+        0 => {
+            // Whoever has spent the last one has used it.
+            poll.unit_spent.set(false);
+            false
+        }
         budget => {
             poll.budget.set(budget - 1);
             poll.unit_spent.set(true);
@@ -131,16 +141,20 @@ pub(crate) fn units_left() -> Option<u32> {
     (budget != NO_LIMIT).then_some(budget)
 }
 
-/// Call `poll`, which does not panic, with a budget, and listen to what is said meanwhile.
-pub(crate) fn in_poll<R>(budget: u32, poll: impl FnOnce() -> R) -> (R, Waits) {
+/// Poll as a task is polled: with a budget, and so that a panic becomes a value. Tells what the future waits for.
+pub(crate) fn poll_in_budget<R>(
+    waker: &SourceWaker,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<R>,
+) -> (Result<Poll<R>, Caught>, Waits) {
     let (outer_budget, outer_spent, outer_waits) = POLL.with(|poll| {
         (
-            poll.budget.replace(budget),
+            poll.budget.replace(BUDGET),
             poll.unit_spent.replace(false),
             poll.waits.replace(NO_WAITS),
         )
     });
-    let polled = poll();
+    let mut context = Context::from_waker(waker.waker());
+    let polled = caught(|| poll(&mut context));
     let waits = POLL.with(|poll| {
         poll.budget.set(outer_budget);
         poll.unit_spent.set(outer_spent);

@@ -8,10 +8,10 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use crate::event_loop::{Detail, spend_unit, units_left, waits_on};
+use crate::event_loop::{self, Detail, spend_unit, units_left, waits_on};
 
 /// Leaf operations in one poll of a task.
-pub const BUDGET: u32 = 128;
+pub const BUDGET: u32 = event_loop::BUDGET;
 
 /// Ask whether the task may do one more thing in this poll. `Ready` spends a unit of the budget, which [`waits_on`]
 /// gives back when there was nothing to do; `Pending` has seen to it that the task is polled again in the next turn.

@@ -159,7 +159,7 @@ impl<T: 'static, E: 'static> Spawner<T, E> {
         name: Option<Arc<str>>,
         future: impl Future<Output = Result<T, E>> + 'static,
     ) -> AbortHandle {
-        let task = self.handle.start_task(origin, name, future);
+        let task = self.handle.spawn_task(origin, name, future);
         let member = task.abort_handle();
         let (group, number) = (Rc::clone(&self.group), self.group.add(&member));
         task.on_done(move |_, result| group.ended(number, result));

@@ -28,14 +28,11 @@ use std::future::Future;
 use std::io;
 use std::panic::Location;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use crate::event_loop::{
-    Caught, Ctx, Detail, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked,
-    Readiness, Source, SourceWaker, Token, Waits, WaitsOn, Work, caught, in_poll, waits_on,
+    Detail, EventLoop, Handle, JobHandle, NewTask, Origin, Panicked, waits_on,
 };
 
 pub use coop::{BUDGET, budget_left, consume_budget};
@@ -45,130 +42,10 @@ pub use gather::{
 };
 pub use group::{GroupError, GroupErrors, Spawner, TaskGroup};
 pub use interval::{Interval, MissedTicks, interval, interval_at};
-use join::JoinState;
 pub use join::{AbortHandle, JoinError, JoinHandle};
 pub use scope::{Scope, scope};
 pub use sleep::{Sleep, YieldNow, sleep, sleep_until, yield_now};
 pub use timeout::{Deadline, Elapsed, timeout, timeout_at};
-
-struct Task<F: Future> {
-    /// Dropped when it is done, or cancelled, before anyone who joins hears of it.
-    future: Option<Pin<Box<F>>>,
-    waker: Option<SourceWaker>,
-    join: Rc<JoinState<F::Output>>,
-    origin: Origin,
-    parent: Option<Token>,
-    created: Instant,
-    /// What the last poll waits for.
-    waits_on: Option<WaitsOn>,
-    waits: u32,
-    /// Since when, counted in milliseconds from when it was created: many tasks wait, and few are looked at.
-    since_ms: u32,
-}
-
-impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
-    fn ready(&mut self, ctx: &mut Ctx<'_>, _: Readiness) -> Next {
-        if self.join.is_aborted() {
-            return Next::Close;
-        }
-        let Some(future) = &mut self.future else {
-            return Next::Close;
-        };
-        let mut first = None;
-        let waker = match &self.waker {
-            Some(waker) => waker,
-            None => {
-                self.join.set_token(ctx.token());
-                first.insert(ctx.first_waker(ctx.token()))
-            }
-        };
-        // A wake during the poll counts for the next one (rule R8).
-        waker.take_woken();
-        ctx.set_polled(Some(ctx.token()));
-        let (polled, waits) = poll_in_budget(waker, future.as_mut());
-        ctx.set_polled(None);
-        match polled {
-            Ok(Poll::Pending) => {
-                if let Some(first) = first {
-                    self.waker = Some(ctx.keep_waker(first));
-                }
-                let age = ctx.now().saturating_duration_since(self.created);
-                self.since_ms = u32::try_from(age.as_millis()).unwrap_or(u32::MAX);
-                (self.waits_on, self.waits) = (waits.last, waits.count);
-                return Next::Wait;
-            }
-            Ok(Poll::Ready(output)) => self.end(ctx, Ok(output)),
-            Err(panic) => {
-                let panicked = self.panicked(ctx, panic);
-                self.end(ctx, Err(panicked));
-            }
-        }
-        // With the future its clones have gone.
-        if let Some(first) = first {
-            ctx.give_back_waker(first);
-        }
-        Next::Close
-    }
-
-    fn closed(&mut self, ctx: &mut Ctx<'_>) {
-        if !self.join.is_finished() {
-            self.end(ctx, Err(JoinError::Cancelled));
-        }
-    }
-
-    fn inspect(&self) -> Inspection {
-        let is_lost = |waker: &SourceWaker| waker.is_lost() && !self.join.is_aborted();
-        Inspection {
-            kind: "task",
-            state: match &self.waker {
-                Some(waker) if waker.is_woken() => "woken",
-                Some(_) => "waiting",
-                None => "new",
-            },
-            is_lost: self.waker.as_ref().is_some_and(is_lost),
-            name: self.join.name().cloned(),
-            origin: Some(self.origin),
-            parent: self.parent,
-            created: Some(self.created),
-            waits_on: self.waits_on,
-            waits: self.waits,
-            since: Some(self.created + Duration::from_millis(self.since_ms.into())),
-            ..Inspection::default()
-        }
-    }
-}
-
-impl<F: Future> Task<F> {
-    /// Report a panic. It is the task's result, too.
-    #[cold]
-    fn panicked(&self, ctx: &mut Ctx<'_>, panic: Caught) -> JoinError {
-        let panicked = panic.blame(self.origin).of(Work {
-            kind: "task",
-            name: self.join.name().cloned(),
-            origin: self.origin,
-        });
-        ctx.report(&panicked);
-        JoinError::Panicked(panicked)
-    }
-
-    /// Drop the future, and then tell who waits for `result`. A panic on the way is the result then.
-    fn end(&mut self, ctx: &mut Ctx<'_>, mut result: Result<F::Output, JoinError>) {
-        let future = self.future.take();
-        if let Err(panic) = caught(|| drop(future)) {
-            result = Err(self.panicked(ctx, panic));
-        }
-        self.join.finish(ctx.handle(), result);
-    }
-}
-
-/// Poll a future as a task is polled: with a budget, and so that a panic becomes a value. Tells what it waits for.
-pub(crate) fn poll_in_budget<F: Future + ?Sized>(
-    waker: &SourceWaker,
-    future: Pin<&mut F>,
-) -> (Result<Poll<F::Output>, Caught>, Waits) {
-    let mut context = Context::from_waker(waker.waker());
-    in_poll(BUDGET, || caught(|| future.poll(&mut context)))
-}
 
 impl Handle {
     /// Run `future` as a task. It is polled for the first time in the ready step, in the order of
@@ -194,7 +71,7 @@ impl Handle {
         name: &str,
         future: F,
     ) -> JoinHandle<F::Output> {
-        self.start_task(Location::caller(), Some(name.into()), future)
+        self.spawn_task(Location::caller(), Some(name.into()), future)
     }
 
     /// [`Handle::spawn`] for someone else, who is to blame when it panics.
@@ -203,29 +80,19 @@ impl Handle {
         origin: Origin,
         future: F,
     ) -> JoinHandle<F::Output> {
-        self.start_task(origin, None, future)
+        self.spawn_task(origin, None, future)
     }
 
-    fn start_task<F: Future<Output: 'static> + 'static>(
+    fn spawn_task<F: Future<Output: 'static> + 'static>(
         &self,
         origin: Origin,
         name: Option<Arc<str>>,
         future: F,
     ) -> JoinHandle<F::Output> {
-        let join = JoinState::new(name);
-        let task = Task {
-            future: Some(Box::pin(future)),
-            waker: None,
-            join: Rc::clone(&join),
-            origin,
-            parent: self.polled(),
-            created: self.now(),
-            waits_on: None,
-            waits: 0,
-            since_ms: 0,
-        };
-        self.start_source_from(Box::new(task), origin);
-        JoinHandle::new(join, self.clone())
+        let (ending, parent) = (self.endings().add(), self.polled());
+        let task = NewTask::new(future, ending, origin, parent, name.clone());
+        self.start_task(task);
+        JoinHandle::new(ending, name, self.clone())
     }
 }
 

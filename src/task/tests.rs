@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::event_loop::Ctx;
 use crate::sim::{cancel_at_each_await, run};
 
 const SECOND: Duration = Duration::from_secs(1);

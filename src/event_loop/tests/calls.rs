@@ -223,6 +223,32 @@ fn a_panic_in_closed_or_in_a_destructor_is_caught_too() {
 }
 
 #[test]
+fn a_panic_of_a_foreign_waker_in_the_timers_step_is_caught_and_the_timers_behind_it_fire() {
+    struct Bomb;
+    impl std::task::Wake for Bomb {
+        fn wake(self: std::sync::Arc<Self>) {
+            fail("woken")
+        }
+    }
+    let (mut event_loop, outside) = manual();
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let theirs = Rc::clone(&reports);
+    event_loop.on_panic(move |panicked| {
+        let told = (panicked.message.clone(), panicked.kind);
+        theirs.borrow_mut().push(told);
+    });
+    let log = log();
+    let when = event_loop.time() + MS;
+    event_loop.wake_at(when, &std::sync::Arc::new(Bomb).into());
+    event_loop.call_at(when, note(&log, "the next timer"));
+    outside.pass(MS);
+    turn(&mut event_loop);
+    assert_eq!(taken(&log), ["the next timer"]);
+    assert_eq!(*reports.borrow(), [("woken".to_owned(), "waker")]);
+    assert_eq!(event_loop.stats().panics, 1);
+}
+
+#[test]
 fn the_loop_counts_what_it_does_and_who_held_it_longest() {
     let (mut event_loop, outside) = manual();
     let source = event_loop

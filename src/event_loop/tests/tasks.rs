@@ -238,3 +238,17 @@ fn r8_what_has_to_wait_spends_nothing() {
     let (_, task) = event_loop.census().next().unwrap();
     assert_eq!((task.state, task.waits), ("waiting", 500));
 }
+
+#[test]
+fn r8_a_budget_that_is_used_up_stays_so_for_the_rest_of_the_poll() {
+    let (mut event_loop, _) = manual();
+    let done = Rc::new(Cell::new(0));
+    let theirs = Rc::clone(&done);
+    event_loop.spawn(std::future::poll_fn(move |context| {
+        let proceeds = (0..2 * BUDGET).filter(|_| poll_proceed(context).is_ready());
+        theirs.set(proceeds.count());
+        std::task::Poll::<()>::Pending
+    }));
+    turn(&mut event_loop);
+    assert_eq!(done.get(), BUDGET as usize);
+}

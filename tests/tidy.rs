@@ -75,7 +75,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// decision.
 const REFCELL_FILES: &[&str] = &[
     "src/event_loop/handle.rs",
-    "src/task/join.rs",
+    "src/event_loop/ending.rs",
     "src/task/group.rs",
     // The line before all of them, and what stands in queues, rings and slots.
     "src/sync/waiters.rs",

@@ -218,7 +218,7 @@ pub struct EventLoop {
     timed_together: u32,
     /// The last of them.
     last_visited: Origin,
-    /// For so many turns each visit is timed alone.
+    /// So many visits are still to be timed alone.
     suspicious: u32,
     // Kept for their allocations.
     events: Vec<Event>,
@@ -351,7 +351,6 @@ impl EventLoop {
         // Sources that were carried over come after the events, so that an event for one of them is part of its visit.
         std::mem::swap(&mut self.carry, &mut self.carried);
         let mut events = std::mem::take(&mut self.events);
-        self.suspicious = self.suspicious.saturating_sub(1);
         self.begin_timing(events.len());
         self.behind = events.len() + self.carried.len();
         for event in events.drain(..) {
@@ -633,6 +632,7 @@ impl EventLoop {
         let took = now.saturating_duration_since(self.stamp);
         self.stamp = now;
         let visits = std::mem::take(&mut self.untimed).max(1);
+        self.suspicious = self.suspicious.saturating_sub(visits);
         if self.turn.longest.is_none_or(|longest| took > longest.took) {
             self.turn.longest = Some(Longest {
                 took,

@@ -18,11 +18,11 @@ pub struct Longest {
 }
 
 /// Visits timed with one reading of the clock when a turn has more of them than that. A reading costs a twentieth of
-/// what a small request does. When such a group takes a millisecond or more, the next [`TIMED_ALONE`] turns time each
-/// visit alone, so that who does it again is named.
+/// what a small request does. When such a group takes a millisecond or more, the next [`TIMED_ALONE`] visits are timed
+/// each alone, so that who does it again is named.
 pub const TIMED_TOGETHER: u32 = 8;
 /// See [`TIMED_TOGETHER`].
-pub const TIMED_ALONE: u32 = 1000;
+pub const TIMED_ALONE: u32 = 10_000;
 
 /// One turn, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -87,6 +87,14 @@ struct PollState {
     waits: Cell<Waits>,
 }
 
+impl PollState {
+    fn begin(&self, budget: u32, unit_spent: bool, waits: Waits) {
+        self.budget.set(budget);
+        self.unit_spent.set(unit_spent);
+        self.waits.set(waits);
+    }
+}
+
 thread_local! {
     static POLL: PollState = const {
         PollState {
@@ -146,19 +154,22 @@ pub(crate) fn poll_in_budget<R>(
     waker: &SourceWaker,
     poll: impl FnOnce(&mut Context<'_>) -> Poll<R>,
 ) -> (Result<Poll<R>, Caught>, Waits) {
-    let (outer_budget, outer_spent, outer_waits) = POLL.with(|poll| {
-        (
-            poll.budget.replace(BUDGET),
-            poll.unit_spent.replace(false),
-            poll.waits.replace(NO_WAITS),
-        )
+    // Mostly there is none around it.
+    let outer = POLL.with(|poll| {
+        let is_inside = poll.budget.get() != NO_LIMIT;
+        let outer = is_inside.then(|| (poll.budget.get(), poll.unit_spent.get(), poll.waits.get()));
+        poll.begin(BUDGET, false, NO_WAITS);
+        outer
     });
     let mut context = Context::from_waker(waker.waker());
     let polled = caught(|| poll(&mut context));
     let waits = POLL.with(|poll| {
-        poll.budget.set(outer_budget);
-        poll.unit_spent.set(outer_spent);
-        poll.waits.replace(outer_waits)
+        let waits = poll.waits.get();
+        match outer {
+            Some((budget, spent, waits)) => poll.begin(budget, spent, waits),
+            None => poll.budget.set(NO_LIMIT),
+        }
+        waits
     });
     (polled, waits)
 }

@@ -1,5 +1,4 @@
-//! Tasks: futures on the loop. A task is a [`Source`] without a socket, so the loop needs to know nothing about
-//! futures.
+//! Tasks: futures on the loop. A task that waits is a [`Source`](crate::event_loop::Source) without a socket.
 //!
 //! The loop holds its tasks strongly: a task runs on when its [`JoinHandle`] is dropped, and ends when its future has,
 //! when somebody aborts it, or with the loop. To cancel a future is to drop it; each type says what is lost then.

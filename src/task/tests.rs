@@ -685,6 +685,24 @@ fn waits_for_time_leave_no_timer_wherever_they_are_cancelled() {
 }
 
 #[test]
+fn a_pause_for_the_budget_and_a_named_wait_leave_nothing_wherever_they_are_cancelled() {
+    let awaits = cancel_at_each_await(|| {
+        let victim = async {
+            for _ in 0..2 * BUDGET + 1 {
+                consume_budget().await;
+            }
+            let waits = async {
+                sleep(SECOND).await;
+                Ok::<_, String>(())
+            };
+            scope("a second").wait(waits).await.unwrap();
+        };
+        (victim, async {})
+    });
+    assert_eq!(awaits, 3);
+}
+
+#[test]
 fn who_waits_for_a_task_can_be_cancelled_and_the_task_runs_on() {
     let awaits = cancel_at_each_await(|| {
         let done = Rc::new(Cell::new(0));

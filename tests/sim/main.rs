@@ -2,11 +2,12 @@
 //!
 //! A seed is one short life of a server (`life.rs`): an app (`app.rs`), a handful of clients who behave (`http.rs`,
 //! `ws.rs`) and some who do not (`rude.rs`), timers beside them (`timers.rs`), and a shutdown, perhaps in the middle.
-//! What must hold is asked after every turn and of every byte. (`bounds.rs` has its own small scenes.) A failure names its seed: `SEED=7 cargo test --features
+//! What must hold is asked after every turn and of every byte. (`bounds.rs` and some others have their own small scenes.) A failure names its seed: `SEED=7 cargo test --features
 //! sim --test sim` runs it alone, with a log.
 
 mod app;
 mod bounds;
+mod cancelling;
 mod client;
 mod debugging;
 mod http;

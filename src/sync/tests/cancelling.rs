@@ -357,3 +357,59 @@ fn a_broadcast_and_a_watch_go_on_for_the_others_wherever_a_receiver_was_cancelle
     });
     assert_eq!(awaits, 4);
 }
+
+#[test]
+fn who_waits_for_the_receivers_to_go_can_be_cancelled_and_asks_again() {
+    let awaits = cancel_at_each_await(|| {
+        let (to_one, one) = mpsc::bounded::<u32>(1);
+        let (to_all, all) = broadcast::channel::<u32>(4);
+        let (shown, looks) = watch::channel(0);
+        let leaves = spawn(async move {
+            sleep(SECOND).await;
+            drop(one);
+            sleep(SECOND).await;
+            drop(all);
+            sleep(SECOND).await;
+            drop(looks);
+        });
+        let (ours, shared, showing) = (to_one.clone(), to_all.clone(), shown.clone());
+        let victim = async move {
+            ours.closed().await;
+            shared.closed().await;
+            showing.closed().await;
+        };
+        (victim, async move {
+            to_one.closed().await;
+            to_all.closed().await;
+            shown.closed().await;
+            leaves.await.unwrap();
+        })
+    });
+    assert_eq!(awaits, 3);
+}
+
+#[test]
+fn the_lock_is_free_wherever_who_waits_for_a_condition_to_be_met_was_cancelled() {
+    let awaits = cancel_at_each_await(|| {
+        let (lock, changed) = (Lock::new(0), Condition::new());
+        let (theirs, notifies) = (lock.clone(), changed.clone());
+        let counter = spawn(async move {
+            for _ in 0..3 {
+                sleep(SECOND).await;
+                *theirs.lock().await += 1;
+                notifies.notify_all();
+            }
+        });
+        let (theirs, waits) = (lock.clone(), changed.clone());
+        let victim = async move {
+            let guard = theirs.lock().await;
+            let guard = waits.wait_for(guard, |count| *count == 3).await;
+            assert_eq!(*guard, 3);
+        };
+        (victim, async move {
+            counter.await.unwrap();
+            assert_eq!((*lock.lock().await, changed.waiting()), (3, 0));
+        })
+    });
+    assert_eq!(awaits, 3);
+}

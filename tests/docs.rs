@@ -58,6 +58,37 @@ fn one_turn_quotes_each_step_of_the_turn() {
     }
 }
 
+/// Rows like "| R1, order | `test` in `file` |"; a row without a rule belongs to the one above.
+#[test]
+fn one_turn_names_tests_that_exist_for_each_rule() {
+    let document = text("docs/one-turn.md");
+    let mut rules = BTreeSet::new();
+    for row in document.lines().filter(|line| line.starts_with("| ")) {
+        let mut cells = row.split('|').map(str::trim).skip(1);
+        let (rule, test) = (cells.next(), cells.next());
+        let (Some(rule), Some(test)) = (rule, test.and_then(|cell| cell.strip_prefix('`'))) else {
+            continue;
+        };
+        let (test, place) = test.split_once('`').expect("a test's name is quoted");
+        let file = match place.trim().strip_prefix("in `") {
+            Some(file) => file.trim_end_matches('`'),
+            None => "src/event_loop/tests/rules.rs",
+        };
+        let source = text(file);
+        let lines: Vec<&str> = source.lines().map(str::trim).collect();
+        let begins = format!("fn {test}(");
+        let is_test = |pair: &[&str]| pair[0] == "#[test]" && pair[1].starts_with(&begins);
+        assert!(
+            lines.windows(2).any(is_test),
+            "docs/one-turn.md names {test}, which is no test in {file}"
+        );
+        rules.extend(rule.split(',').next().filter(|rule| rule.starts_with('R')));
+    }
+    let numbers: BTreeSet<String> = (1..=11).map(|number| format!("R{number}")).collect();
+    let named: BTreeSet<String> = rules.into_iter().map(str::to_owned).collect();
+    assert_eq!(named, numbers);
+}
+
 #[test]
 fn the_map_lists_every_file_of_the_sources_and_no_other() {
     let map = text("docs/ARCHITECTURE.md");

@@ -316,6 +316,25 @@ fn datagrams_go_to_whom_they_are_for_and_what_became_of_them_is_told_once() {
 }
 
 #[test]
+fn a_datagram_is_for_the_next_who_waits_when_the_wait_before_was_cancelled() {
+    run(async move {
+        let mut here = UdpSocket::bind((LOCALHOST, 0).into()).await.unwrap();
+        let mut there = UdpSocket::bind((LOCALHOST, 0).into()).await.unwrap();
+        let mut buffer = [0; 100];
+        for said in ["one", "two"] {
+            let nothing = timeout(Duration::from_millis(2), here.recv_from(&mut buffer)).await;
+            assert!(nothing.is_err(), "nothing has come yet");
+            there
+                .send_to(said.as_bytes(), here.local_addr())
+                .await
+                .unwrap();
+            let (length, _) = here.recv_from(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..length], said.as_bytes());
+        }
+    });
+}
+
+#[test]
 fn a_flood_of_datagrams_is_bounded_and_the_queue_goes_on_when_it_is_read() {
     run(async {
         let mut receiver = UdpSocket::bind((LOCALHOST, 0).into()).await.unwrap();

@@ -113,6 +113,33 @@ fn r2_a_callback_that_schedules_itself_for_ever_does_not_keep_the_sockets_from_b
 }
 
 #[test]
+fn r2_what_a_flush_or_an_end_schedules_runs_in_the_next_turn() {
+    struct Last(Log);
+    impl Source for Last {
+        fn ready(&mut self, ctx: &mut Ctx<'_>, readiness: Readiness) -> Next {
+            assert_eq!(readiness, Readiness::FLUSH);
+            ctx.call_soon(note(&self.0, "callback of the flush"));
+            Next::Close
+        }
+        fn closed(&mut self, ctx: &mut Ctx<'_>) {
+            ctx.call_soon(note(&self.0, "callback of the end"));
+        }
+    }
+    let (mut event_loop, _) = manual();
+    let log = log();
+    let theirs = Rc::clone(&log);
+    let source = event_loop.ctx().add_source(|_| Box::new(Last(theirs)));
+    event_loop.mark_dirty(source);
+    assert_eq!(turn(&mut event_loop).callbacks, 0);
+    assert_eq!(event_loop.stats().sources, 0, "it has ended");
+    turn(&mut event_loop);
+    assert_eq!(
+        taken(&log),
+        ["callback of the flush", "callback of the end"]
+    );
+}
+
+#[test]
 fn r3_callbacks_beyond_the_bound_keep_their_places() {
     let (mut event_loop, _) = manual();
     let ran = Rc::new(RefCell::new(Vec::new()));
@@ -189,6 +216,28 @@ mod served {
                 .ok_or(format!("{fresh} requests in a turn"))
         });
         simulation.run_until(|_| calls.get() == 1_000).unwrap();
+    }
+
+    #[test]
+    fn r3_events_beyond_the_bound_come_in_the_next_turns() {
+        const CLIENTS: u32 = EVENTS_MAX as u32 + 100;
+        let (mut simulation, calls) = simulated(Faults::none(), 1);
+        let world = simulation.world().clone();
+        let connect = |_| world.connect((world.address("server"), 80));
+        let clients: Vec<_> = (0..CLIENTS).map(connect).collect();
+        simulation.run_for(Duration::from_secs(1)).unwrap();
+        clients.iter().for_each(|client| client.send(REQUEST));
+        let counted = Rc::clone(&calls);
+        let (mut before, most) = (0, Rc::new(Cell::new(0)));
+        let seen = Rc::clone(&most);
+        simulation.oracle("so many events a turn", move |_| {
+            let now = counted.get();
+            let fresh = now - std::mem::replace(&mut before, now);
+            seen.set(fresh.max(seen.get()));
+            Ok(())
+        });
+        simulation.run_until(|_| calls.get() == CLIENTS).unwrap();
+        assert_eq!(most.get() as usize, EVENTS_MAX);
     }
 
     #[test]
@@ -427,6 +476,38 @@ fn r7_a_source_closed_by_another_during_its_own_visit_closes_at_the_end_of_the_t
 }
 
 #[test]
+fn r7_a_waker_that_outlives_its_task_wakes_nobody_who_has_its_place() {
+    let (mut event_loop, _) = manual();
+    let polled = || {
+        let (polls, waker) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None)));
+        let (counts, keeps) = (Rc::clone(&polls), Rc::clone(&waker));
+        let future = move |end: Poll<()>| {
+            poll_fn(move |context| {
+                counts.set(counts.get() + 1);
+                keeps.replace(Some(context.waker().clone()));
+                end
+            })
+        };
+        (polls, waker, future)
+    };
+    let (_, old, ends_at_once) = polled();
+    event_loop.spawn(ends_at_once(Poll::Ready(())));
+    turn(&mut event_loop);
+    let (polls, own, waits) = polled();
+    event_loop.spawn(waits(Poll::Pending));
+    turn(&mut event_loop);
+    let (token, _) = event_loop.census().next().unwrap();
+    assert_eq!((token.index(), token.generation()), (0, 1));
+
+    old.take().unwrap().wake();
+    turn(&mut event_loop);
+    assert_eq!(polls.get(), 1);
+    own.take().unwrap().wake();
+    turn(&mut event_loop);
+    assert_eq!(polls.get(), 2);
+}
+
+#[test]
 fn r8_a_task_that_is_woken_many_times_is_polled_once_and_one_that_wakes_itself_in_the_next_turn() {
     let (mut event_loop, _) = manual();
     let polls = Rc::new(Cell::new(0));
@@ -519,4 +600,24 @@ fn r11_stop_completes_the_turn_and_run_can_be_called_again() {
         ctx.stop();
     });
     event_loop.run().unwrap();
+}
+
+#[test]
+fn r11_stop_in_a_callback_lets_those_behind_it_run_and_what_they_schedule_waits_for_the_next_run() {
+    let (mut event_loop, _) = manual();
+    let log = log();
+    event_loop.call_soon(|ctx| ctx.stop());
+    let theirs = Rc::clone(&log);
+    event_loop.call_soon(move |ctx| {
+        theirs.borrow_mut().push("behind it");
+        let inner = Rc::clone(&theirs);
+        ctx.call_soon(move |ctx| {
+            inner.borrow_mut().push("the next run");
+            ctx.stop();
+        });
+    });
+    event_loop.run().unwrap();
+    assert_eq!(taken(&log), ["behind it"]);
+    event_loop.run().unwrap();
+    assert_eq!(taken(&log), ["the next run"]);
 }

@@ -287,7 +287,7 @@ impl Ctx<'_> {
     #[inline]
     pub(crate) fn begin_handler(&mut self, origin: impl FnOnce() -> Origin) {
         if self.event_loop.looks_closely {
-            self.event_loop.watch(Work::handler(origin()));
+            self.event_loop.watch(|| Work::handler(origin()));
         }
     }
 

@@ -51,6 +51,7 @@
 //! - [`conn`] joins the two: a connection, its limits, its request and response.
 //! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms; and [`web::Engine`], which
 //!   says how many loops and threads serve them.
+//! - [`client`] sends requests, over a pool of connections; it stands beside the server and knows nothing of it.
 //! - [`metrics`] counts what happens and how long it takes.
 //! - [`parts`] know nothing of all that and can be read alone.
 //!

@@ -7,11 +7,11 @@ use std::ops::Range;
 use std::task::ready;
 use std::task::{Context, Poll};
 
-use super::client::Client;
 #[cfg(feature = "compression")]
 use super::decode::{DecodeError, Decoder};
 use super::error::{Error, ErrorKind, Phase};
 use super::exchange::Exchange;
+use super::session::Client;
 use super::timeouts::Deadlines;
 use super::url::Url;
 use crate::net::Stream;

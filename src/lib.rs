@@ -79,6 +79,7 @@ pub mod fs;
 pub mod metrics;
 pub mod net;
 pub mod parts;
+pub mod process;
 pub mod proto;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -725,20 +725,20 @@ impl EventLoop {
     ///
     /// ```
     /// use std::sync::mpsc;
-    /// use std::thread;
     /// use std::time::Duration;
     /// use tourbillon::event_loop::EventLoop;
     ///
     /// let (tell, told) = mpsc::channel();
     /// let mut event_loop = EventLoop::new()?;
+    /// # event_loop.on_panic(|panicked| panic!("{panicked}"));
     /// event_loop.start_watchdog(Duration::from_millis(20), move |report| {
     ///     let _ = tell.send(report.to_string());
     /// })?;
     /// event_loop.call_soon(move |ctx| {
-    ///     // It blocks, and is named before it goes on.
-    ///     let report = told.recv().unwrap();
-    ///     assert!(report.starts_with("stall: a callback created at src/"), "{report}");
     ///     ctx.stop();
+    ///     // It blocks until it is named.
+    ///     let report = told.recv().unwrap();
+    ///     assert!(report.starts_with("stall: a callback created at "), "{report}");
     /// });
     /// event_loop.run()?;
     /// # std::io::Result::Ok(())

@@ -189,8 +189,8 @@ impl RequestBuilder {
         self.with(|parts| parts.retries = Some(policy))
     }
 
-    /// Ask the server whether it wants the body before it is sent (RFC 9110, 10.1.1). One that says nothing for a second
-    /// gets it.
+    /// Ask the server whether it wants the body before it is sent (RFC 9110, 10.1.1). One that says nothing for a
+    /// second gets it.
     pub fn expect_continue(self) -> Self {
         self.with(|parts| parts.expects_continue = true)
     }

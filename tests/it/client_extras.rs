@@ -5,8 +5,10 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+#[cfg(any(feature = "json", feature = "compression", feature = "tls"))]
+use tourbillon::client::ErrorKind;
 use tourbillon::client::multipart::Part;
-use tourbillon::client::{Client, ClientBuilder, Error, ErrorKind};
+use tourbillon::client::{Client, ClientBuilder, Error};
 use tourbillon::event_loop::EventLoop;
 use tourbillon::net::{Stream, StreamExt, TcpListener};
 use tourbillon::task::spawn;

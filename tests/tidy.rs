@@ -91,8 +91,8 @@ const REFCELL_FILES: &[&str] = &[
     // The memory that the clones of a resolver share.
     "src/net/resolver.rs",
     "src/client/body.rs",
-    "src/client/client.rs",
     "src/client/leases.rs",
+    "src/client/session.rs",
     "src/conn/pipe.rs",
     "src/conn/rooms.rs",
     "src/conn/server.rs",

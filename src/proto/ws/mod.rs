@@ -8,8 +8,12 @@
 //! The words of the protocol ([`CloseCode`], the opcodes) come from `tungstenite`; what a header says, what frames make
 //! up a message, and which do not, is decided here, and held against `tungstenite` in the tests.
 
+#[cfg(feature = "deflate")]
+mod deflate;
 mod endpoint;
 mod error;
+#[cfg(feature = "deflate")]
+mod extensions;
 mod frame;
 mod handshake;
 mod mask;
@@ -20,8 +24,14 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "deflate")]
+pub use deflate::{Deflate, DeflatePool, DeflateVariant, deflated_bytes_max};
 pub use endpoint::{End, Endpoint, Link, Role, WsLimits};
 pub use error::{Misuse, PeerError};
+#[cfg(feature = "deflate")]
+pub use extensions::{
+    Agreement, BadExtensions, DeflateContext, DeflateOptions, WINDOW_BITS_MAX, WINDOW_BITS_MIN,
+};
 pub use frame::{
     CONTROL_BYTES_MAX, HEADER_BYTES_MAX, encode_binary, encode_binary_into, encode_text,
     encode_text_into,

@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::Role;
+use crate::proto::http1::{is_token, is_token_byte};
 
 const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
@@ -424,8 +425,10 @@ impl<'a> Rest<'a> {
             value.push(letter.ok_or(BadExtensions)?.1);
         }
         // What was quoted must be a token, too.
-        let is_token = !value.is_empty() && value.bytes().all(is_token_byte);
-        is_token.then_some(Cow::Owned(value)).ok_or(BadExtensions)
+        match is_token(value.as_bytes()) {
+            true => Ok(Cow::Owned(value)),
+            false => Err(BadExtensions),
+        }
     }
 
     fn token(&mut self) -> Result<&'a str, BadExtensions> {
@@ -444,11 +447,6 @@ impl<'a> Rest<'a> {
         self.0 = rest.unwrap_or(self.0);
         rest.is_some()
     }
-}
-
-/// RFC 9110, 5.6.2.
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

@@ -62,6 +62,7 @@
 //! - `sim`: the simulated driver, for tests of whole programs. It has a clock and a network in memory that follow from
 //!   a seed, and faults to choose from.
 
+pub mod client;
 pub mod conn;
 pub mod event_loop;
 pub mod net;

@@ -482,6 +482,13 @@ impl Driver for BlockingDriver {
         }
     }
 
+    fn reset(&mut self, socket: Socket) {
+        if let Ok((poller, polled)) = self.polled(socket) {
+            poller.reset(polled);
+        }
+        self.close(socket);
+    }
+
     fn open_sockets(&self) -> usize {
         self.sockets.len()
     }

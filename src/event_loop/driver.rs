@@ -244,6 +244,10 @@ pub trait Driver {
     fn local_addr(&self, socket: Socket) -> io::Result<SocketAddr>;
     /// Close. Unread input makes the peer see a reset, as with close(2). Closing twice does nothing.
     fn close(&mut self, socket: Socket);
+    /// Close, and have the peer see a reset where this driver can make one; otherwise as [`Driver::close`].
+    fn reset(&mut self, socket: Socket) {
+        self.close(socket);
+    }
     /// How many sockets are open, listeners included.
     fn open_sockets(&self) -> usize;
     /// How many descriptors the process may have open, if there is a limit.

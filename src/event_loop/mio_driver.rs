@@ -320,6 +320,15 @@ impl Driver for MioDriver {
         }
     }
 
+    #[cfg(feature = "sockopt")]
+    fn reset(&mut self, socket: Socket) {
+        if let Ok(stream) = self.stream(socket) {
+            // Without time to linger, close(2) discards what was not sent and resets (socket(7), SO_LINGER).
+            let _ = socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
+        }
+        self.close(socket);
+    }
+
     fn open_sockets(&self) -> usize {
         self.sockets.len()
     }

@@ -1,5 +1,6 @@
 //! What the loop visits: a listener, a connection, a task, a signal. The loop knows nothing else about them.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -68,4 +69,24 @@ pub struct Inspection {
     /// Set for a connection that does nothing for its peer and may be closed when descriptors run out; those with the
     /// lowest rank go first.
     pub idle_rank: Option<u64>,
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind)?;
+        if let Some(name) = &self.name {
+            write!(f, " {name:?}")?;
+        }
+        if let Some(origin) = self.origin {
+            write!(f, " created at {origin}")?;
+        }
+        write!(f, ", {}", self.state)?;
+        if let Some(waits_on) = self.waits_on {
+            write!(f, " on {waits_on}")?;
+        }
+        match self.waits {
+            0 | 1 => Ok(()),
+            waits => write!(f, " and {} more", waits - 1),
+        }
+    }
 }

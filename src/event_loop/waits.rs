@@ -7,6 +7,7 @@
 //! All of it is in cells of the thread and not of a loop: a poll that turns another loop has another poll inside it.
 
 use std::cell::Cell;
+use std::fmt;
 use std::time::Instant;
 
 use super::driver::Token;
@@ -39,6 +40,21 @@ pub enum Detail {
     Count(u64),
     /// Another task.
     Task(Token),
+}
+
+impl fmt::Display for WaitsOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)?;
+        match self.detail {
+            // An instant means nothing to a reader without another one beside it.
+            Detail::None | Detail::Until(_) => Ok(()),
+            Detail::Socket(token) => write!(f, " of source {}", token.index()),
+            Detail::MadeAt(origin) => write!(f, " created at {origin}"),
+            Detail::HeldBy(origin) => write!(f, " held since {origin}"),
+            Detail::Count(count) => write!(f, " ({count})"),
+            Detail::Task(token) => write!(f, " {}", token.index()),
+        }
+    }
 }
 
 /// What was said during one poll.

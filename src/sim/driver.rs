@@ -132,6 +132,12 @@ impl Driver for SimDriver {
         self.network.borrow_mut().close(self.process, socket);
     }
 
+    fn reset(&mut self, socket: Socket) {
+        self.network
+            .borrow_mut()
+            .close_with_reset(self.process, socket);
+    }
+
     fn open_sockets(&self) -> usize {
         self.network.borrow().open_sockets(self.process)
     }

@@ -124,7 +124,8 @@ impl<T> JoinHandle<T> {
         self.state.stop.replace(None);
     }
 
-    pub(super) fn take(&self) -> Option<Result<T, JoinError>> {
+    /// The result, once the task has ended; it is there once, for whoever takes it.
+    pub fn take(&self) -> Option<Result<T, JoinError>> {
         self.state.take()
     }
 }

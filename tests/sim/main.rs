@@ -11,6 +11,7 @@ mod http;
 mod life;
 mod reader;
 mod rude;
+mod streams;
 mod timers;
 mod ws;
 

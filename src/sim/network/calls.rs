@@ -424,6 +424,15 @@ impl Network {
     }
 
     pub(in crate::sim) fn close(&mut self, process: usize, socket: Socket) {
+        self.give_up(process, socket, Self::close_stream);
+    }
+
+    pub(in crate::sim) fn close_with_reset(&mut self, process: usize, socket: Socket) {
+        self.give_up(process, socket, Self::abort);
+    }
+
+    /// The driver no longer has the socket open; a connection is ended by `end`.
+    fn give_up(&mut self, process: usize, socket: Socket, end: fn(&mut Self, u32)) {
         let Some(entry) = self.sockets.get_mut(socket.0 as usize) else {
             return;
         };
@@ -459,7 +468,7 @@ impl Network {
             }
             kind => {
                 self.sockets[socket.0 as usize].kind = kind;
-                self.close_stream(socket.0);
+                end(self, socket.0);
             }
         }
     }

@@ -1,0 +1,12 @@
+//! The HTTP client.
+
+mod error;
+mod pool;
+mod redirect;
+mod retry;
+mod url;
+
+pub use error::{Error, ErrorKind, Held, Phase, PoolReport, TimeLimit, Timeout};
+pub use redirect::Redirects;
+pub use retry::RetryPolicy;
+pub use url::{IntoUrl, Scheme, Url, UrlError};

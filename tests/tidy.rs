@@ -80,6 +80,7 @@ const REFCELL_FILES: &[&str] = &[
     // What a task's stream shares with the source behind it: neither can borrow the other.
     "src/net/link.rs",
     "src/net/tcp.rs",
+    "src/task/group.rs",
     "src/conn/pipe.rs",
     "src/conn/rooms.rs",
     "src/conn/server.rs",

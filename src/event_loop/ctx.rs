@@ -139,8 +139,8 @@ impl Ctx<'_> {
         Ok((token, local))
     }
 
-    /// Visit `token`'s source at once, on this stack, as if an event had come: for a source that was just added and may
-    /// have something to do already.
+    /// Visit `token`'s source at once, on this stack, as if an event had come: for a source that was just added and
+    /// may have something to do already.
     pub(crate) fn visit(&mut self, token: Token, readiness: super::Readiness) {
         self.event_loop.visit(token, readiness);
     }

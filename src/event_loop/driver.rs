@@ -41,8 +41,8 @@ impl Readiness {
     pub const READABLE: Self = Self(1);
     /// There may be room to write.
     pub const WRITABLE: Self = Self(2);
-    /// The peer closed its sending half or the whole connection, there is an error, or urgent data: a short read proves
-    /// nothing, read on until `WouldBlock` or the end (epoll(7), question 9 and its exceptions).
+    /// The peer closed its sending half or the whole connection, there is an error, or urgent data: a short read
+    /// proves nothing, read on until `WouldBlock` or the end (epoll(7), question 9 and its exceptions).
     pub const CLOSING: Self = Self(4);
     /// A waker or a `Handle` asked for this visit.
     pub const WOKEN: Self = Self(8);
@@ -144,8 +144,8 @@ pub trait Executor {
 ///
 /// Sockets are non-blocking and behave as under Linux's edge-triggered epoll: each is registered once for both
 /// directions; an event says that something *changed*; after it the source goes on until `WouldBlock`, or, for a TCP
-/// socket, until a read that did not fill the buffer in a visit without [`Readiness::CLOSING`]. Events may be spurious,
-/// and may name a token whose source has gone.
+/// socket, until a read that did not fill the buffer in a visit without [`Readiness::CLOSING`]. Events may be
+/// spurious, and may name a token whose source has gone.
 pub trait Driver {
     /// Where time comes from.
     fn clock(&self) -> Rc<dyn Clock>;
@@ -193,7 +193,8 @@ pub trait Driver {
     /// Give away a connection that is not registered, for another driver to [`Driver::adopt`]. It does not block.
     ///
     /// # Errors
-    /// `Unsupported` on a driver whose sockets are not this machine's; `NotConnected` when there is no such connection.
+    /// `Unsupported` on a driver whose sockets are not this machine's; `NotConnected` when there is no such
+    /// connection.
     fn release(&mut self, socket: Socket) -> io::Result<TcpStream> {
         let _ = socket;
         Err(io::ErrorKind::Unsupported.into())

@@ -30,7 +30,8 @@ fn threads_max() -> usize {
         .min(32)
 }
 
-/// The real executor: named threads, started on demand, fed by one queue. Cheap to clone; the clones are the same pool.
+/// The real executor: named threads, started on demand, fed by one queue. Cheap to clone; the clones are the same
+/// pool.
 #[derive(Clone)]
 pub struct ThreadPool {
     queue: Sender<BlockingJob>,

@@ -1,7 +1,8 @@
 //! What is shared, all in one file: the loop's queues behind a same-thread [`Handle`] that can only enqueue, and the
 //! inbox behind a [`Remote`] that any thread may hold.
 //!
-//! The cells below are borrowed and released inside one method each; no code that we did not write runs under a borrow.
+//! The cells below are borrowed and released inside one method each; no code that we did not write runs under a
+//! borrow.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -42,10 +44,11 @@ pub(super) enum Job {
 }
 
 /// Whom a timer in the wheel is for.
-#[derive(Clone, Copy)]
-pub(super) enum Due {
+enum Due {
     Call(CallKey),
     Source(Token),
+    /// A future that sleeps: it need not go through a callback, and so is woken in the turn in which it is due.
+    Waker(Waker),
 }
 
 struct FiledCall {
@@ -67,6 +70,7 @@ pub(super) struct Core {
     tick: Cell<u64>,
     running: Cell<bool>,
     stopping: Cell<bool>,
+    random: Cell<u64>,
     ready: RefCell<VecDeque<Job>>,
     calls: RefCell<Slab<FiledCall>>,
     wheel: RefCell<Wheel<Due>>,
@@ -74,7 +78,8 @@ pub(super) struct Core {
 }
 
 thread_local! {
-    /// The loop that is turning on this thread, so that a waker can tell a local wake from one that must cross threads.
+    /// The loop that is turning on this thread, so that a waker can tell a local wake from one that must cross
+    /// threads.
     static TURNING: RefCell<Option<Handle>> = const { RefCell::new(None) };
 }
 
@@ -86,7 +91,12 @@ thread_local! {
 pub struct Handle(Rc<Core>);
 
 impl Handle {
-    pub(super) fn new(clock: Rc<dyn Clock>, executor: Rc<dyn Executor>, remote: Remote) -> Self {
+    pub(super) fn new(
+        clock: Rc<dyn Clock>,
+        executor: Rc<dyn Executor>,
+        remote: Remote,
+        entropy: u64,
+    ) -> Self {
         let now = clock.now();
         Self(Rc::new(Core {
             clock,
@@ -97,6 +107,7 @@ impl Handle {
             tick: Cell::new(0),
             running: Cell::new(false),
             stopping: Cell::new(false),
+            random: Cell::new(entropy),
             ready: RefCell::default(),
             calls: RefCell::new(Slab::new()),
             wheel: RefCell::new(Wheel::new()),
@@ -127,8 +138,8 @@ impl Handle {
         self.call_handle(key, self.now())
     }
 
-    /// Run `callback` once, `delay` from the moment of this call: never earlier, later by less than a tick of 1 ms plus
-    /// the driver's own millisecond, and behind whatever keeps the loop busy then. Timers of one tick run in the
+    /// Run `callback` once, `delay` from the moment of this call: never earlier, later by less than a tick of 1 ms
+    /// plus the driver's own millisecond, and behind whatever keeps the loop busy then. Timers of one tick run in the
     /// order in which they were set. A timer never runs in the turn that set it (rule R5).
     ///
     /// The delay counts from a fresh reading of the clock, since the turn's own time may be stale by as long as the
@@ -203,6 +214,17 @@ impl Handle {
         self.0.clock.wall_clock()
     }
 
+    /// A number that nobody plans on, for jitter and backoff. It follows from the driver's entropy, so under the
+    /// simulator it comes again with the seed. Not for secrets.
+    pub fn random(&self) -> u64 {
+        // SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+        let state = self.0.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
     /// Whether the loop is inside [`super::EventLoop::run`] or a turn.
     pub fn is_running(&self) -> bool {
         self.0.running.get()
@@ -215,10 +237,7 @@ impl Handle {
 
     /// Visit `token`'s source with [`Readiness::WOKEN`] in the ready step.
     pub fn wake(&self, token: Token) {
-        self.0
-            .ready
-            .borrow_mut()
-            .push_back(Job::Visit(token, Readiness::WOKEN));
+        self.push(Job::Visit(token, Readiness::WOKEN));
     }
 
     /// Visit `token`'s source with [`Readiness::FLUSH`] in step 7 of this turn. The caller sees to it that a source
@@ -230,16 +249,45 @@ impl Handle {
     /// Take `source` in and give it its first visit, in the ready step, in the order of [`Handle::call_soon`].
     #[track_caller]
     pub fn start_source(&self, source: Box<dyn Source>) {
-        self.0
-            .ready
-            .borrow_mut()
-            .push_back(Job::Start(source, Location::caller()));
+        self.start_source_from(source, Location::caller());
+    }
+
+    /// [`Handle::start_source`] for someone else.
+    pub(crate) fn start_source_from(&self, source: Box<dyn Source>, origin: Origin) {
+        self.push(Job::Start(source, origin));
+    }
+
+    /// Wake `waker` when [`Handle::time`] has reached `when`, as exact as [`Handle::call_at`].
+    pub(crate) fn wake_at(&self, when: Instant, waker: &Waker) -> TimerId {
+        let tick = self.timer_tick(self.tick_after(when));
+        let due = Due::Waker(waker.clone());
+        self.0.wheel.borrow_mut().insert(tick, due)
+    }
+
+    /// Have a timer of [`Handle::wake_at`] wake `waker` from now on. `false` when it has fired.
+    pub(crate) fn wake_instead(&self, timer: TimerId, waker: &Waker) -> bool {
+        let mut wheel = self.0.wheel.borrow_mut();
+        let Some(Due::Waker(old)) = wheel.get_mut(timer) else {
+            return false;
+        };
+        if !old.will_wake(waker) {
+            let old = std::mem::replace(old, waker.clone());
+            drop(wheel);
+            // What is dropped with it may be anyone's.
+            drop(old);
+        }
+        true
+    }
+
+    /// Move a timer. `false` when it has fired.
+    pub(crate) fn move_timer_to(&self, timer: TimerId, when: Instant) -> bool {
+        self.reset_timer(timer, self.tick_after(when))
     }
 
     // What follows is for the loop and its executor.
 
     #[track_caller]
-    pub(super) fn file_call(&self, run: Callback) -> CallKey {
+    pub(crate) fn file_call(&self, run: Callback) -> CallKey {
         let origin = Location::caller();
         CallKey(self.0.calls.borrow_mut().insert(FiledCall {
             run,
@@ -258,8 +306,8 @@ impl Handle {
         self.call_filed(key);
     }
 
-    pub(super) fn call_filed(&self, key: CallKey) {
-        self.0.ready.borrow_mut().push_back(Job::Call(key));
+    pub(crate) fn call_filed(&self, key: CallKey) {
+        self.push(Job::Call(key));
     }
 
     fn call_handle(&self, key: CallKey, when: Instant) -> CallHandle {
@@ -346,22 +394,30 @@ impl Handle {
     /// one's tick.
     pub(super) fn fire_timers(&self, tick: u64) -> (u32, Option<u64>) {
         let (mut fired, mut earliest) = (0, None);
-        let mut wheel = self.0.wheel.borrow_mut();
-        let mut ready = self.0.ready.borrow_mut();
-        while let Some((due_tick, due)) = wheel.pop_due(tick) {
+        while let Some((due_tick, due)) = self.next_due(tick) {
             fired += 1;
             earliest.get_or_insert(due_tick);
-            ready.push_back(match due {
-                Due::Source(token) => Job::Visit(token, Readiness::TIMER),
+            match due {
+                Due::Source(token) => self.push(Job::Visit(token, Readiness::TIMER)),
                 Due::Call(key) => {
                     if let Some(call) = self.0.calls.borrow_mut().get_mut(key.0) {
                         call.timer = None;
                     }
-                    Job::Call(key)
+                    self.push(Job::Call(key));
                 }
-            });
+                // Mostly it puts a task into the queue, but it may be anyone's: so nothing is borrowed.
+                Due::Waker(waker) => waker.wake(),
+            }
         }
         (fired, earliest)
+    }
+
+    fn next_due(&self, tick: u64) -> Option<(u64, Due)> {
+        self.0.wheel.borrow_mut().pop_due(tick)
+    }
+
+    fn push(&self, job: Job) {
+        self.0.ready.borrow_mut().push_back(job);
     }
 
     pub(super) fn next_timer_tick(&self) -> Option<u64> {
@@ -386,8 +442,10 @@ impl Handle {
         self.0.wheel.borrow_mut().reset(timer, tick)
     }
 
-    pub(super) fn cancel_timer(&self, timer: TimerId) -> bool {
-        self.0.wheel.borrow_mut().cancel(timer).is_some()
+    pub(crate) fn cancel_timer(&self, timer: TimerId) -> bool {
+        // What is dropped with a waker may be anyone's.
+        let due = self.0.wheel.borrow_mut().cancel(timer);
+        due.is_some()
     }
 
     /// The loop is being dropped: so is everything that waits. What it captured may hold this handle.
@@ -479,7 +537,8 @@ impl CallHandle {
         self.when.get()
     }
 
-    /// Run `delay` from now instead, in place and without allocating. `false` when it has run already or was cancelled.
+    /// Run `delay` from now instead, in place and without allocating. `false` when it has run already or was
+    /// cancelled.
     pub fn reset(&self, delay: Duration) -> bool {
         let when = self.handle.time() + delay;
         if !self.is_pending() {
@@ -513,8 +572,8 @@ struct Doorbell {
 
 /// A loop, for other threads. Cheap to clone.
 ///
-/// Messages of one thread arrive in the order in which they were sent. A loop that is awake is never signalled, and one
-/// that is parked once, however many messages come: a wake-up costs a system call, a message some nanoseconds.
+/// Messages of one thread arrive in the order in which they were sent. A loop that is awake is never signalled, and
+/// one that is parked once, however many messages come: a wake-up costs a system call, a message some nanoseconds.
 #[derive(Clone)]
 pub struct Remote {
     bell: Arc<Doorbell>,

@@ -6,8 +6,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-/// How many connections may wait to be taken in. Linux takes the lesser of this and `net.core.somaxconn`, whose default
-/// it is (listen(2)). Without the feature `sockopt` it is std's 128.
+/// How many connections may wait to be taken in. Linux takes the lesser of this and `net.core.somaxconn`, whose
+/// default it is (listen(2)). Without the feature `sockopt` it is std's 128.
 #[cfg(feature = "sockopt")]
 const BACKLOG: i32 = 4096;
 
@@ -26,8 +26,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// As [`bind`], `number` listeners on one address, for as many loops.
 ///
-/// With the feature `sockopt`, where there is `SO_REUSEPORT` that balances (Linux), each has a queue of its own and the
-/// kernel spreads the connections by a hash of their addresses (socket(7)). Otherwise they are duplicates of one
+/// With the feature `sockopt`, where there is `SO_REUSEPORT` that balances (Linux), each has a queue of its own and
+/// the kernel spreads the connections by a hash of their addresses (socket(7)). Otherwise they are duplicates of one
 /// descriptor with one queue: each connection wakes all loops, and whoever comes first has it.
 ///
 /// # Errors

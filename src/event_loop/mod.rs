@@ -51,6 +51,7 @@ pub use driver::{
     BlockingJob, Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
 };
 pub use executor::{JobHandle, ThreadPool};
+pub(crate) use handle::CallKey;
 pub use handle::{CallHandle, Handle, LoopGone, Remote};
 pub use listener::{bind, bind_several};
 pub use mio_driver::MioDriver;
@@ -65,7 +66,7 @@ pub use crate::parts::wheel::TimerId;
 
 use crate::parts::high_water::give_back_list;
 use crate::parts::slab::{Key, Slab};
-use handle::{CallKey, Inbox, Job, Message};
+use handle::{Inbox, Job, Message};
 
 /// Events taken from the driver in one turn.
 pub const EVENTS_MAX: usize = 1024;
@@ -207,9 +208,10 @@ impl EventLoop {
     }
 
     /// A loop on another driver.
-    pub fn with_driver(driver: Box<dyn Driver>) -> Self {
+    pub fn with_driver(mut driver: Box<dyn Driver>) -> Self {
         let (inbox, remote) = Inbox::new(driver.notifier());
-        let handle = Handle::new(driver.clock(), driver.executor(), remote);
+        let entropy = driver.entropy();
+        let handle = Handle::new(driver.clock(), driver.executor(), remote, entropy);
         let stamp = handle.now();
         Self {
             driver,

@@ -40,8 +40,8 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
 
 /// Run `code`; a panic becomes a value.
 ///
-/// What `code` borrowed may be left half changed. That is safe here because the loop drops what panicked: a callback is
-/// gone, a source is closed, a handler's connection ends.
+/// What `code` borrowed may be left half changed. That is safe here because the loop drops what panicked: a callback
+/// is gone, a source is closed, a handler's connection ends.
 pub(crate) fn guarded<R>(origin: Origin, code: impl FnOnce() -> R) -> Result<R, Panicked> {
     caught(code).map_err(|caught| caught.blame(origin))
 }

@@ -204,6 +204,16 @@ impl<T> Wheel<T> {
         }
     }
 
+    /// The value of a timer, to change. `None` when `id` names nobody.
+    pub fn get_mut(&mut self, id: TimerId) -> Option<&mut T> {
+        match self.entries.get_mut(id.index as usize) {
+            Some(Entry::Filed {
+                generation, value, ..
+            }) if *generation == id.generation => Some(value),
+            _ => None,
+        }
+    }
+
     /// Until when the clock's owner may sleep: a tick that is never after the earliest deadline. `None` when no timer
     /// is set.
     ///

@@ -1,12 +1,28 @@
 //! Tasks: futures on the loop. A task is a [`Source`] without a socket, so the loop needs to know nothing about
 //! futures.
 //!
-//! The loop holds its tasks strongly: a task runs on when its [`JoinHandle`] is dropped.
+//! The loop holds its tasks strongly: a task runs on when its [`JoinHandle`] is dropped, and ends when its future has,
+//! when somebody aborts it, or with the loop. To cancel a future is to drop it; each type says what is lost then.
+//!
+//! | to | there is |
+//! | --- | --- |
+//! | run a future beside others | [`spawn`], [`spawn_named`], [`TaskGroup`] |
+//! | wait for several | [`gather`], [`gather_all`], [`both`], [`wait()`], [`as_completed`] |
+//! | wait for one of several | [`race`], [`select`] |
+//! | wait for time | [`sleep`], [`sleep_until`], [`interval`] |
+//! | limit a wait | [`timeout`], [`timeout_at`], [`Deadline`] |
+//! | keep a future from being cancelled | [`shield`] |
+//! | let others have their turn | [`yield_now`], [`consume_budget`] |
 
+mod children;
 pub mod coop;
+mod gather;
+mod group;
+mod interval;
 mod join;
 pub mod oneshot;
 mod sleep;
+mod timeout;
 mod waker;
 
 use std::future::Future;
@@ -16,30 +32,38 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::event_loop::{
     Ctx, Detail, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked, Readiness,
-    Source, Waits, guarded, in_poll, waits_on,
+    Source, Waits, WaitsOn, guarded, in_poll, waits_on,
 };
 
 pub use coop::{BUDGET, budget_left, consume_budget};
+pub use gather::{
+    AsCompleted, Either, Gather, GatherAll, ReturnWhen, Waited, as_completed, both, gather,
+    gather_all, race, select, wait,
+};
+pub use group::{GroupError, GroupErrors, Spawner, TaskGroup};
+pub use interval::{Interval, MissedTicks, interval, interval_at};
 use join::JoinState;
-pub use join::{JoinError, JoinHandle};
+pub use join::{AbortHandle, JoinError, JoinHandle};
 pub use sleep::{Sleep, YieldNow, sleep, sleep_until, yield_now};
+pub use timeout::{Deadline, Elapsed, timeout, timeout_at};
 pub(crate) use waker::SourceWaker;
 
 struct Task<F: Future> {
-    // Dropped when it is done, or cancelled, before anyone who joins hears of it.
+    /// Dropped when it is done, or cancelled, before anyone who joins hears of it.
     future: Option<Pin<Box<F>>>,
     waker: Option<SourceWaker>,
     join: Rc<JoinState<F::Output>>,
-    name: Option<Arc<str>>,
     origin: Origin,
     created: Instant,
-    /// What the last poll waits for, and since when.
-    waits: Waits,
-    since: Instant,
+    /// What the last poll waits for.
+    waits_on: Option<WaitsOn>,
+    waits: u32,
+    /// Since when, counted in milliseconds from when it was created: many tasks wait, and few are looked at.
+    since_ms: u32,
 }
 
 impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
@@ -59,27 +83,24 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
         let (polled, waits) = poll_in_budget(self.origin, waker, future.as_mut());
         match polled {
             Ok(Poll::Pending) => {
-                self.waits = waits;
-                self.since = ctx.now();
-                Next::Wait
+                let age = ctx.now().saturating_duration_since(self.created);
+                self.since_ms = u32::try_from(age.as_millis()).unwrap_or(u32::MAX);
+                (self.waits_on, self.waits) = (waits.last, waits.count);
+                return Next::Wait;
             }
-            Ok(Poll::Ready(output)) => {
-                self.future = None;
-                self.join.finish(Ok(output));
-                Next::Close
-            }
+            Ok(Poll::Ready(output)) => self.end(ctx, Ok(output)),
             Err(panicked) => {
                 ctx.report(&panicked);
-                self.join.finish(Err(JoinError::Panicked(panicked)));
-                Next::Close
+                self.end(ctx, Err(JoinError::Panicked(panicked)));
             }
         }
+        Next::Close
     }
 
-    fn closed(&mut self, _: &mut Ctx<'_>) {
-        self.future = None;
-        // Has no effect on a task that ended by itself.
-        self.join.finish(Err(JoinError::Cancelled));
+    fn closed(&mut self, ctx: &mut Ctx<'_>) {
+        if !self.join.is_finished() {
+            self.end(ctx, Err(JoinError::Cancelled));
+        }
     }
 
     fn inspect(&self) -> Inspection {
@@ -90,14 +111,26 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
                 Some(_) => "waiting",
                 None => "new",
             },
-            name: self.name.clone(),
+            name: self.join.name().cloned(),
             origin: Some(self.origin),
             created: Some(self.created),
-            waits_on: self.waits.last,
-            waits: self.waits.count,
-            since: Some(self.since),
+            waits_on: self.waits_on,
+            waits: self.waits,
+            since: Some(self.created + Duration::from_millis(self.since_ms.into())),
             ..Inspection::default()
         }
+    }
+}
+
+impl<F: Future> Task<F> {
+    /// Drop the future, and then tell who waits for `result`. A panic on the way is the result then.
+    fn end(&mut self, ctx: &mut Ctx<'_>, mut result: Result<F::Output, JoinError>) {
+        let future = self.future.take();
+        if let Err(panicked) = guarded(self.origin, || drop(future)) {
+            ctx.report(&panicked);
+            result = Err(JoinError::Panicked(panicked));
+        }
+        self.join.finish(ctx.handle(), result);
     }
 }
 
@@ -153,18 +186,18 @@ impl Handle {
         name: Option<Arc<str>>,
         future: F,
     ) -> JoinHandle<F::Output> {
-        let join = JoinState::new();
+        let join = JoinState::new(name);
         let task = Task {
             future: Some(Box::pin(future)),
             waker: None,
             join: Rc::clone(&join),
-            name,
             origin,
             created: self.now(),
-            waits: Waits::default(),
-            since: self.now(),
+            waits_on: None,
+            waits: 0,
+            since_ms: 0,
         };
-        self.start_source(Box::new(task));
+        self.start_source_from(Box::new(task), origin);
         JoinHandle::new(join, self.clone())
     }
 }
@@ -190,6 +223,16 @@ pub fn spawn_named<F: Future<Output: 'static> + 'static>(
     Handle::current().spawn_named(name, future)
 }
 
+/// Run `future` to its end whatever becomes of who waits for it: [`spawn`], named for what it is used for. Cancelling
+/// who awaits the handle leaves the future running; only [`JoinHandle::abort`] ends it.
+///
+/// # Panics
+/// When no loop is turning on this thread.
+#[track_caller]
+pub fn shield<F: Future<Output: 'static> + 'static>(future: F) -> JoinHandle<F::Output> {
+    Handle::current().spawn(future)
+}
+
 impl EventLoop {
     /// Turn until `future` is done, and return what it came to.
     ///
@@ -204,14 +247,14 @@ impl EventLoop {
         future: F,
     ) -> io::Result<F::Output> {
         let task = self.spawn(future);
-        task.stop_when_done();
+        task.stop_loop_when_done(true);
         self.run()?;
         match task.take() {
             Some(Ok(output)) => Ok(output),
             Some(Err(JoinError::Panicked(panicked))) => panic!("{panicked}"),
             Some(Err(JoinError::Cancelled)) | None => {
                 // Its end comes in a later run, which is not to stop there.
-                task.do_not_stop();
+                task.stop_loop_when_done(false);
                 task.abort();
                 Err(io::Error::new(
                     io::ErrorKind::Interrupted,
@@ -234,3 +277,6 @@ impl<T> Future for JobHandle<T> {
         done.map_or(Poll::Pending, Poll::Ready)
     }
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests;

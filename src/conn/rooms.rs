@@ -15,7 +15,8 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::hub::{Hub, Mailbox};
-use super::websocket::{Message, SendOutcome, Sender};
+use super::websocket::{SendOutcome, Sender, encode};
+use crate::proto::ws::Message;
 
 /// A set of rooms by name. Cheap to clone; the clones share the rooms.
 ///
@@ -183,7 +184,7 @@ impl Rooms {
         if !is_here && self.0.hub.is_none() {
             return Published::default();
         }
-        let frame = message.encode();
+        let frame = encode(message);
         if let Some(hub) = &self.0.hub {
             hub.publish(self.0.mailbox.borrow().as_ref(), room, &frame);
         }

@@ -12,61 +12,13 @@ use super::rooms::Membership;
 use super::server::Shared;
 use crate::event_loop::{CORK_BYTES, Ctx, Handle, LoopGone, Origin, Remote, Token};
 use crate::parts::output::Chunk;
-use crate::proto::ws::{self, CloseCode, Writer};
+use crate::proto::ws::{self, CloseCode, Message, Writer};
 
-/// A whole message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Message<'a> {
-    /// Text, which is UTF-8.
-    Text(&'a str),
-    /// Bytes.
-    Binary(&'a [u8]),
-}
-
-impl Message<'_> {
-    /// How many bytes it has.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
-        }
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// As a server's frame, to be shared by many receivers.
-    pub(super) fn encode(&self) -> Rc<[u8]> {
-        match self {
-            Self::Text(text) => ws::encode_text(text).into(),
-            Self::Binary(bytes) => ws::encode_binary(bytes).into(),
-        }
-    }
-}
-
-impl<'a> From<&'a str> for Message<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl<'a> From<&'a String> for Message<'a> {
-    fn from(text: &'a String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl<'a> From<&'a [u8]> for Message<'a> {
-    fn from(bytes: &'a [u8]) -> Self {
-        Self::Binary(bytes)
-    }
-}
-
-impl<'a> From<&'a Vec<u8>> for Message<'a> {
-    fn from(bytes: &'a Vec<u8>) -> Self {
-        Self::Binary(bytes)
+/// A message as a server's frame, to be shared by many receivers.
+pub(super) fn encode(message: Message<'_>) -> Rc<[u8]> {
+    match message {
+        Message::Text(text) => ws::encode_text(text).into(),
+        Message::Binary(bytes) => ws::encode_binary(bytes).into(),
     }
 }
 
@@ -266,7 +218,7 @@ impl Sender {
         if !self.is_open() {
             return SendOutcome::Closed;
         }
-        self.send_frame(message.into().encode())
+        self.send_frame(encode(message.into()))
     }
 
     /// Send a frame that others get too.

@@ -7,9 +7,9 @@ use super::connection::{Progress, Visit};
 use super::limits::Hits;
 use super::rooms;
 use super::server::Shared;
-use super::websocket::{CloseReason, Collected, Message, Peer, Sender, WebSocketHandler};
+use super::websocket::{CloseReason, Collected, Peer, Sender, WebSocketHandler};
 use crate::event_loop::{Ctx, Origin, Panicked, Readiness, caught, guarded};
-use crate::proto::ws::{CloseCode, Endpoint, PeerError, Role, Step};
+use crate::proto::ws::{CloseCode, Endpoint, Message, PeerError, Role, Step};
 
 /// Whether the peer was asked if it is there.
 #[derive(Clone, Copy, PartialEq, Eq)]

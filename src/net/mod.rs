@@ -9,6 +9,7 @@ mod stream;
 mod tcp;
 
 pub use accept::Acceptor;
+pub(crate) use ask::ask_loop;
 pub use socket_stream::{ReadHalf, SocketStream, WriteHalf};
 pub use stream::{Stream, StreamExt};
 pub use tcp::{TcpListener, TcpStream};

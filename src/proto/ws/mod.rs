@@ -17,6 +17,8 @@ mod extensions;
 mod frame;
 mod handshake;
 mod mask;
+mod mask_keys;
+mod message;
 mod reader;
 mod utf8;
 mod writer;
@@ -40,6 +42,8 @@ pub use handshake::{
     Accepted, BadSubprotocol, ClientHandshake, HandshakeError, Opened, ResponseError, accept_key,
     check_request,
 };
+pub use mask_keys::MaskKeys;
+pub use message::{Message, OwnedMessage};
 pub use reader::{Reader, Step};
 pub use tungstenite::protocol::frame::coding::CloseCode;
 pub use writer::{REASON_BYTES_MAX, Writer};

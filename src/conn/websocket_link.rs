@@ -139,6 +139,8 @@ impl WebSocketLink {
             Step::Text(_) | Step::Binary(_) | Step::Pong(_) if !is_open => Ok(()),
             Step::Text(text) => caught(|| socket.message(&mut peer, Message::Text(text))),
             Step::Binary(bytes) => caught(|| socket.message(&mut peer, Message::Binary(bytes))),
+            #[cfg(feature = "deflate")]
+            Step::Deflated(_) => unreachable!("it was not agreed on"),
             Step::Pong(payload) => caught(|| socket.pong(&mut peer, payload)),
             Step::Ping(payload) => {
                 // After our close frame nothing is owed (RFC 6455, 5.5.1).

@@ -7,9 +7,11 @@
 //! those before them, one of each serves all connections of a loop: see [`DeflatePool`].
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use tungstenite::protocol::frame::coding::Data;
 
 use super::extensions::{Agreement, DeflateOptions, WINDOW_BITS_MIN};
-use super::{PeerError, Role};
+use super::frame::{encode_binary_into, encode_deflated, encode_text_into};
+use super::{Message, Misuse, PeerError, Role, Writer};
 
 /// What a flush ends with, and no message carries (7.2.1): an empty block without compression, but for its first bits.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -23,6 +25,8 @@ const EMPTY: u8 = 0x00;
 /// compressor of 250 to 380 KB for each level and window that is in use, and a decompressor of some 50 KB.
 #[derive(Default, Debug)]
 pub struct DeflatePool {
+    /// An empty one, see [`DeflatePool::take_buffer`].
+    buffer: Vec<u8>,
     /// Few: most servers have one set of options, and most clients take the largest window.
     deflaters: Vec<(Setting, Deflater)>,
     inflater: Option<Inflater>,
@@ -35,7 +39,24 @@ struct Setting {
     window_bits: u8,
 }
 
+/// A buffer larger than this is given back to the system.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
 impl DeflatePool {
+    /// An empty buffer for what is compressed or inflated, which may have memory already. It is lent: see
+    /// [`put_back`](Self::put_back). Whoever has it may use the pool meanwhile.
+    pub fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Give a buffer back. It is kept for the next one who asks, unless it is large.
+    pub fn put_back(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= KEPT_BYTES_MAX {
+            buffer.clear();
+            self.buffer = buffer;
+        }
+    }
+
     fn deflater(&mut self, setting: Setting) -> &mut Deflater {
         let known = self.deflaters.iter().position(|(has, _)| *has == setting);
         let at = known.unwrap_or_else(|| {
@@ -95,6 +116,13 @@ impl<T> Context<T> {
     }
 }
 
+/// A whole message as it came, compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deflated<'a> {
+    pub(super) data: Data,
+    pub(super) payload: &'a [u8],
+}
+
 /// What two connections must have in common to be sent the same compressed bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct DeflateVariant {
@@ -103,6 +131,21 @@ pub struct DeflateVariant {
 }
 
 impl DeflateVariant {
+    /// A message as a server's frame, compressed if it is worth it: the same bytes for all clients of this variant.
+    pub fn encode(&self, message: Message<'_>, pool: &mut DeflatePool) -> Vec<u8> {
+        let mut buffer = pool.take_buffer();
+        let is_deflated = self.deflate(message.as_bytes(), pool, &mut buffer);
+        let mut frame = Vec::new();
+        match (message, is_deflated) {
+            (Message::Text(text), false) => encode_text_into(text, &mut frame),
+            (Message::Binary(bytes), false) => encode_binary_into(bytes, &mut frame),
+            (Message::Text(_), true) => encode_deflated(Data::Text, None, &buffer, &mut frame),
+            (Message::Binary(_), true) => encode_deflated(Data::Binary, None, &buffer, &mut frame),
+        }
+        pool.put_back(buffer);
+        frame
+    }
+
     /// The payload of a message, compressed and appended to `out`. `false`, and nothing appended, when it is to be sent
     /// as it is.
     pub fn deflate(&self, payload: &[u8], pool: &mut DeflatePool, out: &mut Vec<u8>) -> bool {
@@ -174,6 +217,49 @@ impl Deflate {
         own.get_or_insert_with(|| Box::new(Deflater::new(setting)))
             .deflate(payload, out);
         true
+    }
+
+    /// Write a message, compressed if it is worth it. A client's writer needs its key before, as for every frame.
+    ///
+    /// # Errors
+    /// As [`Writer::text`].
+    pub fn write(
+        &mut self,
+        message: Message<'_>,
+        writer: &mut Writer,
+        pool: &mut DeflatePool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Misuse> {
+        let mut buffer = pool.take_buffer();
+        let is_deflated = self.deflate(message.as_bytes(), pool, &mut buffer);
+        let written = match (message, is_deflated) {
+            (Message::Text(text), false) => writer.text(text, out),
+            (Message::Binary(bytes), false) => writer.binary(bytes, out),
+            (Message::Text(_), true) => writer.deflated(Data::Text, &buffer, out),
+            (Message::Binary(_), true) => writer.deflated(Data::Binary, &buffer, out),
+        };
+        pool.put_back(buffer);
+        written
+    }
+
+    /// The message that came compressed, put into `out`, which is empty; see [`inflate`](Self::inflate).
+    ///
+    /// # Errors
+    /// As there; `InvalidUtf8` for text that is none.
+    pub fn read<'o>(
+        &mut self,
+        message: Deflated<'_>,
+        bytes_max: usize,
+        pool: &mut DeflatePool,
+        out: &'o mut Vec<u8>,
+    ) -> Result<Message<'o>, PeerError> {
+        self.inflate(message.payload, bytes_max, pool, out)?;
+        match message.data {
+            Data::Text => str::from_utf8(out)
+                .map(Message::Text)
+                .map_err(|_| PeerError::InvalidUtf8),
+            Data::Binary | Data::Continue | Data::Reserved(_) => Ok(Message::Binary(out)),
+        }
     }
 
     /// The payload of a message that came compressed, appended to `out`.

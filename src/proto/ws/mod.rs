@@ -27,7 +27,7 @@ mod writer;
 mod tests;
 
 #[cfg(feature = "deflate")]
-pub use deflate::{Deflate, DeflatePool, DeflateVariant, deflated_bytes_max};
+pub use deflate::{Deflate, DeflatePool, DeflateVariant, Deflated, deflated_bytes_max};
 pub use endpoint::{End, Endpoint, Link, Role, WsLimits};
 pub use error::{Misuse, PeerError};
 #[cfg(feature = "deflate")]

@@ -133,11 +133,9 @@ impl State {
                 .write(message, writer, &mut self.outgoing)
                 .map_err(WebSocketError::Misuse);
         }
-        match message {
-            Message::Text(text) => writer.text(text, &mut self.outgoing),
-            Message::Binary(bytes) => writer.binary(bytes, &mut self.outgoing),
-        }
-        .map_err(WebSocketError::Misuse)
+        writer
+            .message(message, &mut self.outgoing)
+            .map_err(WebSocketError::Misuse)
     }
 
     fn close(&mut self, code: CloseCode, reason: &str) {
@@ -180,6 +178,8 @@ impl State {
                     }
                 }
             }
+            #[cfg(not(feature = "deflate"))]
+            Step::Deflated(_) => unreachable!("it was not agreed on"),
             Step::Ping(payload) => self.ping = Some(payload.to_vec()),
             Step::Pong(_) => {}
             Step::Close(close) => {

@@ -7,11 +7,11 @@
 //! those before them, one of each serves all connections of a loop: see [`DeflatePool`].
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
-use tungstenite::protocol::frame::coding::Data;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::extensions::{Agreement, DeflateOptions, WINDOW_BITS_MIN};
-use super::frame::{encode_binary_into, encode_deflated, encode_text_into};
-use super::{Message, Misuse, PeerError, Role, Writer};
+use super::frame::{Header, encode_deflated};
+use super::{Deflated, Message, Misuse, PeerError, Role, Writer, deflated_bytes_max};
 
 /// What a flush ends with, and no message carries (7.2.1): an empty block without compression, but for its first bits.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -116,13 +116,6 @@ impl<T> Context<T> {
     }
 }
 
-/// A whole message as it came, compressed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Deflated<'a> {
-    pub(super) data: Data,
-    pub(super) payload: &'a [u8],
-}
-
 /// What two connections must have in common to be sent the same compressed bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct DeflateVariant {
@@ -131,19 +124,12 @@ pub struct DeflateVariant {
 }
 
 impl DeflateVariant {
-    /// A message as a server's frame, compressed if it is worth it: the same bytes for all clients of this variant.
-    pub fn encode(&self, message: Message<'_>, pool: &mut DeflatePool) -> Vec<u8> {
-        let mut buffer = pool.take_buffer();
-        let is_deflated = self.deflate(message.as_bytes(), pool, &mut buffer);
-        let mut frame = Vec::new();
-        match (message, is_deflated) {
-            (Message::Text(text), false) => encode_text_into(text, &mut frame),
-            (Message::Binary(bytes), false) => encode_binary_into(bytes, &mut frame),
-            (Message::Text(_), true) => encode_deflated(Data::Text, None, &buffer, &mut frame),
-            (Message::Binary(_), true) => encode_deflated(Data::Binary, None, &buffer, &mut frame),
-        }
-        pool.put_back(buffer);
-        frame
+    /// A server's frame, compressed: the same bytes for all clients of this variant. `None` when it is to be sent as it
+    /// is. `frame` is a whole message as [`encode_text`](super::encode_text) and its like make it.
+    pub fn compress(&self, frame: &[u8], pool: &mut DeflatePool) -> Option<Vec<u8>> {
+        compress(frame, pool, |payload, pool, out| {
+            self.deflate(payload, pool, out)
+        })
     }
 
     /// The payload of a message, compressed and appended to `out`. `false`, and nothing appended, when it is to be sent
@@ -233,13 +219,19 @@ impl Deflate {
         let mut buffer = pool.take_buffer();
         let is_deflated = self.deflate(message.as_bytes(), pool, &mut buffer);
         let written = match (message, is_deflated) {
-            (Message::Text(text), false) => writer.text(text, out),
-            (Message::Binary(bytes), false) => writer.binary(bytes, out),
+            (message, false) => writer.message(message, out),
             (Message::Text(_), true) => writer.deflated(Data::Text, &buffer, out),
             (Message::Binary(_), true) => writer.deflated(Data::Binary, &buffer, out),
         };
         pool.put_back(buffer);
         written
+    }
+
+    /// A server's frame, compressed; see [`DeflateVariant::compress`] and [`deflate`](Self::deflate).
+    pub fn compress(&mut self, frame: &[u8], pool: &mut DeflatePool) -> Option<Vec<u8>> {
+        compress(frame, pool, |payload, pool, out| {
+            self.deflate(payload, pool, out)
+        })
     }
 
     /// The message that came compressed, put into `out`, which is empty; see [`inflate`](Self::inflate).
@@ -297,10 +289,25 @@ impl Deflate {
     }
 }
 
-/// How many bytes a compressed message may have, of which `bytes_max` may be left when it is inflated: as many, and
-/// what the worst compressor adds, five bytes for each block that it does not compress.
-pub fn deflated_bytes_max(bytes_max: usize) -> usize {
-    bytes_max.saturating_add(bytes_max >> 6).saturating_add(64)
+/// The frame of a message, with its payload as `deflate` makes it.
+fn compress(
+    frame: &[u8],
+    pool: &mut DeflatePool,
+    deflate: impl FnOnce(&[u8], &mut DeflatePool, &mut Vec<u8>) -> bool,
+) -> Option<Vec<u8>> {
+    let header = Header::parse(frame, Role::Client, false).ok().flatten();
+    let Some((OpCode::Data(data), header)) = header.map(|header| (header.opcode, header)) else {
+        return None;
+    };
+    let mut buffer = pool.take_buffer();
+    let is_deflated = deflate(&frame[header.header_len..], pool, &mut buffer);
+    let compressed = is_deflated.then(|| {
+        let mut compressed = Vec::new();
+        encode_deflated(data, None, &buffer, &mut compressed);
+        compressed
+    });
+    pool.put_back(buffer);
+    compressed
 }
 
 /// A compressor that may remember the messages before.

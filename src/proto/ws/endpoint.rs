@@ -104,7 +104,6 @@ impl Endpoint {
     /// It was agreed on that messages may be compressed: those of the peer come as [`Step::Deflated`], for a
     /// [`Deflate`](super::Deflate) to inflate, and what that compresses may be sent. Before, a compressed message is a
     /// fault of the peer.
-    #[cfg(feature = "deflate")]
     pub fn agree_on_deflate(&mut self) {
         self.reader.agree_on_deflate();
     }

@@ -39,7 +39,6 @@ pub enum PeerError {
     /// A close frame of a single byte: half a close code (RFC 6455, 5.5.1).
     BadClosePayload,
     /// A compressed message that is no deflate (RFC 7692, 7.2.2).
-    #[cfg(feature = "deflate")]
     BadDeflate,
 }
 
@@ -49,7 +48,6 @@ impl PeerError {
     pub const fn close_code(self) -> CloseCode {
         match self {
             Self::InvalidUtf8 => CloseCode::Invalid,
-            #[cfg(feature = "deflate")]
             Self::BadDeflate => CloseCode::Invalid,
             Self::MessageTooBig | Self::TooManyFragments => CloseCode::Size,
             _ => CloseCode::Protocol,
@@ -74,7 +72,6 @@ impl PeerError {
             Self::ContinuationExpected => "new message inside another",
             Self::BadCloseCode => "invalid close code",
             Self::BadClosePayload => "close frame with half a code",
-            #[cfg(feature = "deflate")]
             Self::BadDeflate => "compressed message is no deflate",
         }
     }

@@ -28,7 +28,6 @@ pub const CONTROL_BYTES_MAX: usize = 125;
 const FINAL: u8 = 0x80;
 const RESERVED_BITS: u8 = 0x70;
 /// RSV1: the message is compressed (RFC 7692, 6).
-#[cfg(feature = "deflate")]
 const DEFLATED: u8 = 0x40;
 const OPCODE_BITS: u8 = 0x0f;
 // The second byte.
@@ -139,14 +138,10 @@ impl Header {
 /// has one of them, on the first frame of a message (RFC 7692, 6).
 #[cold]
 fn is_deflated(bits: u8, opcode: OpCode, may_be_deflated: bool) -> Result<bool, PeerError> {
-    #[cfg(feature = "deflate")]
-    if let (DEFLATED, OpCode::Data(Data::Text | Data::Binary), true) =
-        (bits, opcode, may_be_deflated)
-    {
-        return Ok(true);
+    match (bits, opcode, may_be_deflated) {
+        (DEFLATED, OpCode::Data(Data::Text | Data::Binary), true) => Ok(true),
+        _ => Err(PeerError::ReservedBits),
     }
-    let _ = (bits, opcode, may_be_deflated);
-    Err(PeerError::ReservedBits)
 }
 
 /// Append one whole frame to `out`, masked if there is a key.

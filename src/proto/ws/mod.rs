@@ -27,7 +27,7 @@ mod writer;
 mod tests;
 
 #[cfg(feature = "deflate")]
-pub use deflate::{Deflate, DeflatePool, DeflateVariant, Deflated, deflated_bytes_max};
+pub use deflate::{Deflate, DeflatePool, DeflateVariant};
 pub use endpoint::{End, Endpoint, Link, Role, WsLimits};
 pub use error::{Misuse, PeerError};
 #[cfg(feature = "deflate")]
@@ -44,6 +44,6 @@ pub use handshake::{
 };
 pub use mask_keys::MaskKeys;
 pub use message::{Message, OwnedMessage};
-pub use reader::{Reader, Step};
+pub use reader::{Deflated, Reader, Step, deflated_bytes_max};
 pub use tungstenite::protocol::frame::coding::CloseCode;
 pub use writer::{REASON_BYTES_MAX, Writer};

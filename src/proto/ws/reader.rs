@@ -9,8 +9,6 @@ use std::ops::Range;
 
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-#[cfg(feature = "deflate")]
-use super::deflate::{Deflated, deflated_bytes_max};
 use super::frame::Header;
 use super::mask::mask;
 use super::utf8::Utf8;
@@ -27,7 +25,6 @@ pub enum Step<'a> {
     /// A whole message that is compressed, where that was agreed on: [`Endpoint::agree_on_deflate`].
     ///
     /// [`Endpoint::agree_on_deflate`]: super::Endpoint::agree_on_deflate
-    #[cfg(feature = "deflate")]
     Deflated(Deflated<'a>),
     /// A ping of at most 125 bytes, perhaps in the middle of a message. It wants a pong with the same payload.
     Ping(&'a [u8]),
@@ -38,6 +35,26 @@ pub enum Step<'a> {
     Close(Option<(CloseCode, &'a str)>),
     /// Nothing more before more bytes come.
     NeedMore,
+}
+
+/// A whole message as it came, compressed; [`Deflate`](super::Deflate) reads it (feature `deflate`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deflated<'a> {
+    pub(super) data: Data,
+    pub(super) payload: &'a [u8],
+}
+
+impl<'a> Deflated<'a> {
+    /// What came, without what the peer left away of its end (RFC 7692, 7.2.1).
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+}
+
+/// How many bytes a compressed message may have, of which `bytes_max` may be left when it is inflated: as many, and
+/// what the worst compressor adds, five bytes for each block that it does not compress.
+pub fn deflated_bytes_max(bytes_max: usize) -> usize {
+    bytes_max.saturating_add(bytes_max >> 6).saturating_add(64)
 }
 
 /// The receiving half of an [`Endpoint`](super::Endpoint).
@@ -75,7 +92,6 @@ enum Body {
     Text(Utf8),
     Binary(Vec<u8>),
     /// Collected as it comes, and inflated by the caller when it is whole.
-    #[cfg(feature = "deflate")]
     Deflated(Data, Vec<u8>),
 }
 
@@ -100,7 +116,6 @@ enum Found {
     /// input.
     Frame(OpCode, Range<usize>),
     /// A message of one frame, compressed.
-    #[cfg(feature = "deflate")]
     Deflated(Data, Range<usize>),
     Assembled,
     NeedMore,
@@ -143,7 +158,6 @@ impl Reader {
                 }
                 step
             }
-            #[cfg(feature = "deflate")]
             Found::Deflated(data, payload) => Step::Deflated(Deflated {
                 data,
                 payload: &input[payload],
@@ -176,7 +190,6 @@ impl Reader {
     }
 
     /// See [`Endpoint::agree_on_deflate`](super::Endpoint::agree_on_deflate).
-    #[cfg(feature = "deflate")]
     pub(super) fn agree_on_deflate(&mut self) {
         self.may_be_deflated = true;
     }
@@ -241,7 +254,6 @@ impl Reader {
             if header.is_final
                 && let Some(payload) = unmask_whole(&header, input, used)
             {
-                #[cfg(feature = "deflate")]
                 if let (true, OpCode::Data(data)) = (header.is_deflated, header.opcode) {
                     return Ok((payload.end, Found::Deflated(data, payload)));
                 }
@@ -259,7 +271,6 @@ impl Reader {
 impl Assembly {
     fn begin(data: Data, header: &Header) -> Self {
         let body = match data {
-            #[cfg(feature = "deflate")]
             _ if header.is_deflated => Body::Deflated(data, Vec::new()),
             Data::Text => Body::Text(Utf8::default()),
             Data::Binary | Data::Continue | Data::Reserved(_) => Body::Binary(Vec::new()),
@@ -319,7 +330,6 @@ impl Assembly {
         match &self.body {
             Body::Text(text) => Step::Text(text.as_str()),
             Body::Binary(bytes) => Step::Binary(bytes),
-            #[cfg(feature = "deflate")]
             Body::Deflated(data, payload) => Step::Deflated(Deflated {
                 data: *data,
                 payload,
@@ -332,7 +342,6 @@ impl Header {
     /// The longest payload that the first frame of a message may have.
     #[inline]
     fn payload_len_max(&self, limits: &WsLimits) -> u64 {
-        #[cfg(feature = "deflate")]
         if self.is_deflated {
             return deflated_bytes_max(limits.message_bytes_max) as u64;
         }
@@ -358,7 +367,6 @@ impl Body {
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
-            #[cfg(feature = "deflate")]
             Self::Deflated(_, bytes) => {
                 bytes.extend_from_slice(piece);
                 Ok(())
@@ -370,14 +378,12 @@ impl Body {
         match self {
             Self::Text(text) => text.end(),
             Self::Binary(_) => Ok(()),
-            #[cfg(feature = "deflate")]
             Self::Deflated(..) => Ok(()),
         }
     }
 
     fn len_max(&self, limits: &WsLimits) -> u64 {
         match self {
-            #[cfg(feature = "deflate")]
             Self::Deflated(..) => deflated_bytes_max(limits.message_bytes_max) as u64,
             Self::Text(_) | Self::Binary(_) => limits.message_bytes_max as u64,
         }
@@ -387,7 +393,6 @@ impl Body {
         match self {
             Self::Text(text) => text.len(),
             Self::Binary(bytes) => bytes.len(),
-            #[cfg(feature = "deflate")]
             Self::Deflated(_, bytes) => bytes.len(),
         }
     }
@@ -396,7 +401,6 @@ impl Body {
         match self {
             Self::Text(text) => text.capacity(),
             Self::Binary(bytes) => bytes.capacity(),
-            #[cfg(feature = "deflate")]
             Self::Deflated(_, bytes) => bytes.capacity(),
         }
     }

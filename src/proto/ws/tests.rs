@@ -59,7 +59,6 @@ fn describe(step: Step<'_>) -> String {
         Step::Text(text) if text.len() <= 32 => format!("text {text:?}"),
         Step::Text(text) => bytes("text", text.as_bytes()),
         Step::Binary(payload) => bytes("binary", payload),
-        #[cfg(feature = "deflate")]
         Step::Deflated(message) => bytes(
             &format!("deflated {:?}", message.data).to_lowercase(),
             message.payload,

@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::{Deflate, DeflatePool, deflated_bytes_max};
-use crate::proto::ws::{Agreement, DeflateContext, DeflateOptions, PeerError, Role};
+use super::{Deflate, DeflatePool};
+use crate::proto::ws::{
+    Agreement, DeflateContext, DeflateOptions, PeerError, Role, deflated_bytes_max,
+};
 
 const PLENTY: usize = 1 << 20;
 

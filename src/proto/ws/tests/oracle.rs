@@ -37,7 +37,7 @@ fn parsed_by_tungstenite(
     let header_len = cursor.position() as usize;
     let is_control = matches!(header.opcode, OpCode::Control(_));
     let begins_message = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
-    let may_be_deflated = may_be_deflated && cfg!(feature = "deflate") && begins_message;
+    let may_be_deflated = may_be_deflated && begins_message;
     let faults = [
         (
             (header.rsv1 && !may_be_deflated) || header.rsv2 || header.rsv3,

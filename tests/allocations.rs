@@ -236,3 +236,42 @@ fn a_task_needs_five() {
         assert!(counted <= OF_A_TASK * ROUNDS, "{counted}");
     }
 }
+
+/// All that ten thousand tasks need at once: the tables that hold them, with room that is not used, included.
+#[test]
+fn a_task_that_sleeps_takes_at_most_400_bytes_beside_its_future() {
+    const TASKS: i64 = 10_000;
+    async fn sleeps() {
+        tourbillon::task::sleep(Duration::from_secs(3600)).await;
+    }
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let own = size_of_val(&sleeps()) as i64;
+    let counted = measure(|| {
+        for _ in 0..TASKS {
+            drop(event_loop.spawn(sleeps()));
+        }
+        while event_loop.stats().timers_set < TASKS as usize {
+            event_loop.turn(TurnBudget::no_wait()).expect("a turn");
+        }
+    });
+    let each = counted.bytes_current / TASKS - own;
+    println!("a sleeping task: {each} bytes, and {own} of its own");
+    assert!(each <= 400, "{each}");
+}
+
+/// Two boxes and what it shares with its handle, whose last reader frees them.
+const OF_AN_EMPTY_TASK: u64 = 3;
+
+#[test]
+fn a_task_that_ends_in_its_first_poll_needs_three() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let mut spawn = || {
+        for _ in 0..ROUNDS {
+            drop(event_loop.spawn(async {}));
+        }
+        event_loop.turn(TurnBudget::no_wait()).expect("a turn");
+    };
+    spawn();
+    let counted = measure(spawn).count_total;
+    assert!(counted <= OF_AN_EMPTY_TASK * ROUNDS, "{counted}");
+}

@@ -83,12 +83,13 @@ struct Server {
 
 impl Server {
     fn start(name: &str, arguments: &[&str]) -> Self {
-        let mut child = example(name)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("it starts");
+        let mut command = example(name);
+        command.args(arguments).stderr(Stdio::inherit());
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         Self { child, stdout }
     }
@@ -259,6 +260,102 @@ fn hello_counts_its_visitors_and_waits_for_those_who_ask() {
     assert!(began.elapsed() >= Duration::from_millis(100));
     assert!(get(address, "/after/long").starts_with("HTTP/1.1 404 "));
     assert!(server.interrupt().starts_with("stopped: "));
+}
+
+#[test]
+fn the_client_says_what_08_client_promises() {
+    assert_eq!(printed("08_client", &[]), promised("08_client"));
+}
+
+#[test]
+fn fetch_prints_status_and_body_or_a_line_for_each_time() {
+    let mut server = Server::start("yardstick", &["--port", "0"]);
+    let address = server.address();
+    let url = |path: &str| format!("http://{address}{path}");
+    assert_eq!(
+        printed("fetch", &[&url("/plaintext")]),
+        "200\nHello, World!"
+    );
+    assert_eq!(
+        printed("fetch", &[&url("/chunked"), "--repeat", "3"]),
+        "200 30\n".repeat(3)
+    );
+    assert_eq!(printed("fetch", &["--head", &url("/plaintext")]), "200\n");
+    assert!(printed("fetch", &[&url("/nowhere")]).starts_with("404\n"));
+    server.interrupt();
+}
+
+#[test]
+fn fetch_says_what_went_wrong_and_ends_with_1() {
+    let mut server = Server::start("yardstick", &["--port", "0"]);
+    let slow = format!("http://{}/sleep/5000", server.address());
+    let nobody = format!("http://127.0.0.1:{}/", free_port());
+    for (arguments, kind) in [
+        (&[&*nobody][..], "IoError"),
+        (&[&slow, "--timeout", "0.05"], "TimeoutError"),
+        (&["ftp://127.0.0.1/"], "UrlError"),
+        (&["no-scheme"], "UrlError"),
+        (&["--repeat", "x", &slow], "UsageError"),
+        (&[], "UsageError"),
+    ] {
+        let output = output("fetch", arguments);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        let told = String::from_utf8(output.stderr).expect("it prints UTF-8");
+        assert!(told.starts_with(&format!("fetch: {kind}: ")), "{told}");
+    }
+    server.interrupt();
+}
+
+#[test]
+fn debugging_finds_all_that_10_debugging_promises() {
+    assert_eq!(
+        without_numbers(&printed("10_debugging", &[])),
+        without_numbers(&promised("10_debugging"))
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_prints_what_its_handlers_wait_on_when_it_gets_sigusr1() {
+    let port = free_port().to_string();
+    let mut command = example("05_hello");
+    command.arg(&port).stderr(Stdio::piped());
+    let mut server = Server::of(command);
+    let address = server.address();
+    let mut waiting = connect(address);
+    waiting
+        .write_all(b"GET /after/60000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    // Served behind the one above.
+    assert!(get(address, "/").ends_with("visitor 1.\n"));
+    let pid = server.child.id().to_string();
+    let killed = Command::new("kill").args(["-USR1", &pid]).status();
+    assert!(killed.expect("kill is there").success());
+    let stderr = server.child.stderr.take().expect("it is piped");
+    let mut lines = BufReader::new(stderr)
+        .lines()
+        .map(|line| line.expect("it is UTF-8"));
+    let heading = lines.next().expect("a heading");
+    assert!(heading.starts_with("1 task, "), "{heading}");
+    assert!(heading.contains("1 listener"), "{heading}");
+    let _columns = lines.next().expect("the columns");
+    let row = lines.next().expect("the handler");
+    assert!(row.starts_with("http #"), "{row}");
+    assert!(row.contains("  in its handler  "), "{row}");
+    assert!(row.contains("  timer, due in "), "{row}");
+    assert!(row.contains("examples/05_hello.rs:"), "{row}");
+    // And it goes on.
+    assert!(get(address, "/").ends_with("visitor 2.\n"));
+}
+
+#[test]
+fn the_tasks_run_in_the_order_that_06_tasks_promises() {
+    let printed = printed("06_tasks", &[]);
+    assert_eq!(
+        without_numbers(&printed),
+        without_numbers(&promised("06_tasks"))
+    );
 }
 
 #[test]

@@ -21,7 +21,10 @@ mod tests {
     /// The examples of RFC 7617, 2 and 2.1.
     #[test]
     fn basic_is_as_the_rfc_shows() {
-        assert_eq!(basic("Aladdin", "open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(
+            basic("Aladdin", "open sesame"),
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+        );
         assert_eq!(basic("test", "123\u{a3}"), "Basic dGVzdDoxMjPCow==");
     }
 }

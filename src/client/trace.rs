@@ -1,10 +1,12 @@
 //! What happens to a request, told as it happens to whoever asked to be told.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::error::Error;
 use super::url::Url;
+use crate::event_loop::Handle;
 
 /// One thing that happened to one request.
 #[derive(Debug)]
@@ -38,16 +40,21 @@ pub enum TraceEvent<'a> {
     Reused,
     /// A connection from the pool had been closed by the server, and was dropped.
     Stale,
-    /// A name is being resolved and connected to: the server's, or the proxy's.
-    Connecting {
+    /// The name of a host is looked up, the server's or the proxy's; from memory, if it is known.
+    Resolving {
         /// The host, as in the URL.
         host: &'a str,
-        /// The port.
-        port: u16,
+    },
+    /// It has these addresses, which are connected to now.
+    Resolved {
+        /// With the port.
+        addresses: &'a [SocketAddr],
+        /// How long the look-up took.
+        took: Duration,
     },
     /// There is a connection.
     Connected {
-        /// How long the name and TCP took.
+        /// How long that took.
         took: Duration,
     },
     /// The proxy has granted a tunnel.
@@ -104,11 +111,11 @@ pub(super) type Hook = Rc<dyn Fn(&Trace<'_>)>;
 pub(super) struct Tracer(pub(super) Option<(Hook, u64)>);
 
 impl Tracer {
-    pub(super) fn tell<'a>(&self, at: impl FnOnce() -> Instant, event: impl FnOnce() -> TraceEvent<'a>) {
+    pub(super) fn tell<'a>(&self, handle: &Handle, event: impl FnOnce() -> TraceEvent<'a>) {
         if let Some((hook, id)) = &self.0 {
             hook(&Trace {
                 id: *id,
-                at: at(),
+                at: handle.time(),
                 event: event(),
             });
         }

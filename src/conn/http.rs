@@ -17,7 +17,7 @@ use super::service::{BodyPlan, Reply};
 use super::websocket::WebSocketHandler;
 use super::websocket_link::WebSocketLink;
 use super::wire::BY_REFERENCE_BYTES;
-use crate::event_loop::{Ctx, Panicked, caught};
+use crate::event_loop::{Ctx, Inspection, Panicked, caught};
 use crate::parts::output::Chunk;
 use crate::proto::http1::{
     self, After, BodyLength, Fields, Method, Misuse, PeerError, ResponseHead, Step, Version,
@@ -284,7 +284,11 @@ impl Http {
         // A task takes the request with it.
         let route = request.route();
         self.stays = false;
-        match caught(|| visit.shared.service.call(visit.ctx, request)) {
+        let service = &visit.shared.service;
+        visit.ctx.begin_handler(|| service.origin(route));
+        let called = caught(|| service.call(visit.ctx, request));
+        visit.ctx.end_handler(|| service.origin(route));
+        match called {
             Ok(Reply::Now(response)) => self.respond(visit, response)?,
             Ok(Reply::Later(later)) => {
                 let origin = visit.shared.service.origin(route);
@@ -329,7 +333,10 @@ impl Http {
         visit: &mut Visit<'_, '_>,
         mut running: Box<Running>,
     ) -> io::Result<()> {
-        match running.poll() {
+        visit.ctx.begin_handler(|| running.origin());
+        let polled = running.poll(visit.ctx.now());
+        visit.ctx.end_handler(|| running.origin());
+        match polled {
             Ok(Poll::Pending) => {
                 self.outgoing = Outgoing::Handler(running);
                 Ok(())
@@ -724,7 +731,18 @@ impl Http {
         self.lingers = false;
     }
 
-    pub(super) fn state(&self) -> &'static str {
+    /// What a handler at work waits on, with the rest of a connection's description still to come.
+    pub(super) fn inspect(&self) -> Inspection {
+        match &self.outgoing {
+            Outgoing::Handler(running) => running.inspect(),
+            _ => Inspection {
+                state: self.state(),
+                ..Inspection::default()
+            },
+        }
+    }
+
+    fn state(&self) -> &'static str {
         match (&self.outgoing, &self.incoming) {
             (Outgoing::Handler(_), _) => "in its handler",
             (Outgoing::Body(_), _) => "sending a body",

@@ -135,12 +135,14 @@ impl WebSocketLink {
                 return true;
             }
         };
+        let origin = self.origin;
+        visit.ctx.begin_handler(|| origin);
         let mut peer = Peer {
             ctx: visit.ctx.reborrow(),
             sender: &self.sender,
             writer,
             cork: visit.cork,
-            origin: self.origin,
+            origin,
         };
         let socket = &mut self.socket;
         // A close that was asked for is on its way: what the peer sent before it heard of it is not delivered.
@@ -186,6 +188,7 @@ impl WebSocketLink {
             }
             Step::NeedMore => unreachable!("seen to just above"),
         };
+        visit.ctx.end_handler(|| origin);
         visit.input.use_up(used);
         if let Err(caught) = told {
             self.close_after_panic(visit, &caught.blame(self.origin));

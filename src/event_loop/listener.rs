@@ -83,6 +83,36 @@ fn bind_with(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// EINPROGRESS, for which [`io::ErrorKind`] has no stable name.
+#[cfg(feature = "sockopt")]
+const IN_PROGRESS: i32 = match cfg!(any(target_os = "linux", target_os = "android")) {
+    true => 115,
+    false => 36,
+};
+
+/// Begin a connection from `local`, which std cannot: its sockets are bound and connected in one call.
+#[cfg(feature = "sockopt")]
+pub(super) fn connect_from(
+    local: SocketAddr,
+    address: SocketAddr,
+) -> io::Result<std::net::TcpStream> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&local.into())?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
+        // Windows says it so.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        connected => connected?,
+    }
+    Ok(socket.into())
+}
+
 /// Have `listener` hand `TCP_NODELAY` on to the connections that come in, so that it need not be set on each: Linux
 /// copies it from the listener. Returns whether it does.
 #[cfg(any(target_os = "linux", target_os = "android"))]

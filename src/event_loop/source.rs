@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Ctx, Origin, Readiness, WaitsOn};
+use super::{Ctx, Origin, Readiness, Token, WaitsOn};
 
 /// What a source wants next, as the answer to a visit. A source never registers or removes itself behind the loop's
 /// back.
@@ -52,6 +52,8 @@ pub struct Inspection {
     pub name: Option<Arc<str>>,
     /// Where it was created, if it knows.
     pub origin: Option<Origin>,
+    /// The task that has spawned it, if one has. It may have ended.
+    pub parent: Option<Token>,
     /// When it was created, if it knows.
     pub created: Option<Instant>,
     /// What it waits on, as far as its futures have said. Of several things the last one that was polled.
@@ -60,6 +62,8 @@ pub struct Inspection {
     pub waits: u32,
     /// Since when.
     pub since: Option<Instant>,
+    /// It waits, and nothing is left that could wake it: the last waker was dropped and had not been used.
+    pub is_lost: bool,
     /// It believes that nothing is left to read until an event says otherwise.
     pub read_drained: bool,
     /// It does not read now although it could: its peer does not take the answers, or a handler has not finished.

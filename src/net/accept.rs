@@ -68,6 +68,20 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Acceptor<F> {
         })
     }
 
+    /// As [`Acceptor::listen_within`], at the Unix socket `path`. `on_accept` gets no address that means anything.
+    #[cfg(unix)]
+    #[track_caller]
+    pub(super) fn listen_unix_within(
+        ctx: &mut Ctx<'_>,
+        path: &std::path::Path,
+        room: Rc<Cell<usize>>,
+        on_accept: F,
+    ) -> io::Result<Token> {
+        ctx.listen_unix(path, |listener| {
+            Box::new(Self::new(listener, Some(room), on_accept))
+        })
+    }
+
     /// As [`Acceptor::listen`], on a listener that was made elsewhere.
     ///
     /// # Errors

@@ -364,6 +364,10 @@ impl<T> Wheel<T> {
             .iter()
             .rposition(filed)
             .map_or(0, |last| last + 1);
+        if kept > self.entries.len() / 2 {
+            // More would be moved than is given back.
+            return;
+        }
         // An id of an entry that is gone must not name who comes into a new one of its number.
         for entry in &self.entries[kept..] {
             if let Entry::Free { generation, .. } = entry {

@@ -91,7 +91,15 @@ impl Driver for SimDriver {
     }
 
     fn connect(&mut self, address: SocketAddr) -> io::Result<Socket> {
-        self.network.borrow_mut().connect(self.process, address)
+        self.network
+            .borrow_mut()
+            .connect(self.process, None, address)
+    }
+
+    fn connect_from(&mut self, local: SocketAddr, address: SocketAddr) -> io::Result<Socket> {
+        self.network
+            .borrow_mut()
+            .connect(self.process, Some(local), address)
     }
 
     fn register(&mut self, socket: Socket, token: Token) -> io::Result<()> {

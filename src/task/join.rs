@@ -40,7 +40,9 @@ pub(super) struct JoinState<T> {
 
 enum Outcome<T> {
     Pending(Listener),
-    Done(Result<T, JoinError>),
+    Done(T),
+    /// In a box, so that a task that does not fail needs no room for it.
+    Failed(Box<JoinError>),
     Taken,
 }
 
@@ -107,11 +109,15 @@ impl<T> JoinState<T> {
     /// The task has ended, in this way. To be called once.
     pub(super) fn finish(&self, handle: &Handle, result: Result<T, JoinError>) {
         self.control.is_finished.set(true);
-        let before = self.outcome.replace(Outcome::Done(result));
+        let outcome = match result {
+            Ok(value) => Outcome::Done(value),
+            Err(error) => Outcome::Failed(Box::new(error)),
+        };
+        let before = self.outcome.replace(outcome);
         match before {
             Outcome::Pending(Listener::Waker(waker)) => waker.wake(),
             Outcome::Pending(Listener::Callback(key)) => handle.call_filed(key),
-            Outcome::Pending(Listener::Nobody) | Outcome::Done(_) | Outcome::Taken => {}
+            _ => {}
         }
         if self.control.stops_loop.get() {
             handle.stop();
@@ -119,12 +125,12 @@ impl<T> JoinState<T> {
     }
 
     fn take(&self) -> Option<Result<T, JoinError>> {
-        let mut outcome = self.outcome.borrow_mut();
-        if !matches!(*outcome, Outcome::Done(_)) {
+        if !self.is_finished() {
             return None;
         }
-        match mem::replace(&mut *outcome, Outcome::Taken) {
-            Outcome::Done(result) => Some(result),
+        match self.outcome.replace(Outcome::Taken) {
+            Outcome::Done(value) => Some(Ok(value)),
+            Outcome::Failed(error) => Some(Err(*error)),
             Outcome::Pending(_) | Outcome::Taken => None,
         }
     }

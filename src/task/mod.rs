@@ -6,7 +6,7 @@
 //!
 //! | to | there is |
 //! | --- | --- |
-//! | run a future beside others | [`spawn`], [`spawn_named`], [`TaskGroup`] |
+//! | run a future beside others | [`spawn`] or [`create_task`], [`spawn_named`], [`TaskGroup`] |
 //! | wait for several | [`gather`], [`gather_all`], [`both`], [`wait()`], [`as_completed`] |
 //! | wait for one of several | [`race`], [`select`] |
 //! | wait for time | [`sleep`], [`sleep_until`], [`interval`] |
@@ -20,10 +20,9 @@ mod gather;
 mod group;
 mod interval;
 mod join;
-pub mod oneshot;
+mod scope;
 mod sleep;
 mod timeout;
-mod waker;
 
 use std::future::Future;
 use std::io;
@@ -35,8 +34,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::event_loop::{
-    Ctx, Detail, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked, Readiness,
-    Source, Waits, WaitsOn, guarded, in_poll, waits_on,
+    Caught, Ctx, Detail, EventLoop, Handle, Inspection, JobHandle, Next, Origin, Panicked,
+    Readiness, Source, SourceWaker, Token, Waits, WaitsOn, Work, caught, in_poll, waits_on,
 };
 
 pub use coop::{BUDGET, budget_left, consume_budget};
@@ -48,9 +47,9 @@ pub use group::{GroupError, GroupErrors, Spawner, TaskGroup};
 pub use interval::{Interval, MissedTicks, interval, interval_at};
 use join::JoinState;
 pub use join::{AbortHandle, JoinError, JoinHandle};
+pub use scope::{Scope, scope};
 pub use sleep::{Sleep, YieldNow, sleep, sleep_until, yield_now};
 pub use timeout::{Deadline, Elapsed, timeout, timeout_at};
-pub(crate) use waker::SourceWaker;
 
 struct Task<F: Future> {
     /// Dropped when it is done, or cancelled, before anyone who joins hears of it.
@@ -58,6 +57,7 @@ struct Task<F: Future> {
     waker: Option<SourceWaker>,
     join: Rc<JoinState<F::Output>>,
     origin: Origin,
+    parent: Option<Token>,
     created: Instant,
     /// What the last poll waits for.
     waits_on: Option<WaitsOn>,
@@ -71,28 +71,41 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
         if self.join.is_aborted() {
             return Next::Close;
         }
-        let waker = self.waker.get_or_insert_with(|| {
-            self.join.set_token(ctx.token());
-            SourceWaker::new(ctx.remote(), ctx.token())
-        });
         let Some(future) = &mut self.future else {
             return Next::Close;
         };
+        let mut first = None;
+        let waker = match &self.waker {
+            Some(waker) => waker,
+            None => {
+                self.join.set_token(ctx.token());
+                first.insert(ctx.first_waker(ctx.token()))
+            }
+        };
         // A wake during the poll counts for the next one (rule R8).
         waker.take_woken();
-        let (polled, waits) = poll_in_budget(self.origin, waker, future.as_mut());
+        ctx.set_polled(Some(ctx.token()));
+        let (polled, waits) = poll_in_budget(waker, future.as_mut());
+        ctx.set_polled(None);
         match polled {
             Ok(Poll::Pending) => {
+                if let Some(first) = first {
+                    self.waker = Some(ctx.keep_waker(first));
+                }
                 let age = ctx.now().saturating_duration_since(self.created);
                 self.since_ms = u32::try_from(age.as_millis()).unwrap_or(u32::MAX);
                 (self.waits_on, self.waits) = (waits.last, waits.count);
                 return Next::Wait;
             }
             Ok(Poll::Ready(output)) => self.end(ctx, Ok(output)),
-            Err(panicked) => {
-                ctx.report(&panicked);
-                self.end(ctx, Err(JoinError::Panicked(panicked)));
+            Err(panic) => {
+                let panicked = self.panicked(ctx, panic);
+                self.end(ctx, Err(panicked));
             }
+        }
+        // With the future its clones have gone.
+        if let Some(first) = first {
+            ctx.give_back_waker(first);
         }
         Next::Close
     }
@@ -104,6 +117,7 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
     }
 
     fn inspect(&self) -> Inspection {
+        let is_lost = |waker: &SourceWaker| waker.is_lost() && !self.join.is_aborted();
         Inspection {
             kind: "task",
             state: match &self.waker {
@@ -111,8 +125,10 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
                 Some(_) => "waiting",
                 None => "new",
             },
+            is_lost: self.waker.as_ref().is_some_and(is_lost),
             name: self.join.name().cloned(),
             origin: Some(self.origin),
+            parent: self.parent,
             created: Some(self.created),
             waits_on: self.waits_on,
             waits: self.waits,
@@ -123,12 +139,23 @@ impl<F: Future<Output: 'static> + 'static> Source for Task<F> {
 }
 
 impl<F: Future> Task<F> {
+    /// Report a panic. It is the task's result, too.
+    #[cold]
+    fn panicked(&self, ctx: &mut Ctx<'_>, panic: Caught) -> JoinError {
+        let panicked = panic.blame(self.origin).of(Work {
+            kind: "task",
+            name: self.join.name().cloned(),
+            origin: self.origin,
+        });
+        ctx.report(&panicked);
+        JoinError::Panicked(panicked)
+    }
+
     /// Drop the future, and then tell who waits for `result`. A panic on the way is the result then.
     fn end(&mut self, ctx: &mut Ctx<'_>, mut result: Result<F::Output, JoinError>) {
         let future = self.future.take();
-        if let Err(panicked) = guarded(self.origin, || drop(future)) {
-            ctx.report(&panicked);
-            result = Err(JoinError::Panicked(panicked));
+        if let Err(panic) = caught(|| drop(future)) {
+            result = Err(self.panicked(ctx, panic));
         }
         self.join.finish(ctx.handle(), result);
     }
@@ -136,12 +163,11 @@ impl<F: Future> Task<F> {
 
 /// Poll a future as a task is polled: with a budget, and so that a panic becomes a value. Tells what it waits for.
 pub(crate) fn poll_in_budget<F: Future + ?Sized>(
-    origin: Origin,
     waker: &SourceWaker,
     future: Pin<&mut F>,
-) -> (Result<Poll<F::Output>, Panicked>, Waits) {
+) -> (Result<Poll<F::Output>, Caught>, Waits) {
     let mut context = Context::from_waker(waker.waker());
-    in_poll(BUDGET, || guarded(origin, || future.poll(&mut context)))
+    in_poll(BUDGET, || caught(|| future.poll(&mut context)))
 }
 
 impl Handle {
@@ -192,6 +218,7 @@ impl Handle {
             waker: None,
             join: Rc::clone(&join),
             origin,
+            parent: self.polled(),
             created: self.now(),
             waits_on: None,
             waits: 0,
@@ -208,6 +235,15 @@ impl Handle {
 /// When no loop is turning on this thread.
 #[track_caller]
 pub fn spawn<F: Future<Output: 'static> + 'static>(future: F) -> JoinHandle<F::Output> {
+    Handle::current().spawn(future)
+}
+
+/// [`spawn`], by asyncio's name.
+///
+/// # Panics
+/// When no loop is turning on this thread.
+#[track_caller]
+pub fn create_task<F: Future<Output: 'static> + 'static>(future: F) -> JoinHandle<F::Output> {
     Handle::current().spawn(future)
 }
 

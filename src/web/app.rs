@@ -39,6 +39,7 @@ pub struct App<S> {
     state: Shared<S>,
     limits: Limits,
     why_one_loop: Option<&'static str>,
+    dumps_tasks: bool,
 }
 
 struct Route<S> {
@@ -63,6 +64,7 @@ impl<S: 'static> App<S> {
             state: Shared::new(state),
             limits: Limits::default(),
             why_one_loop: None,
+            dumps_tasks: true,
         }
     }
 
@@ -107,6 +109,18 @@ impl<S: 'static> App<S> {
     pub fn needs_one_loop(mut self, why: &'static str) -> Self {
         self.why_one_loop = Some(why);
         self
+    }
+
+    /// Leave SIGUSR1 to the program. Without this, [`App::serve`] and [`super::Engine::serve`] print every task and
+    /// what it waits on to standard error when that signal comes, see [`Ctx::dump_tasks_on`]. They do so in any build,
+    /// since it is in production that one asks where a program is stuck.
+    pub fn without_task_dump(mut self) -> Self {
+        self.dumps_tasks = false;
+        self
+    }
+
+    pub(super) fn dumps_tasks(&self) -> bool {
+        self.dumps_tasks
     }
 
     pub(super) fn why_one_loop(&self) -> Option<&'static str> {
@@ -238,7 +252,8 @@ impl<S: 'static> App<S> {
     }
 
     /// Serve on `address` until SIGINT or SIGTERM, on a loop of its own. The first signal begins a graceful shutdown
-    /// within [`Limits::shutdown_timeout`], a second one ends it.
+    /// within [`Limits::shutdown_timeout`], a second one ends it. On SIGUSR1 it prints its tasks, unless
+    /// [`App::without_task_dump`] says otherwise.
     ///
     /// # Errors
     /// When the address cannot be listened on: in use, not this machine's, not allowed, or not an address.
@@ -246,6 +261,9 @@ impl<S: 'static> App<S> {
     pub fn serve(self, address: impl ToSocketAddrs) -> io::Result<ShutdownReport> {
         let mut event_loop = EventLoop::new()?;
         let mut ctx = event_loop.ctx();
+        if self.dumps_tasks {
+            dump_tasks_on_user1(&mut ctx)?;
+        }
         let (server, _) = self.listen(&mut ctx, address)?;
         let report = stop_on_signals(&mut ctx, &server)?;
         event_loop.run()?;
@@ -346,6 +364,14 @@ pub fn stop_on_signals(ctx: &mut Ctx<'_>, server: &Server) -> io::Result<Shared<
         })?;
     }
     Ok(report)
+}
+
+/// See [`App::without_task_dump`]. Where there is no such signal, nothing is printed.
+pub(super) fn dump_tasks_on_user1(ctx: &mut Ctx<'_>) -> io::Result<()> {
+    if cfg!(unix) {
+        ctx.dump_tasks_on(Signal::User1)?;
+    }
+    Ok(())
 }
 
 impl<S: 'static> Service for App<S> {

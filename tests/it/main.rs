@@ -4,6 +4,7 @@
 //! count that the server gives. Every wait has the same generous bound, so that a test which fails does not hang.
 
 mod apps;
+mod client_hostile;
 mod deadlines;
 mod disconnects;
 mod engines;
@@ -14,6 +15,7 @@ mod refusals;
 mod rooms;
 mod shutdown;
 mod streaming;
+mod streams;
 mod support;
 mod vanishing;
 mod websocket;

@@ -7,6 +7,7 @@
 
 mod app;
 mod bounds;
+mod client;
 mod http;
 mod life;
 mod reader;

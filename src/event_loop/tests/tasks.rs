@@ -9,7 +9,7 @@ use super::manual::manual;
 use super::*;
 use crate::task::coop::poll_proceed;
 use crate::task::{
-    BUDGET, JoinError, budget_left, consume_budget, oneshot, sleep, sleep_until, spawn, yield_now,
+    BUDGET, JoinError, budget_left, consume_budget, sleep, sleep_until, spawn, yield_now,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -123,25 +123,6 @@ fn a_sleep_that_is_dropped_leaves_no_timer() {
     task.abort();
     turn(&mut event_loop);
     assert_eq!(event_loop.stats().timers_set, 0);
-}
-
-#[test]
-fn a_oneshot_brings_its_value_and_each_end_learns_that_the_other_has_gone() {
-    let (mut event_loop, _) = manual();
-    let (sender, receiver) = oneshot::channel();
-    let (unsent, lonely) = oneshot::channel::<()>();
-    let (refused, gone) = oneshot::channel();
-    drop(gone);
-    let received = event_loop.spawn(async { (receiver.await, lonely.await) });
-    turn(&mut event_loop);
-    assert!(refused.is_closed());
-    assert_eq!(refused.send(1), Err(1));
-    event_loop.call_soon(move |_| {
-        sender.send("value").unwrap();
-        drop(unsent);
-    });
-    let received = event_loop.run_until(received).unwrap().unwrap();
-    assert_eq!(received, (Ok("value"), Err(oneshot::Closed)));
 }
 
 #[test]

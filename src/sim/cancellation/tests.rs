@@ -57,7 +57,9 @@ fn it_finds_a_task_that_nobody_ends() {
 }
 
 #[test]
-#[should_panic(expected = "cancelled in await 1, when it was to go on: what was created at")]
+#[should_panic(
+    expected = "cancelled in await 1, when it was to go on: the task \"scenario\" created at"
+)]
 fn it_finds_a_permit_that_was_handed_to_a_waiter_that_went() {
     /// Hands its one permit to the waiter it wakes, and forgets to take it back from one that goes.
     #[derive(Default)]

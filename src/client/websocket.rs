@@ -11,6 +11,8 @@ mod link;
 mod pump;
 mod reconnect;
 
+#[cfg(feature = "tls")]
+use std::cell::OnceCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
@@ -21,7 +23,9 @@ use link::Link;
 pub use reconnect::Reconnect;
 
 use super::url::Url;
-use crate::net::Stream;
+#[cfg(feature = "tls")]
+use crate::net::TlsConnector;
+use crate::net::{Connector, Stream};
 use crate::proto::http1::{BadField, Fields, IncomingResponse};
 #[cfg(feature = "deflate")]
 use crate::proto::ws::DeflateOptions;
@@ -241,6 +245,9 @@ pub struct WebSocketBuilder {
     /// The first header that cannot be sent; told when it is connected.
     bad_field: Option<BadField>,
     options: Options,
+    connector: Connector,
+    #[cfg(feature = "tls")]
+    tls: OnceCell<TlsConnector>,
     #[cfg(feature = "deflate")]
     deflate: Option<(DeflateOptions, link::SharedPool)>,
 }
@@ -269,6 +276,9 @@ impl WebSocketBuilder {
                 heartbeat: None,
                 outbox_bytes: 64 * 1024,
             },
+            connector: Connector::new(),
+            #[cfg(feature = "tls")]
+            tls: OnceCell::new(),
             #[cfg(feature = "deflate")]
             deflate: None,
         }
@@ -313,6 +323,19 @@ impl WebSocketBuilder {
         self
     }
 
+    /// How to find and reach the host.
+    pub fn connector(mut self, connector: Connector) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// Whom to trust, for `wss`. Default: Mozilla's roots, as in [`TlsConnector::new`].
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, connector: TlsConnector) -> Self {
+        self.tls = OnceCell::from(connector);
+        self
+    }
+
     /// How long connecting may take, from the name to the last byte of the handshake. Default: 30 s.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.options.connect_timeout = limit;
@@ -351,7 +374,7 @@ impl WebSocketBuilder {
     pub async fn connect(&self) -> Result<WebSocket, WebSocketError> {
         let url = handshake::parse(&self.url)?;
         self.in_time(async {
-            let stream = handshake::dial(&url).await?;
+            let stream = handshake::dial(self, &url).await?;
             self.shake_hands(stream, &url).await
         })
         .await

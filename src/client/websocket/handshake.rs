@@ -1,12 +1,13 @@
 //! From a URL to a stream that speaks WebSocket.
 
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::io;
 use std::sync::Arc;
 
 use super::super::url::{Scheme, Url};
 use super::{Refusal, WebSocketBuilder, WebSocketError};
-use crate::net::{Stream, StreamExt, TcpStream, ask_loop};
+#[cfg(feature = "tls")]
+use crate::net::TlsConnector;
+use crate::net::{Stream, StreamExt, ask_loop};
 use crate::proto::http1::{
     BodyLength, Client, HeadLimits, IncomingResponse, OutgoingRequest, ResponseStep,
 };
@@ -42,17 +43,22 @@ pub(super) fn parse(text: &str) -> Result<Url, WebSocketError> {
     }
 }
 
-pub(super) async fn dial(url: &Url) -> Result<Box<dyn Stream>, WebSocketError> {
-    if url.scheme() == Scheme::Https {
+/// A connection to the URL's host, in TLS if it says so.
+pub(super) async fn dial(
+    builder: &WebSocketBuilder,
+    url: &Url,
+) -> Result<Box<dyn Stream>, WebSocketError> {
+    if url.scheme() == Scheme::Https && cfg!(not(feature = "tls")) {
         return Err(WebSocketError::NoTls);
     }
-    let ip: IpAddr = url
-        .host()
-        .parse()
-        .map_err(|_| broken(ErrorKind::InvalidInput.into()))?;
-    let stream = TcpStream::connect(SocketAddr::new(ip, url.port()))
-        .await
-        .map_err(broken)?;
+    let target = (url.host(), url.port());
+    let stream = builder.connector.connect(target).await.map_err(broken)?;
+    #[cfg(feature = "tls")]
+    if url.scheme() == Scheme::Https {
+        let connector = builder.tls.get_or_init(TlsConnector::new);
+        let stream = connector.connect(url.host(), stream).await;
+        return Ok(Box::new(stream.map_err(broken)?));
+    }
     Ok(Box::new(stream))
 }
 

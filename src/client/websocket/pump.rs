@@ -70,6 +70,8 @@ impl Future for Pump {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let end = ready!(self.poll_pump(context));
         self.link.finish(end);
+        // TLS has a last word of its own. It goes out, or does not, without us.
+        let _ = self.stream.poll_shutdown(context);
         Poll::Ready(())
     }
 }
@@ -91,7 +93,8 @@ impl Pump {
                 return Poll::Ready(WebSocketError::Timeout(limit));
             }
             if self.link.is_full() {
-                // Whoever reads wakes us.
+                // Whoever reads wakes us. What TLS took goes out meanwhile: it moves only when it is polled.
+                let _ = self.stream.poll_flush(context);
                 return Poll::Pending;
             }
             match (self.poll_read(context), self.broken.take()) {

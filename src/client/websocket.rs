@@ -31,8 +31,8 @@ use crate::proto::http1::{BadField, Fields, IncomingResponse};
 use crate::proto::ws::DeflateOptions;
 use crate::proto::ws::{CloseCode, Message, Opened, OwnedMessage, WsLimits};
 
-/// One WebSocket to a server. Read it with [`recv`](Self::recv); send with it, or with a [`WebSocketSender`] that another
-/// task has.
+/// One WebSocket to a server. Read it with [`recv`](Self::recv); send with it, or with a [`WebSocketSender`] that
+/// another task has.
 ///
 /// Dropping it closes it in an orderly way with 1000, or with 1001 when the program panics; that goes on without it.
 ///
@@ -88,9 +88,8 @@ impl WebSocket {
         poll_fn(|context| self.link.poll_recv(context)).await
     }
 
-    /// Send text (`&str`) or bytes (`&[u8]`), once there is room in the outbox; see
-    /// [`WebSocketBuilder::outbox_bytes`]. Dropping the future before it is ready sends nothing; a message is never sent
-    /// in part.
+    /// Send text (`&str`) or bytes (`&[u8]`), once there is room in the outbox; see [`WebSocketBuilder::outbox_bytes`].
+    /// Dropping the future before it is ready sends nothing; a message is never sent in part.
     ///
     /// # Errors
     /// `Closed` when either side has closed, otherwise as [`recv`](Self::recv). That it went well does not say that the
@@ -99,8 +98,8 @@ impl WebSocket {
         self.link.send(message.into()).await
     }
 
-    /// Send a ping of at most 125 bytes, which the server answers; [`WebSocketBuilder::heartbeat`] does so by itself. It
-    /// does not wait for room.
+    /// Send a ping of at most 125 bytes, which the server answers; [`WebSocketBuilder::heartbeat`] does so by itself.
+    /// It does not wait for room.
     ///
     /// # Errors
     /// `Misuse` when it is longer, otherwise as [`send`](Self::send).
@@ -113,9 +112,9 @@ impl WebSocket {
         WebSocketSender(Rc::clone(&self.link))
     }
 
-    /// Make the close handshake, behind all that was sent, and wait for its end. Messages that come meanwhile are thrown
-    /// away. What the server gave for a reason is returned, without one: `NoStatus`, 1005. When the server has closed
-    /// already, this is what it said.
+    /// Make the close handshake, behind all that was sent, and wait for the end of the connection, which is the
+    /// server's to close (RFC 6455, 7.1.1). Messages that come meanwhile are thrown away. What the server gave for a
+    /// reason is returned; 1005 stands for none. When the server has closed already, this is what it said.
     ///
     /// Dropping the future does not take it back. The reason is cut at 123 bytes, and a code that may not be sent
     /// becomes 1000.
@@ -129,10 +128,18 @@ impl WebSocket {
         reason: &str,
     ) -> Result<CloseFrame, WebSocketError> {
         self.link.close(code, reason);
-        while self.recv().await?.is_some() {}
-        Ok(self
-            .close_frame()
-            .expect("a handshake has ended, and that was a part of it"))
+        let end = loop {
+            match self.recv().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        poll_fn(|context| self.link.poll_gone(context)).await;
+        end.map(|()| {
+            let frame = self.close_frame();
+            frame.expect("the close handshake was made, and that is a part of it")
+        })
     }
 
     /// What the server closed with, or answered to our close; `None` as long as it has not.
@@ -355,8 +362,8 @@ impl WebSocketBuilder {
         self
     }
 
-    /// How many bytes may wait for the stream before [`WebSocket::send`] does. A message that finds room is taken whole.
-    /// Default: 64 KiB.
+    /// How many bytes may wait for the stream before [`WebSocket::send`] does. A message that finds room is taken
+    /// whole. Default: 64 KiB.
     pub fn outbox_bytes(mut self, bytes: usize) -> Self {
         self.options.outbox_bytes = bytes;
         self

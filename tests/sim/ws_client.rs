@@ -378,7 +378,10 @@ fn what_came_before_the_fault_is_read_first() {
         sleep(Duration::from_secs(1)).await;
         assert_eq!(socket.recv().await.unwrap(), Some(text("one")));
         assert_eq!(socket.recv().await.unwrap(), Some(text("two")));
+        // It can still be answered.
+        socket.send("two").await.unwrap();
         assert!(socket.recv().await.is_err());
+        assert!(socket.send("three").await.is_err());
     });
     scene.finish().unwrap();
 }

@@ -71,13 +71,17 @@ struct State {
     outgoing: Vec<u8>,
     /// Bytes that it has, and the stream has not.
     leaving: usize,
-    /// The newest ping that was not answered. To answer the last one is enough (RFC 6455, 5.5.3).
+    /// The newest ping that was not answered for want of room. To answer the last one is enough (RFC 6455, 5.5.3).
     ping: Option<Vec<u8>>,
     inbox: VecDeque<OwnedMessage>,
     inbox_bytes: usize,
     close_frame: Option<CloseFrame>,
+    /// What the server did wrong, behind the messages of the inbox.
+    fault: Option<PeerError>,
     /// How it ended.
     end: Option<Result<(), WebSocketError>>,
+    /// There is no connection any more.
+    is_gone: bool,
     /// Nobody reads any more.
     is_abandoned: bool,
     pump: Option<Waker>,
@@ -86,10 +90,13 @@ struct State {
 }
 
 impl State {
+    /// Whether nothing more is to be taken in before a message is read.
     fn is_full(&self) -> bool {
         !self.is_abandoned
             && self.end.is_none()
-            && (self.inbox.len() >= INBOX_MESSAGES_MAX || self.inbox_bytes >= INBOX_BYTES_MAX)
+            && (self.fault.is_some()
+                || self.inbox.len() >= INBOX_MESSAGES_MAX
+                || self.inbox_bytes >= INBOX_BYTES_MAX)
     }
 
     fn outbox_bytes(&self) -> usize {
@@ -101,7 +108,12 @@ impl State {
     }
 
     fn is_open(&self) -> bool {
-        self.end.is_none() && self.endpoint.is_open()
+        self.end.is_none() && !self.is_closing()
+    }
+
+    /// Whether we have said our last word.
+    fn is_closing(&self) -> bool {
+        matches!(self.endpoint.link(), ws::Link::WeClosed | ws::Link::Over)
     }
 
     /// Why nothing can be sent any more.
@@ -180,7 +192,10 @@ impl State {
             }
             #[cfg(not(feature = "deflate"))]
             Step::Deflated(_) => unreachable!("it was not agreed on"),
-            Step::Ping(payload) => self.ping = Some(payload.to_vec()),
+            Step::Ping(payload) => {
+                self.ping = Some(payload.to_vec());
+                self.answer_ping();
+            }
             Step::Pong(_) => {}
             Step::Close(close) => {
                 let (code, reason) = close.unwrap_or((CloseCode::Status, ""));
@@ -207,14 +222,24 @@ impl State {
         }
     }
 
-    /// The server broke the rules: tell it, and hear no more.
+    /// The server broke the rules: hear no more, and tell it. What came before is read first, and may be answered.
     fn refuse(&mut self, error: PeerError) {
-        let _ = self.say(|endpoint, out| endpoint.close(error.close_code(), error.reason(), out));
         self.endpoint.eof();
+        self.fault = Some(error);
+        if self.inbox.is_empty() {
+            self.tell_fault();
+        }
+    }
+
+    fn tell_fault(&mut self) {
+        let Some(error) = self.fault.take() else {
+            return;
+        };
+        let _ = self.say(|endpoint, out| endpoint.close(error.close_code(), error.reason(), out));
         self.end.get_or_insert(Err(WebSocketError::Protocol(error)));
     }
 
-    /// Answer the newest ping, if there is room: a server that pings and takes nothing must not fill our memory.
+    /// Answer a ping, if there is room: a server that pings and takes nothing must not fill our memory.
     fn answer_ping(&mut self) {
         if self.has_room()
             && let Some(payload) = self.ping.take()
@@ -260,7 +285,9 @@ impl Link {
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             close_frame: None,
+            fault: None,
             end: None,
+            is_gone: false,
             is_abandoned: false,
             pump: None,
             reader: None,
@@ -276,23 +303,40 @@ impl Link {
         let (message, pump) = {
             let state = &mut *self.0.borrow_mut();
             let was_full = state.is_full();
-            let Some(message) = state.inbox.pop_front() else {
-                return match &state.end {
-                    Some(Ok(())) => Poll::Ready(Ok(None)),
-                    Some(Err(error)) => Poll::Ready(Err(error.clone())),
-                    None => {
-                        keep(&mut state.reader, context.waker());
-                        waits_on("websocket message", Detail::None);
-                        Poll::Pending
+            let message = match state.inbox.pop_front() {
+                Some(message) => {
+                    state.inbox_bytes -= Message::from(&message).len();
+                    Ok(Some(message))
+                }
+                None => {
+                    state.tell_fault();
+                    match &state.end {
+                        Some(Ok(())) => Ok(None),
+                        Some(Err(error)) => Err(error.clone()),
+                        None => {
+                            keep(&mut state.reader, context.waker());
+                            waits_on("websocket message", Detail::None);
+                            return Poll::Pending;
+                        }
                     }
-                };
+                }
             };
-            state.inbox_bytes -= Message::from(&message).len();
             let has_room_again = was_full && !state.is_full();
             (message, has_room_again.then(|| state.pump.take()).flatten())
         };
         wake(pump);
-        Poll::Ready(Ok(Some(message)))
+        Poll::Ready(message)
+    }
+
+    /// Ready when the connection has ended.
+    pub(super) fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
+        let state = &mut *self.0.borrow_mut();
+        if state.is_gone {
+            return Poll::Ready(());
+        }
+        keep(&mut state.reader, context.waker());
+        waits_on("websocket end", Detail::None);
+        Poll::Pending
     }
 
     pub(super) async fn send(&self, message: Message<'_>) -> Result<(), WebSocketError> {
@@ -336,6 +380,7 @@ impl Link {
         let unread = self.change(|state| {
             state.is_abandoned = true;
             state.inbox_bytes = 0;
+            state.tell_fault();
             state.close(code, "");
             std::mem::take(&mut state.inbox)
         });
@@ -427,21 +472,19 @@ impl Link {
 
     /// Whether we have said our last word.
     pub(super) fn is_closing(&self) -> bool {
-        matches!(
-            self.0.borrow().endpoint.link(),
-            ws::Link::WeClosed | ws::Link::Over
-        )
+        self.0.borrow().is_closing()
     }
 
     pub(super) fn has_ended(&self) -> bool {
         self.0.borrow().end.is_some()
     }
 
-    /// It has ended, if it has not before.
-    pub(super) fn finish(&self, error: WebSocketError) {
+    /// There is no connection any more; what it ended of, if the close handshake was not made before.
+    pub(super) fn gone(&self, error: WebSocketError) {
         let (reader, senders) = {
             let state = &mut *self.0.borrow_mut();
             state.end.get_or_insert(Err(error));
+            state.is_gone = true;
             (state.reader.take(), std::mem::take(&mut state.senders))
         };
         wake(reader);

@@ -69,7 +69,7 @@ impl Future for Pump {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let end = ready!(self.poll_pump(context));
-        self.link.finish(end);
+        self.link.gone(end);
         // TLS has a last word of its own. It goes out, or does not, without us.
         let _ = self.stream.poll_shutdown(context);
         Poll::Ready(())
@@ -174,8 +174,8 @@ impl Pump {
         Ok(())
     }
 
-    /// Be polled at `when`. A timer that fires before that costs a poll, one that was moved each time something came would
-    /// cost more.
+    /// Be polled at `when`. A timer that fires before that costs a poll, one that was moved each time something came
+    /// would cost more.
     fn arm(&mut self, when: Instant, context: &Context<'_>) {
         if let Some((set, timer)) = &self.timer {
             if *set <= when && timer.is_pending() {
@@ -195,6 +195,6 @@ impl Drop for Pump {
             timer.cancel();
         }
         // The loop may be going, and those who wait are to hear of it.
-        self.link.finish(WebSocketError::Lost(None));
+        self.link.gone(WebSocketError::Lost(None));
     }
 }

@@ -10,9 +10,9 @@ use crate::task::sleep;
 
 /// Makes one connection after another: each time the last one has ended, ask for the next.
 ///
-/// The first try is made at once. Before each that follows on a failure there is a pause, which doubles from try to try up
-/// to a maximum and is random between half of that and all of it: those whom a server has lost together are not to come
-/// back together. A connection that lasted longer than the longest pause counts as none that failed.
+/// The first try is made at once. Before each that follows on a failure there is a pause, which doubles from try to try
+/// up to a maximum and is random between half of that and all of it: those whom a server has lost together are not to
+/// come back together. A connection that lasted longer than the longest pause counts as none that failed.
 ///
 /// ```no_run
 /// # async fn watch() -> Result<(), tourbillon::client::WebSocketError> {

@@ -3,8 +3,8 @@
 //!
 //! A message is deflated as a whole, flushed to a byte, and sent without the last four bytes of the flush, which are
 //! always the same (7.2.1); whoever gets it puts them back and inflates (7.2.2). Here that is done with whole messages
-//! only, so a compressor or decompressor holds nothing of a message between two calls, and where messages do not refer to
-//! those before them, one of each serves all connections of a loop: see [`DeflatePool`].
+//! only, so a compressor or decompressor holds nothing of a message between two calls, and where messages do not refer
+//! to those before them, one of each serves all connections of a loop: see [`DeflatePool`].
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -15,8 +15,8 @@ use super::{Deflated, Message, Misuse, PeerError, Role, Writer, deflated_bytes_m
 
 /// What a flush ends with, and no message carries (7.2.1): an empty block without compression, but for its first bits.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
-/// The last block of a stream, without compression and empty. Behind a whole message it is read as that; behind one that
-/// broke off inside a block it is not.
+/// The last block of a stream, without compression and empty. Behind a whole message it is read as that; behind one
+/// that broke off inside a block it is not.
 const LAST_BLOCK: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
 /// An empty message (7.2.3.6): a flush's first bits.
 const EMPTY: u8 = 0x00;
@@ -257,8 +257,8 @@ impl Deflate {
     /// The payload of a message that came compressed, appended to `out`.
     ///
     /// # Errors
-    /// `MessageTooBig` when there is more of it than `bytes_max`: it is inflated so far and no further. `BadDeflate` for
-    /// what is no deflate; where messages stand for themselves, also for what breaks off.
+    /// `MessageTooBig` when there is more of it than `bytes_max`: it is inflated so far and no further. `BadDeflate`
+    /// for what is no deflate; where messages stand for themselves, also for what breaks off.
     pub fn inflate(
         &mut self,
         payload: &[u8],

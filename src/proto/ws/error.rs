@@ -43,8 +43,8 @@ pub enum PeerError {
 }
 
 impl PeerError {
-    /// The code to close with: 1002, but 1007 for data that is not what it says it is and 1009 for what is too much (RFC
-    /// 6455, 7.4.1; RFC 7692 names no code).
+    /// The code to close with: 1002, but 1007 for data that is not what it says it is and 1009 for what is too much
+    /// (RFC 6455, 7.4.1; RFC 7692 names no code).
     pub const fn close_code(self) -> CloseCode {
         match self {
             Self::InvalidUtf8 => CloseCode::Invalid,

@@ -1,9 +1,10 @@
 //! Masking keys that nobody outside can guess.
 //!
-//! A client's frame is masked with a fresh key so that a page in a browser cannot choose the bytes that go over the wire,
-//! and with them fool a proxy that takes them for HTTP (RFC 6455, 10.3). The key must come from a strong source. The
-//! machine has none, and asking the driver for each frame would be a system call each; so it is asked once, and what
-//! follows is SHA-1 over that seed and a count: whoever sees keys learns nothing of the seed, and so of no other key.
+//! A client's frame is masked with a fresh key so that a page in a browser cannot choose the bytes that go over the
+//! wire, and with them fool a proxy that takes them for HTTP (RFC 6455, 10.3). The key must come from a strong source.
+//! The machine has none, and asking the driver for each frame would be a system call each; so it is asked once, and
+//! what follows is SHA-1 over that seed and a count: whoever sees keys learns nothing of the seed, and so of no other
+//! key.
 
 use sha1::{Digest, Sha1};
 

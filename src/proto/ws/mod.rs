@@ -2,8 +2,8 @@
 //!
 //! [`check_request`] judges the handshake, and [`ClientHandshake`] asks for one; from then on one [`Endpoint`] a
 //! connection is the protocol, on either side of it. It takes bytes from the caller's buffer and appends bytes to the
-//! caller's buffer, and knows of nothing else: no socket, no clock, no loop. When to answer a ping, how long to wait for
-//! a close and what a slow peer may cost are the connection's questions.
+//! caller's buffer, and knows of nothing else: no socket, no clock, no loop. When to answer a ping, how long to wait
+//! for a close and what a slow peer may cost are the connection's questions.
 //!
 //! The words of the protocol ([`CloseCode`], the opcodes) come from `tungstenite`; what a header says, what frames make
 //! up a message, and which do not, is decided here, and held against `tungstenite` in the tests.

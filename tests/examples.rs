@@ -268,6 +268,54 @@ fn hello_counts_its_visitors_and_waits_for_those_who_ask() {
 }
 
 #[test]
+fn five_seconds_of_waiting_take_one_in_07_gather_vs_sequence() {
+    let printed = printed("07_gather_vs_sequence", &[]);
+    assert_eq!(
+        without_numbers(&printed),
+        without_numbers(&promised("07_gather_vs_sequence"))
+    );
+    let seconds: Vec<f64> = printed
+        .lines()
+        .filter_map(|line| {
+            line.split(" in ")
+                .nth(1)?
+                .trim_end_matches(" s")
+                .parse()
+                .ok()
+        })
+        .collect();
+    assert!(
+        matches!(seconds[..], [sequence, gathered] if sequence >= 5.0 && gathered >= 1.0),
+        "{printed}"
+    );
+    // Side by side, whatever the clock says.
+    assert!(printed.contains("most at once 5,"), "{printed}");
+}
+
+#[test]
+fn all_are_answered_at_each_number_at_a_time_in_09_concurrency_sweep() {
+    let printed = printed("09_concurrency_sweep", &[]);
+    let promised = promised("09_concurrency_sweep");
+    assert_eq!(printed.lines().next(), promised.lines().next());
+    let rows: Vec<Vec<&str>> = printed
+        .lines()
+        .skip(1)
+        .map(|row| row.split_whitespace().collect())
+        .collect();
+    let first_three: Vec<_> = rows.iter().map(|row| &row[..3]).collect();
+    assert_eq!(
+        first_three,
+        [
+            ["5", "50", "0"],
+            ["10", "50", "0"],
+            ["20", "50", "0"],
+            ["50", "50", "0"]
+        ]
+    );
+    assert!(rows.iter().all(|row| row.len() == 7), "{printed}");
+}
+
+#[test]
 fn the_client_says_what_08_client_promises() {
     assert_eq!(printed("08_client", &[]), promised("08_client"));
 }

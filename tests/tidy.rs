@@ -91,6 +91,7 @@ const REFCELL_FILES: &[&str] = &[
     // The memory that the clones of a resolver share.
     "src/net/resolver.rs",
     "src/client/body.rs",
+    "src/client/client.rs",
     "src/client/leases.rs",
     // The machine that the pump and those who use a WebSocket share, and the compressors of a builder.
     "src/client/websocket/link.rs",

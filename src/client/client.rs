@@ -4,14 +4,22 @@ use std::borrow::Cow;
 use std::cell::Cell;
 #[cfg(feature = "tls")]
 use std::cell::OnceCell;
+#[cfg(feature = "cookies")]
+use std::cell::RefCell;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use super::connect::{Dialer, Proxy};
+#[cfg(feature = "cookies")]
+use super::cookies::CookieJar;
 use super::error::{Error, ErrorKind, Phase};
 use super::leases::Leases;
+use super::multipart::Multipart;
 use super::pool::PoolLimits;
 use super::redirect::Redirects;
 use super::request::RequestBuilder;
@@ -19,10 +27,14 @@ use super::retry::{RetryBudget, RetryPolicy};
 use super::timeouts::Timeouts;
 use super::trace::{Hook, Trace, Tracer};
 use super::url::IntoUrl;
+#[cfg(feature = "cookies")]
+use super::url::Url;
 use crate::event_loop::Handle;
 #[cfg(feature = "tls")]
 use crate::net::TlsConnector;
 use crate::net::{Connector, Resolver};
+#[cfg(feature = "cookies")]
+use crate::proto::http1::IncomingResponse;
 use crate::proto::http1::{Fields, HeadLimits};
 
 /// An HTTP/1.1 client: a pool of connections, and what every request begins with. Cheap to clone; clones share all of
@@ -64,6 +76,8 @@ pub(super) struct Inner {
     pub(super) limits: HeadLimits,
     pub(super) body_bytes_max: u64,
     pub(super) force_close: bool,
+    #[cfg(feature = "cookies")]
+    jar: RefCell<Option<CookieJar>>,
     hook: Option<Hook>,
     requests: Cell<u64>,
     drawn: Cell<u64>,
@@ -121,6 +135,27 @@ impl Client {
         RequestBuilder::new(self.clone(), method.into(), url.into_url())
     }
 
+    /// An empty form with files, for [`RequestBuilder::multipart`].
+    pub fn multipart(&self) -> Multipart {
+        // Its keys come from the system's entropy, and what is hashed with them cannot be guessed.
+        let random = RandomState::new();
+        let mut entropy = [0; 16];
+        for (half, number) in entropy.chunks_exact_mut(8).zip([0_u64, 1]) {
+            half.copy_from_slice(&random.hash_one(number).to_ne_bytes());
+        }
+        Multipart::new(entropy)
+    }
+
+    /// Look at the cookies, or change them. `None` if the client keeps none.
+    ///
+    /// # Panics
+    ///
+    /// When it is called again from within `look`.
+    #[cfg(feature = "cookies")]
+    pub fn cookies<T>(&self, look: impl FnOnce(&mut CookieJar) -> T) -> Option<T> {
+        self.0.jar.borrow_mut().as_mut().map(look)
+    }
+
     /// How the pool stands.
     pub fn pool(&self) -> PoolCounts {
         let (open, idle, waiting) = self.0.leases.counts();
@@ -166,6 +201,28 @@ impl Inner {
     }
 }
 
+#[cfg(feature = "cookies")]
+impl Inner {
+    /// The cookies that a request for `url` has to carry.
+    pub(super) fn cookies_for(&self, url: &Url, handle: &Handle) -> Option<String> {
+        let mut jar = self.jar.borrow_mut();
+        let jar = jar.as_mut().filter(|jar| !jar.is_empty())?;
+        jar.header(url, handle.wall_clock())
+    }
+
+    /// Keep the cookies that a response from `url` sets. One that may not be set is left out, as browsers do.
+    pub(super) fn keep_cookies(&self, head: &IncomingResponse, url: &Url, handle: &Handle) {
+        let set = head
+            .headers()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("Set-Cookie"));
+        for text in set.filter_map(|(_, value)| std::str::from_utf8(value).ok()) {
+            if let Some(jar) = &mut *self.jar.borrow_mut() {
+                let _ = jar.store(text, url, handle.wall_clock());
+            }
+        }
+    }
+}
+
 impl Default for Client {
     fn default() -> Self {
         Self::new()
@@ -206,6 +263,10 @@ pub struct ClientBuilder {
     connector: Connector,
     #[cfg(feature = "tls")]
     tls: OnceCell<TlsConnector>,
+    #[cfg(unix)]
+    unix_socket: Option<PathBuf>,
+    #[cfg(feature = "cookies")]
+    jar: Option<CookieJar>,
     proxy: Option<Proxy>,
     not_for_proxy: Vec<String>,
     hook: Option<Hook>,
@@ -221,6 +282,8 @@ impl ClientBuilder {
                 concat!("tourbillon/", env!("CARGO_PKG_VERSION")),
             ),
             ("Accept", "*/*"),
+            #[cfg(feature = "compression")]
+            ("Accept-Encoding", super::decode::accept_encoding()),
         ] {
             fields.push(name, value).expect("a field");
         }
@@ -242,6 +305,10 @@ impl ClientBuilder {
             connector: Connector::new(),
             #[cfg(feature = "tls")]
             tls: OnceCell::new(),
+            #[cfg(unix)]
+            unix_socket: None,
+            #[cfg(feature = "cookies")]
+            jar: Some(CookieJar::new()),
             proxy: None,
             not_for_proxy: Vec::new(),
             hook: None,
@@ -398,6 +465,31 @@ impl ClientBuilder {
         self
     }
 
+    /// Keep cookies in this jar, or in none: in an empty one.
+    #[cfg(feature = "cookies")]
+    pub fn cookie_jar(mut self, jar: impl Into<Option<CookieJar>>) -> Self {
+        self.jar = jar.into();
+        self
+    }
+
+    /// Ask for compressed bodies and decode them: yes. A request with an `Accept-Encoding` of its own gets its body as it
+    /// comes in any case.
+    #[cfg(feature = "compression")]
+    pub fn auto_decompress(mut self, decompress: bool) -> Self {
+        self.fields.remove("Accept-Encoding");
+        match decompress {
+            true => self.header("Accept-Encoding", super::decode::accept_encoding()),
+            false => self,
+        }
+    }
+
+    /// Connect to the Unix socket at `path`, whatever host a URL names.
+    #[cfg(unix)]
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.unix_socket = Some(path.into());
+        self
+    }
+
     /// Go through an HTTP proxy: with whole URLs for `http`, through a tunnel (CONNECT) for `https`. A user name and a
     /// password in the URL are for the proxy. Default: none; the environment is not looked at.
     pub fn proxy(mut self, url: impl IntoUrl) -> Self {
@@ -446,6 +538,8 @@ impl ClientBuilder {
             dialer: Dialer {
                 connector: self.connector.resolver(self.resolver.clone()),
                 resolver: self.resolver,
+                #[cfg(unix)]
+                unix_socket: self.unix_socket,
                 #[cfg(feature = "tls")]
                 tls: self.tls,
                 proxy: self.proxy.map(|proxy| Proxy { not_for, ..proxy }),
@@ -459,6 +553,8 @@ impl ClientBuilder {
             limits: self.limits,
             body_bytes_max: self.body_bytes_max,
             force_close: self.force_close,
+            #[cfg(feature = "cookies")]
+            jar: RefCell::new(self.jar),
             hook: self.hook,
             requests: Cell::new(0),
             drawn: Cell::new(0),

@@ -6,6 +6,8 @@ use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::task::Poll;
 
 use super::auth;
@@ -17,6 +19,8 @@ use super::url::{Scheme, Url};
 use crate::event_loop::Handle;
 #[cfg(feature = "tls")]
 use crate::net::TlsConnector;
+#[cfg(unix)]
+use crate::net::UnixStream;
 use crate::net::{Connector, Resolver, Stream};
 use crate::proto::http1::{BodyLength, Fields, HeadLimits, IncomingResponse, OutgoingRequest};
 
@@ -24,6 +28,8 @@ use crate::proto::http1::{BodyLength, Fields, HeadLimits, IncomingResponse, Outg
 pub(super) struct Dialer {
     pub(super) resolver: Resolver,
     pub(super) connector: Connector,
+    #[cfg(unix)]
+    pub(super) unix_socket: Option<PathBuf>,
     #[cfg(feature = "tls")]
     pub(super) tls: OnceCell<TlsConnector>,
     pub(super) proxy: Option<Proxy>,
@@ -99,7 +105,7 @@ impl Dialer {
         Ok(Connection::new(secured))
     }
 
-    /// A TCP connection to the host of `url`.
+    /// A connection to the host of `url`, or to the socket that stands for all hosts.
     async fn reach(
         &self,
         url: &Url,
@@ -108,6 +114,15 @@ impl Dialer {
         handle: &Handle,
     ) -> Result<Box<dyn Stream>, Error> {
         let failed = |error| Error::new(ErrorKind::Io(error), phase.get());
+        #[cfg(unix)]
+        if let Some(path) = &self.unix_socket {
+            phase.set(Phase::Connect);
+            let began = handle.time();
+            let stream = UnixStream::connect(path).await.map_err(failed)?;
+            let took = || handle.time().saturating_duration_since(began);
+            tracer.tell(handle, || TraceEvent::Connected { took: took() });
+            return Ok(Box::new(stream));
+        }
         let (host, port) = (url.host(), url.port());
         phase.set(Phase::Resolve);
         let began = handle.time();

@@ -11,6 +11,7 @@ use crate::proto::http1::{
     After, Client as Machine, HeadLimits, IncomingResponse, Misuse, OutgoingRequest, PeerError,
     ResponseStep,
 };
+use crate::task::coop;
 
 /// A body of at most so many bytes leaves in one write with its head; a larger one is not copied.
 const JOINED_BYTES_MAX: usize = 16 * 1024;
@@ -28,6 +29,8 @@ pub(super) struct Connection {
     written: usize,
     /// How many bytes of the exchange at hand were handed to the stream.
     bytes_written: u64,
+    /// And how many were read from it.
+    bytes_read: u64,
     /// What the stream took is to be waited for until it has left.
     is_flushing: bool,
 }
@@ -49,6 +52,7 @@ impl Connection {
             output: Vec::new(),
             written: 0,
             bytes_written: 0,
+            bytes_read: 0,
             is_flushing: false,
         }
     }
@@ -68,6 +72,7 @@ impl Connection {
         close_after: bool,
     ) -> Result<(), Misuse> {
         self.bytes_written = 0;
+        self.bytes_read = 0;
         if close_after {
             self.machine.close_after_this();
         }
@@ -115,20 +120,25 @@ impl Connection {
                 *upload = Upload::Done;
                 Poll::Ready(Ok(Sent::Piece(bytes)))
             }
-            Upload::Stream(source) => match ready!(source.poll_chunk(context)) {
-                Ok(Some(piece)) => {
-                    self.machine
-                        .body(&piece, &mut self.output)
-                        .map_err(misused)?;
-                    Poll::Ready(Ok(Sent::Piece(piece.len())))
+            Upload::Stream(source) => {
+                // A source of empty pieces would go on for ever.
+                ready!(coop::poll_proceed(context));
+                match ready!(source.poll_chunk(context)) {
+                    Ok(Some(piece)) => {
+                        let framed = self.machine.body(&piece, &mut self.output);
+                        framed.map_err(misused)?;
+                        Poll::Ready(Ok(Sent::Piece(piece.len())))
+                    }
+                    Ok(None) => {
+                        self.end_request()?;
+                        *upload = Upload::Done;
+                        self.poll_send(context, upload, hurry)
+                    }
+                    Err(error) => {
+                        Poll::Ready(Err(Error::new(ErrorKind::Upload(error), Phase::Send)))
+                    }
                 }
-                Ok(None) => {
-                    self.end_request()?;
-                    *upload = Upload::Done;
-                    self.poll_send(context, upload, hurry)
-                }
-                Err(error) => Poll::Ready(Err(Error::new(ErrorKind::Upload(error), Phase::Send))),
-            },
+            }
             Upload::Done if self.is_flushing => self
                 .stream
                 .poll_flush(context)
@@ -218,7 +228,10 @@ impl Connection {
         self.taken = 0;
         match ready!(self.stream.poll_read_vec(context, &mut self.input)) {
             Ok(0) => Poll::Ready(self.machine.eof().map_err(|fault| faulty(fault, phase))),
-            Ok(_) => Poll::Ready(Ok(())),
+            Ok(bytes) => {
+                self.bytes_read += bytes as u64;
+                Poll::Ready(Ok(()))
+            }
             Err(error) => Poll::Ready(Err(failed(error, phase))),
         }
     }
@@ -239,6 +252,11 @@ impl Connection {
     /// How many bytes of the request were handed to the stream.
     pub(super) fn bytes_written(&self) -> u64 {
         self.bytes_written
+    }
+
+    /// How many bytes of the response were read from the stream.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read
     }
 
     /// Whether the server was asked whether it wants the body, and has not said so.

@@ -22,6 +22,8 @@ pub(super) struct Exchange {
     upload: Upload,
     /// Set while a read is waited for.
     read_by: Option<Deadline>,
+    /// How much had been read when that began.
+    read_before: u64,
     /// Set while a write is.
     write_by: Option<Deadline>,
     /// The body goes out then, whether the server has asked for it or not.
@@ -59,6 +61,7 @@ impl Exchange {
             lease,
             upload,
             read_by: None,
+            read_before: 0,
             write_by: None,
             hurry_at: expects_continue.then(|| handle.time() + CONTINUE_PATIENCE),
             is_sent: false,
@@ -170,6 +173,10 @@ impl Exchange {
         phase: Phase,
     ) -> Poll<Result<T, Error>> {
         let handle = deadlines.handle();
+        let bytes_read = self.lease.connection().bytes_read();
+        if std::mem::replace(&mut self.read_before, bytes_read) != bytes_read {
+            self.read_by = None;
+        }
         if self.terms.timeouts.sock_read.is_some() && self.read_by.is_none() {
             self.read_by =
                 Deadline::set(handle, TimeLimit::SockRead, self.terms.timeouts.sock_read);

@@ -14,6 +14,7 @@ use super::client::Client;
 use super::error::{Error, ErrorKind, Phase, TimeLimit};
 use super::exchange::{Exchange, Terms};
 use super::leases::Lease;
+use super::multipart::Multipart;
 use super::pool::User;
 use super::redirect::{Redirection, Redirects};
 use super::response::{Hop, Response};
@@ -149,6 +150,15 @@ impl RequestBuilder {
         })
     }
 
+    /// A form with files, with its content type (`multipart/form-data`): see [`Client::multipart`].
+    pub fn multipart(self, form: Multipart) -> Self {
+        self.try_with(|parts| {
+            let content_type = form.content_type();
+            parts.body = form.into();
+            parts.content_type(&content_type).map_err(ErrorKind::Field)
+        })
+    }
+
     /// A user name and a password (RFC 7617). They are dropped when a redirect leads to another origin.
     pub fn basic_auth(self, user: &str, password: &str) -> Self {
         self.header("Authorization", &auth::basic(user, password))
@@ -226,6 +236,13 @@ impl Parts {
         }
     }
 
+    /// Whether a body that comes compressed is ours to decode: not where the user has asked for something else, or for
+    /// nothing.
+    #[cfg(feature = "compression")]
+    fn asks_for_our_codings(&self) -> bool {
+        self.fields.get("Accept-Encoding") == Some(super::decode::accept_encoding())
+    }
+
     /// Become the request that a redirect asks for.
     fn follow(&mut self, redirection: Redirection) {
         redirection.strip(&mut self.fields);
@@ -278,9 +295,15 @@ async fn send(client: Client, mut parts: Parts, origin: Origin) -> Result<Respon
             }
         };
         let Some(redirection) = redirection else {
-            return Ok(Response::new(
-                client, parts.url, history, head, exchange, deadlines,
-            ));
+            #[cfg(feature = "compression")]
+            let decodes = parts.asks_for_our_codings();
+            let mut response = Response::new(client, parts.url, head, exchange, deadlines);
+            response.set_history(history);
+            #[cfg(feature = "compression")]
+            if decodes {
+                response.decode()?;
+            }
+            return Ok(response);
         };
         exchange.leave(&mut head, &deadlines);
         let to = &redirection.url;
@@ -366,6 +389,8 @@ impl Sending<'_> {
             let Err(error) = exchanged else {
                 let status = head.status();
                 tracer.tell(&handle, || TraceEvent::HeadersReceived { status });
+                #[cfg(feature = "cookies")]
+                self.client.inner().keep_cookies(head, &parts.url, &handle);
                 return Ok(exchange);
             };
             let (was_written, was_answered) = (exchange.has_written(), exchange.is_answered());
@@ -456,6 +481,10 @@ impl Sending<'_> {
                 auth::basic(&credentials.user, &credentials.password)
             });
         }
+        #[cfg(feature = "cookies")]
+        if let Some(cookies) = inner.cookies_for(&parts.url, deadlines.handle()) {
+            own_fields.add("Cookie", || cookies);
+        }
         if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization()) {
             own_fields.add("Proxy-Authorization", || authorization);
         }
@@ -496,7 +525,7 @@ impl<'a> OwnFields<'a> {
     fn add(&mut self, name: &str, value: impl FnOnce() -> String) {
         if self.0.get(name).is_none() {
             let pushed = self.0.to_mut().push(name, &value());
-            pushed.expect("base64 is a field's value");
+            pushed.expect("base64 and what a jar keeps hold no control character");
         }
     }
 

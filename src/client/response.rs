@@ -3,9 +3,13 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Range;
+#[cfg(feature = "compression")]
+use std::task::ready;
 use std::task::{Context, Poll};
 
 use super::client::Client;
+#[cfg(feature = "compression")]
+use super::decode::{DecodeError, Decoder};
 use super::error::{Error, ErrorKind, Phase};
 use super::exchange::Exchange;
 use super::timeouts::Deadlines;
@@ -25,6 +29,18 @@ pub struct Response {
     /// `None` behind the end of the body.
     exchange: Option<Box<Exchange>>,
     deadlines: Deadlines,
+    /// Of a body that comes compressed.
+    #[cfg(feature = "compression")]
+    decoding: Option<Decoding>,
+}
+
+#[cfg(feature = "compression")]
+struct Decoding {
+    decoder: Decoder,
+    /// What has come and is still to be decoded, in the exchange's buffer. Empty if the decoder itself has more to give.
+    rest: Option<Range<usize>>,
+    /// The piece that was asked for last.
+    output: Vec<u8>,
 }
 
 /// A redirect that was followed.
@@ -40,7 +56,6 @@ impl Response {
     pub(super) fn new(
         client: Client,
         url: Url,
-        history: Vec<Hop>,
         head: IncomingResponse,
         exchange: Exchange,
         deadlines: Deadlines,
@@ -48,11 +63,44 @@ impl Response {
         Self {
             client,
             url,
-            history,
+            history: Vec::new(),
             head,
             exchange: Some(Box::new(exchange)),
             deadlines,
+            #[cfg(feature = "compression")]
+            decoding: None,
         }
+    }
+
+    pub(super) fn set_history(&mut self, history: Vec<Hop>) {
+        self.history = history;
+    }
+
+    /// Decode the body, if it comes compressed.
+    #[cfg(feature = "compression")]
+    pub(super) fn decode(&mut self) -> Result<(), Error> {
+        let codings = self.head.headers();
+        let codings = codings.filter(|(name, _)| name.eq_ignore_ascii_case("Content-Encoding"));
+        let codings: Vec<_> = codings
+            .map(|(_, value)| String::from_utf8_lossy(value))
+            .collect();
+        if codings.is_empty() {
+            return Ok(());
+        }
+        // Who reads it piece by piece may read any length; who reads it whole has a limit of his own.
+        let decoder = Decoder::new(&codings.join(","), u64::MAX);
+        let decoder = decoder.map_err(|fault| self.undecodable(fault))?;
+        self.decoding = decoder.map(|decoder| Decoding {
+            decoder,
+            rest: None,
+            output: Vec::new(),
+        });
+        Ok(())
+    }
+
+    #[cfg(feature = "compression")]
+    fn undecodable(&self, fault: DecodeError) -> Error {
+        Error::new(ErrorKind::Decode(fault.into()), Phase::Body).about(&self.url)
     }
 
     /// The status.
@@ -181,7 +229,66 @@ impl Response {
         Some(connection.into_stream())
     }
 
+    /// The next piece of the body, for [`piece`](Self::piece).
     fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Range<usize>>, Error>> {
+        #[cfg(feature = "compression")]
+        if self.decoding.is_some() {
+            return self.poll_decoded(context);
+        }
+        self.poll_coded(context)
+    }
+
+    fn piece(&self, range: Range<usize>) -> &[u8] {
+        #[cfg(feature = "compression")]
+        if let Some(decoding) = &self.decoding {
+            return &decoding.output[range];
+        }
+        let exchange = self.exchange.as_ref();
+        exchange.expect("a piece is no end").input(range)
+    }
+
+    #[cfg(feature = "compression")]
+    fn poll_decoded(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Range<usize>>, Error>> {
+        while let Some(decoding) = &mut self.decoding {
+            let (Some(rest), Some(exchange)) = (&mut decoding.rest, &self.exchange) else {
+                let coded = ready!(self.poll_coded(context))?;
+                match (coded, self.decoding.take()) {
+                    (None, Some(decoding)) => {
+                        let finished = decoding.decoder.finish();
+                        finished.map_err(|fault| self.undecodable(fault))?;
+                    }
+                    (rest, decoding) => {
+                        self.decoding = decoding.map(|decoding| Decoding { rest, ..decoding });
+                    }
+                }
+                continue;
+            };
+            decoding.output.clear();
+            let input = exchange.input(rest.clone());
+            match decoding.decoder.decode(input, &mut decoding.output) {
+                Ok(step) if step.has_more => rest.start += step.taken,
+                Ok(_) => decoding.rest = None,
+                Err(fault) => {
+                    self.exchange = None;
+                    self.decoding = None;
+                    return Poll::Ready(Err(self.undecodable(fault)));
+                }
+            }
+            if !decoding.output.is_empty() {
+                return Poll::Ready(Ok(Some(0..decoding.output.len())));
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    /// The next piece of the body as it is sent.
+    fn poll_coded(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Range<usize>>, Error>> {
@@ -189,23 +296,16 @@ impl Response {
             return Poll::Ready(Ok(None));
         };
         let polled = exchange.poll_data(context, &mut self.head, &mut self.deadlines);
-        let ended = match &polled {
+        match &polled {
             Poll::Pending | Poll::Ready(Ok(Some(_))) => return polled,
-            Poll::Ready(Ok(None)) => self.exchange.take(),
-            Poll::Ready(Err(_)) => {
-                self.exchange = None;
-                None
+            Poll::Ready(Ok(None)) => {
+                if let Some(exchange) = self.exchange.take() {
+                    exchange.end(&self.deadlines);
+                }
             }
-        };
-        if let Some(exchange) = ended {
-            exchange.end(&self.deadlines);
+            Poll::Ready(Err(_)) => self.exchange = None,
         }
         polled.map_err(|error| error.about(&self.url))
-    }
-
-    fn piece(&self, range: Range<usize>) -> &[u8] {
-        let exchange = self.exchange.as_ref();
-        exchange.expect("a piece is no end").input(range)
     }
 }
 

@@ -382,7 +382,10 @@ impl EventLoop {
             if inspection.is_lost && self.debugging.lost.insert(key.into()) {
                 let since = inspection.since.unwrap_or(now);
                 found.push(Finding::Lost(LostTask {
-                    work: slot.work(),
+                    work: match inspection.origin {
+                        Some(origin) if inspection.kind != "task" => Work::handler(origin),
+                        _ => slot.work(),
+                    },
                     waits_on: inspection.waits_on,
                     waited: now.saturating_duration_since(since),
                 }));

@@ -497,7 +497,7 @@ impl EventLoop {
             token: Some(token),
         };
         let next = caught(|| slot.source.ready(&mut ctx, readiness));
-        if let Some(took) = self.time_work(slot.origin) {
+        if let Some(took) = self.work_ended(slot.origin) {
             self.tell_slow(slot.work(), Some(token), took);
         }
         if self.looks_closely {
@@ -535,7 +535,7 @@ impl EventLoop {
             token: None,
         };
         let called = caught(|| callback(&mut ctx));
-        if let Some(took) = self.time_work(origin) {
+        if let Some(took) = self.work_ended(origin) {
             self.tell_slow(Work::callback(origin), None, took);
         }
         if self.looks_closely {
@@ -564,7 +564,7 @@ impl EventLoop {
     }
 
     /// A piece of work has ended. Answers as [`EventLoop::blame`], which is called for the last of a group.
-    fn time_work(&mut self, origin: Origin) -> Option<Duration> {
+    fn work_ended(&mut self, origin: Origin) -> Option<Duration> {
         self.untimed += 1;
         self.last_visited = origin;
         match self.untimed >= self.timed_together {
@@ -725,20 +725,20 @@ impl EventLoop {
     ///
     /// ```
     /// use std::sync::mpsc;
-    /// use std::thread;
     /// use std::time::Duration;
     /// use tourbillon::event_loop::EventLoop;
     ///
     /// let (tell, told) = mpsc::channel();
     /// let mut event_loop = EventLoop::new()?;
+    /// # event_loop.on_panic(|panicked| panic!("{panicked}"));
     /// event_loop.start_watchdog(Duration::from_millis(20), move |report| {
     ///     let _ = tell.send(report.to_string());
     /// })?;
     /// event_loop.call_soon(move |ctx| {
-    ///     // It blocks, and is named before it goes on.
-    ///     let report = told.recv().unwrap();
-    ///     assert!(report.starts_with("stall: a callback created at src/"), "{report}");
     ///     ctx.stop();
+    ///     // It blocks until it is named.
+    ///     let report = told.recv().unwrap();
+    ///     assert!(report.starts_with("stall: a callback created at "), "{report}");
     /// });
     /// event_loop.run()?;
     /// # std::io::Result::Ok(())

@@ -72,7 +72,8 @@ impl EventLoop {
         let mut others = BTreeMap::new();
         for (key, slot) in self.sources.iter() {
             let found = slot.source.inspect();
-            if found.kind != "task" && found.waits_on.is_none() {
+            // Only what runs a future says when that began.
+            if found.created.is_none() {
                 *others.entry((found.kind, found.state)).or_default() += 1;
                 continue;
             }

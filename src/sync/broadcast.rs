@@ -7,7 +7,6 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -312,7 +311,10 @@ impl<T: Clone> futures_core::Stream for Receiver<T> {
     /// [`RecvError::Lagged`] may come in between; the stream goes on behind it.
     type Item = Result<T, RecvError>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
         let received = ready!(self.get_mut().poll_recv(context));
         Poll::Ready(match received {
             Err(RecvError::Closed) => None,

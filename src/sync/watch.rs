@@ -8,7 +8,6 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -240,7 +239,7 @@ impl<T> futures_core::Stream for Receiver<T> {
     /// Each value that was not seen, of those that stayed long enough.
     type Item = Rc<T>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Rc<T>>> {
+    fn poll_next(self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Rc<T>>> {
         self.get_mut().poll_changed(context).map(Result::ok)
     }
 }

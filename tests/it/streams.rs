@@ -102,7 +102,7 @@ fn a_dropped_stream_sends_what_it_owes_and_a_dropped_writer_ends_its_half() {
     });
     server.join().unwrap();
 
-    let (address, server) = serve(|stream| echo(stream));
+    let (address, server) = serve(echo);
     run(async move {
         let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
         writer.write_all(b"once").await.unwrap();
@@ -162,7 +162,7 @@ fn a_connection_that_is_refused_says_so() {
 
 #[test]
 fn a_name_is_looked_up_on_the_executor_and_remembered() {
-    let (address, server) = serve(|stream| echo(stream));
+    let (address, server) = serve(echo);
     run(async move {
         let resolver = Resolver::new();
         let found = resolver.resolve("localhost").await.unwrap();
@@ -263,7 +263,7 @@ fn a_line_that_is_too_long_is_an_error_and_what_was_read_ahead_is_not_lost() {
 
 #[test]
 fn a_relay_passes_on_both_directions_and_both_ends() {
-    let (address, server) = serve(|stream| echo(stream));
+    let (address, server) = serve(echo);
     run(async move {
         let mut listener = TcpListener::bind((LOCALHOST, 0).into()).await.unwrap();
         let relay_at = listener.local_addr();

@@ -448,8 +448,10 @@ fn sock_read_is_about_pauses_and_not_about_the_whole() {
     run(async {
         serve(|_, mut peer| async move {
             peer.ask().await;
-            peer.say("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")
-                .await;
+            for piece in ["HTTP/1.1 ", "200 OK\r\nContent-", "Length: 20\r\n\r\n"] {
+                sleep(seconds(9)).await;
+                peer.say(piece).await;
+            }
             for _ in 0..20 {
                 sleep(seconds(9)).await;
                 peer.say("x").await;

@@ -8,6 +8,7 @@
 mod app;
 mod bounds;
 mod client;
+mod debugging;
 mod http;
 mod life;
 mod reader;

@@ -185,7 +185,7 @@ impl Wire {
         for (place, byte) in buffer.iter_mut().zip(self.bytes.drain(..count)) {
             *place = byte;
         }
-        self.writer.take().map(Waker::wake);
+        self.writer.take().into_iter().for_each(Waker::wake);
         Poll::Ready(count)
     }
 
@@ -201,13 +201,13 @@ impl Wire {
         let kept = count.min(self.left);
         self.bytes.extend(&bytes[..kept]);
         self.left -= kept;
-        self.reader.take().map(Waker::wake);
+        self.reader.take().into_iter().for_each(Waker::wake);
         Poll::Ready(count)
     }
 
     fn shut(&mut self) {
         self.is_shut = true;
-        self.reader.take().map(Waker::wake);
+        self.reader.take().into_iter().for_each(Waker::wake);
     }
 }
 
@@ -247,7 +247,7 @@ impl Drop for Pipe {
         let mut incoming = self.incoming.borrow_mut();
         incoming.left = 0;
         incoming.line.room = usize::MAX;
-        incoming.writer.take().map(Waker::wake);
+        incoming.writer.take().into_iter().for_each(Waker::wake);
     }
 }
 

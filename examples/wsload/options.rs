@@ -52,23 +52,33 @@ pub(crate) enum Mode {
     Idle,
 }
 
+/// What the first word asks for.
+enum Task {
+    Load(Mode),
+    Reflect,
+}
+
 /// What the server may send in one message: Autobahn's go up to 16 MiB.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 impl Command {
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut arguments = arguments.peekable();
-        let (mut mode, mut is_reflecting) = (Mode::Echo, false);
-        let known = match arguments.peek().map(String::as_str) {
-            Some("broadcast") => Some(mode = Mode::Broadcast),
-            Some("idle") => Some(mode = Mode::Idle),
-            Some("reflect") => Some(is_reflecting = true),
-            Some("echo") => Some(()),
+        let task = match arguments.peek().map(String::as_str) {
+            Some("echo") => Some(Task::Load(Mode::Echo)),
+            Some("broadcast") => Some(Task::Load(Mode::Broadcast)),
+            Some("idle") => Some(Task::Load(Mode::Idle)),
+            Some("reflect") => Some(Task::Reflect),
             _ => None,
         };
-        if known.is_some() {
+        if task.is_some() {
             arguments.next();
         }
+        let (mode, is_reflecting) = match task {
+            Some(Task::Load(mode)) => (mode, false),
+            Some(Task::Reflect) => (Mode::Echo, true),
+            None => (Mode::Echo, false),
+        };
         let mut options = Options {
             mode,
             builder: WebSocket::builder(""),

@@ -1,7 +1,8 @@
 """The WebSocket client, as the example `wsload`, against servers that we did not write: Python's websockets, Node's ws.
 
-`WSLOAD` is the program; else the release build. It reflects: it sends back what it gets. So the servers here say all kinds
-of things, and look at what comes back. Each check is a sentence, as in `checks.py`, which is for the other direction.
+`WSLOAD` is the program; else the release build with the feature `deflate`. It reflects: it sends back what it gets. So
+the servers here say all kinds of things, and look at what comes back. Each check is a sentence, as in `checks.py`, which
+is for the other direction.
 """
 import asyncio
 import os
@@ -15,7 +16,7 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 HERE = pathlib.Path(__file__).parent
-WSLOAD = os.environ.get("WSLOAD", str(HERE.parent.parent / "target/release/examples/wsload"))
+WSLOAD = os.environ.get("WSLOAD", str(HERE.parent.parent / "target/compressing/release/examples/wsload"))
 PATIENCE = 60
 WORDS = "all work and no play makes a dull load, gr\u00fc\u00df Gott \U0001f600 ".split(" ")
 

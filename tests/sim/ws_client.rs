@@ -17,7 +17,7 @@ use tourbillon::proto::ws::{
 use tourbillon::sim::{Failure, Faults, Simulation, World, check};
 use tourbillon::task::{sleep, spawn};
 use tourbillon::web::{
-    App, CloseReason, Limits, Overflow, Peer, Request, Response, Server, Socket,
+    App, CloseReason, Limits, Overflow, Peer, Request, Response, Rooms, Server, Socket,
 };
 
 const SERVER: usize = 0;
@@ -48,6 +48,19 @@ impl Socket<()> for Echo {
 
     fn closed(&mut self, _: &mut Ctx<'_>, reason: &CloseReason, _: &mut ()) {
         self.0.borrow_mut().push(reason.clone());
+    }
+}
+
+/// Says to its room what it hears.
+struct Member;
+
+impl Socket<Rooms> for Member {
+    fn opened(&mut self, peer: &mut Peer<'_>, rooms: &mut Rooms) {
+        rooms.join("room", peer.sender());
+    }
+
+    fn message(&mut self, _: &mut Peer<'_>, message: Message<'_>, rooms: &mut Rooms) {
+        rooms.publish("room", message);
     }
 }
 
@@ -560,6 +573,52 @@ fn compression_is_used_where_both_sides_agree() {
             scene.finish().unwrap();
         }
     }
+}
+
+#[test]
+fn a_room_hears_the_same_however_each_of_its_members_compresses() {
+    let mut scene = Scene::calm();
+    let address: SocketAddr = (scene.world.address("server"), 84).into();
+    let open = |_: &Request, _: &mut Rooms| Ok(Member);
+    let small = DeflateOptions {
+        window_bits: 9,
+        ..DeflateOptions::default()
+    };
+    let app = App::new(Rooms::new())
+        .ws("/plain", open)
+        .ws_deflate("/shared", DeflateOptions::default(), open)
+        .ws_deflate("/small", small, open)
+        .ws_deflate("/own", DeflateOptions::own_context(), open);
+    app.listen(&mut scene.simulation.loop_mut(SERVER).ctx(), address)
+        .unwrap();
+    let joined = Rc::new(Cell::new(0));
+    let paths = ["/plain", "/shared", "/small", "/own", "/shared", "/own"];
+    for (number, path) in paths.into_iter().enumerate() {
+        let builder = WebSocket::builder(&format!("ws://{address}{path}"))
+            .deflate(DeflateOptions::own_context());
+        let joined = Rc::clone(&joined);
+        scene.run(async move {
+            let mut socket = builder.connect().await.unwrap();
+            assert_eq!(socket.is_compressed(), path != "/plain");
+            joined.set(joined.get() + 1);
+            while joined.get() < paths.len() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            let said = |number: usize| format!("{number} says it again and ").repeat(200);
+            socket.send(&said(number)).await.unwrap();
+            let mut heard = Vec::new();
+            for _ in paths {
+                match socket.recv().await.unwrap() {
+                    Some(OwnedMessage::Text(text)) => heard.push(text),
+                    other => panic!("{other:?}"),
+                }
+            }
+            heard.sort();
+            let expected: Vec<_> = (0..paths.len()).map(said).collect();
+            assert!(heard == expected, "{path}");
+        });
+    }
+    scene.finish().unwrap();
 }
 
 #[test]

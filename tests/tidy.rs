@@ -93,6 +93,8 @@ const REFCELL_FILES: &[&str] = &[
     "src/client/body.rs",
     "src/client/leases.rs",
     "src/client/session.rs",
+    // The machine that the pump and those who use a WebSocket share, and the compressors of a builder.
+    "src/client/websocket/link.rs",
     "src/conn/pipe.rs",
     "src/conn/rooms.rs",
     "src/conn/server.rs",

@@ -18,6 +18,8 @@
 //! | `decode.rs`, `cookies.rs` | bodies that came compressed; cookies, each behind its feature |
 //! | `timeouts.rs` | time limits, all on one timer |
 //! | `trace.rs`, `error.rs` | what happened, and what went wrong |
+//!
+//! A [`WebSocket`] is apart from it: it needs no pool, and goes on where a request ends.
 
 mod auth;
 mod body;
@@ -40,6 +42,7 @@ mod session;
 mod timeouts;
 mod trace;
 mod url;
+mod websocket;
 
 pub use body::{Body, BodySource, BodyWriter};
 pub use error::{Error, ErrorKind, Held, Phase, PoolReport, TimeLimit, Timeout};
@@ -51,3 +54,7 @@ pub use session::{Client, ClientBuilder, PoolCounts};
 pub use timeouts::Timeouts;
 pub use trace::{Trace, TraceEvent};
 pub use url::{IntoUrl, Scheme, Url, UrlError};
+pub use websocket::{
+    CloseFrame, Reconnect, Refusal, WebSocket, WebSocketBuilder, WebSocketError, WebSocketSender,
+    WebSocketTimeout,
+};

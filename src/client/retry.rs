@@ -55,7 +55,7 @@ impl RetryPolicy {
     }
 
     /// How long to wait before retry `number`, counted from 1. `random` is any number.
-    fn pause_before(&self, number: u32, random: u64) -> Duration {
+    pub(super) fn pause_before(&self, number: u32, random: u64) -> Duration {
         let doubled = self
             .pause
             .saturating_mul(1 << number.saturating_sub(1).min(20));

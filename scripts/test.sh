@@ -66,7 +66,11 @@ step-doctest() { cargo test --all-features --doc; }
 # Every case of the benches once: the figures of a smoke test are none.
 step-benches() { cargo bench --quiet --bench loop --bench engines -- --test; }
 
-step-release() { cargo build --release --examples; }
+step-release() {
+  cargo build --release --examples
+  # Others' programs are to see compression, too.
+  cargo build --release --features deflate --example yardstick --example wsload --target-dir target/compressing
+}
 step-instructions() { scripts/instructions.sh; }
 step-size() { scripts/size.sh; }
 # As built without any feature; `simulate`, which needs one, was tried among the units.

@@ -51,6 +51,7 @@
 //! - [`conn`] joins the two: a connection, its limits, its request and response.
 //! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms; and [`web::Engine`], which
 //!   says how many loops and threads serve them.
+//! - [`client`] sends requests, over a pool of connections; it stands beside the server and knows nothing of it.
 //! - [`metrics`] counts what happens and how long it takes.
 //! - [`parts`] know nothing of all that and can be read alone.
 //!
@@ -61,6 +62,8 @@
 //! - `brotli`: the client decodes brotli, too.
 //! - `compression`: the client asks for gzip and deflate and decodes them, by flate2.
 //! - `cookies`: the client keeps cookies.
+//! - `deflate`: WebSocket messages may be compressed (permessage-deflate), by flate2: [`App::ws_deflate`],
+//!   [`client::WebSocketBuilder::deflate`].
 //! - `futures`: streams have the traits of futures-io; listeners and the receivers of [`sync`]'s channels are
 //!   `Stream`s.
 //! - `json`: `Response::json` and `Request::json`, by serde.
@@ -78,6 +81,7 @@ pub mod fs;
 pub mod metrics;
 pub mod net;
 pub mod parts;
+pub mod process;
 pub mod proto;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::error::PoolReport;
@@ -15,6 +15,8 @@ use crate::event_loop::{Detail, Handle, waits_on};
 use crate::proto::http1::IncomingResponse;
 use crate::task::{JoinHandle, sleep_until};
 
+/// How long the janitor looks on where no connection will be due.
+const ROUND: Duration = Duration::from_secs(60);
 /// Heads of responses that are kept to be filled again.
 const SPARE_HEADS_MAX: usize = 16;
 
@@ -144,30 +146,32 @@ impl Drop for Shared {
     }
 }
 
-/// Close idle connections when they are due, and at once when their peers have closed them, until none is left.
+/// Close idle connections when they are due, and at once when their peers have closed them. It ends when none is idle
+/// at the end of a round, and not before: in a busy pool connections are idle now and then, and it need not begin each
+/// time.
 async fn tidy(shared: Weak<Shared>) {
     loop {
-        let Some(due) = shared
+        let now = Handle::current().now();
+        let due = shared
             .upgrade()
-            .and_then(|shared| shared.pool.borrow().next_sweep())
-        else {
-            return;
-        };
-        let mut due = sleep_until(due);
-        poll_fn(|context| {
+            .and_then(|shared| shared.pool.borrow().next_sweep());
+        let mut due = sleep_until(due.unwrap_or(now + ROUND));
+        let is_empty = poll_fn(|context| {
             let is_due = Pin::new(&mut due).poll(context).is_ready();
             let Some(shared) = shared.upgrade() else {
-                return Poll::Ready(());
+                return Poll::Ready(true);
             };
             shared.janitor_waker.replace(Some(context.waker().clone()));
             shared.sweep(Handle::current().now(), context);
-            let is_empty = shared.pool.borrow().next_sweep().is_none();
-            match is_due || is_empty {
-                true => Poll::Ready(()),
+            let (_, idle, _) = shared.pool.borrow().counts();
+            match is_due {
+                true => Poll::Ready(idle == 0),
                 false => Poll::Pending,
             }
-        })
-        .await;
+        });
+        if is_empty.await {
+            return;
+        }
     }
 }
 

@@ -23,6 +23,8 @@ use crate::proto::http1::{
     self, After, BodyLength, Fields, Method, Misuse, PeerError, ResponseHead, Step, Version,
 };
 use crate::proto::ws;
+#[cfg(feature = "deflate")]
+use crate::proto::ws::{Agreement, BadExtensions, Deflate};
 
 /// Where the body of the request at hand goes.
 enum Incoming {
@@ -546,6 +548,20 @@ impl Http {
                     .as_deref()
                     .map_or(Ok(()), |name| fields.push("Sec-WebSocket-Protocol", name))
             });
+        #[cfg(feature = "deflate")]
+        let (pushed, deflate) = match self.agree_on_deflate(visit.shared) {
+            Ok(None) => (pushed, None),
+            Ok(Some((agreement, deflate))) => {
+                let response = agreement.response();
+                let push = |()| fields.push("Sec-WebSocket-Extensions", &response);
+                (pushed.and_then(push), Some(deflate))
+            }
+            Err(error) => {
+                let response = Response::text(format!("{error}\n")).with_status(400);
+                self.respond(visit, response)?;
+                return Ok(None);
+            }
+        };
         if let Err(error) = pushed {
             return Err(io::Error::new(ErrorKind::InvalidData, error));
         }
@@ -561,8 +577,37 @@ impl Http {
         visit.shared.count_exchange();
         let origin = visit.shared.service.origin(self.request.route());
         Ok(Some(Progress::Upgrade(Box::new(WebSocketLink::open(
-            visit, socket, origin,
+            visit,
+            socket,
+            origin,
+            #[cfg(feature = "deflate")]
+            deflate,
         )))))
+    }
+
+    /// What the route and the client agree on about compression.
+    #[cfg(feature = "deflate")]
+    fn agree_on_deflate(
+        &self,
+        shared: &Shared,
+    ) -> Result<Option<(Agreement, Deflate)>, BadExtensions> {
+        let Some(options) = shared.service.deflate(self.request.route()) else {
+            return Ok(None);
+        };
+        // Several lines are one list (RFC 9110, 5.3).
+        let lines = self
+            .request
+            .head
+            .headers()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("Sec-WebSocket-Extensions"));
+        let lines: Vec<_> = lines
+            .map(|(_, value)| String::from_utf8_lossy(value))
+            .collect();
+        let agreement = options.choose(&lines.join(","))?;
+        Ok(agreement.map(|agreement| {
+            let deflate = Deflate::new(&agreement, ws::Role::Server, options);
+            (agreement, deflate)
+        }))
     }
 
     /// The peer will send no more.

@@ -603,6 +603,19 @@ impl Driver for BlockingDriver {
         let poller = self.poller.as_mut();
         poller.is_some_and(|poller| poller.take_signal(signal))
     }
+
+    fn watch_children(&mut self, token: Token) -> io::Result<()> {
+        self.poller()?.watch_children(token)?;
+        self.watched += 1;
+        Ok(())
+    }
+
+    fn unwatch_children(&mut self, token: Token) {
+        if let Some(poller) = &mut self.poller {
+            poller.unwatch_children(token);
+            self.watched -= 1;
+        }
+    }
 }
 
 /// What every [`super::Remote`] of the loop holds: its holders are those who can call.

@@ -407,4 +407,18 @@ pub trait Driver {
     fn watch_signal(&mut self, signal: Signal, token: Token) -> io::Result<()>;
     /// Whether `signal` has come since the last call.
     fn take_signal(&mut self, signal: Signal) -> bool;
+
+    /// From now on make a `READABLE` event for `token` when a child process of this one may have ended (SIGCHLD),
+    /// whichever it was. These come on top of the 1,024 of a [`Driver::poll`].
+    ///
+    /// # Errors
+    /// `Unsupported` on a driver without processes; otherwise as [`Driver::watch_signal`].
+    fn watch_children(&mut self, token: Token) -> io::Result<()> {
+        let _ = token;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// End [`Driver::watch_children`].
+    fn unwatch_children(&mut self, token: Token) {
+        let _ = token;
+    }
 }

@@ -30,6 +30,8 @@ use other::Other;
 
 /// mio's own token for the waker. No source gets it: its generation would have to wrap around first.
 const WAKER: mio::Token = mio::Token(usize::MAX);
+/// The same for what tells of children.
+const CHILDREN: mio::Token = mio::Token(usize::MAX - 1);
 
 /// Sockets, clock and threads of this machine.
 pub struct MioDriver {
@@ -42,6 +44,9 @@ pub struct MioDriver {
     /// Held so that it can be given up when descriptors run out, see [`Driver::turn_away`].
     reserve: Option<File>,
     signals: BTreeMap<Signal, SignalPipe>,
+    /// Who wants to hear when a child has ended, and how we do.
+    children: Vec<Token>,
+    child_signal: Option<SignalPipe>,
 }
 
 enum Entry {
@@ -71,6 +76,8 @@ impl MioDriver {
             high_water: HighWater::default(),
             reserve: reserve(),
             signals: BTreeMap::new(),
+            children: Vec::new(),
+            child_signal: None,
         })
     }
 
@@ -211,15 +218,25 @@ impl Driver for MioDriver {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
         }
+        let mut child_ended = false;
         events.extend(
             self.events
                 .iter()
-                .filter(|event| event.token() != WAKER)
+                .filter(|event| {
+                    child_ended |= event.token() == CHILDREN;
+                    event.token() < CHILDREN
+                })
                 .map(|event| Event {
                     token: Token::new(event.token().0 as u32, (event.token().0 >> 32) as u32),
                     readiness: readiness_of(event),
                 }),
         );
+        if child_ended && self.child_signal.as_mut().is_some_and(SignalPipe::take) {
+            events.extend(self.children.iter().map(|&token| Event {
+                token,
+                readiness: Readiness::READABLE,
+            }));
+        }
         Ok(())
     }
 
@@ -474,9 +491,25 @@ impl Driver for MioDriver {
     }
 
     fn watch_signal(&mut self, signal: Signal, token: Token) -> io::Result<()> {
-        let pipe = SignalPipe::new(signal, self.poll.registry(), mio_token(token))?;
+        let pipe = SignalPipe::new(number_of(signal), self.poll.registry(), mio_token(token))?;
         self.signals.insert(signal, pipe);
         Ok(())
+    }
+
+    fn watch_children(&mut self, token: Token) -> io::Result<()> {
+        if self.child_signal.is_none() {
+            let pipe = SignalPipe::new(CHILD_ENDED, self.poll.registry(), CHILDREN)?;
+            self.child_signal = Some(pipe);
+        }
+        self.children.push(token);
+        Ok(())
+    }
+
+    fn unwatch_children(&mut self, token: Token) {
+        self.children.retain(|&other| other != token);
+        if self.children.is_empty() {
+            self.child_signal = None;
+        }
     }
 
     fn take_signal(&mut self, signal: Signal) -> bool {
@@ -492,16 +525,30 @@ struct SignalPipe {
 }
 
 #[cfg(unix)]
+const CHILD_ENDED: i32 = signal_hook::consts::SIGCHLD;
+#[cfg(not(unix))]
+const CHILD_ENDED: i32 = 0;
+
+#[cfg(unix)]
+fn number_of(signal: Signal) -> i32 {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+    match signal {
+        Signal::Interrupt => SIGINT,
+        Signal::Terminate => SIGTERM,
+        Signal::Hangup => SIGHUP,
+        Signal::User1 => SIGUSR1,
+        Signal::User2 => SIGUSR2,
+    }
+}
+
+#[cfg(not(unix))]
+fn number_of(_: Signal) -> i32 {
+    0
+}
+
+#[cfg(unix)]
 impl SignalPipe {
-    fn new(signal: Signal, registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
-        let number = match signal {
-            Signal::Interrupt => SIGINT,
-            Signal::Terminate => SIGTERM,
-            Signal::Hangup => SIGHUP,
-            Signal::User1 => SIGUSR1,
-            Signal::User2 => SIGUSR2,
-        };
+    fn new(number: i32, registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
         let (read_end, write_end) = std::os::unix::net::UnixStream::pair()?;
         read_end.set_nonblocking(true)?;
         let mut read_end = mio::net::UnixStream::from_std(read_end);
@@ -532,7 +579,7 @@ struct SignalPipe;
 
 #[cfg(not(unix))]
 impl SignalPipe {
-    fn new(_: Signal, _: &mio::Registry, _: mio::Token) -> io::Result<Self> {
+    fn new(_: i32, _: &mio::Registry, _: mio::Token) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
     fn take(&mut self) -> bool {

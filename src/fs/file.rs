@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::event_loop::{Handle, JobHandle};
 use crate::net::{Stream, StreamExt, on_executor};
+use crate::task::coop;
 
 /// One piece: large enough that the way to the executor and back hardly counts.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -93,19 +94,20 @@ impl File {
             .map(Self::from)
     }
 
-    /// Go to another place; returns it, from the start. What was written is flushed before. Cancelling it leaves open
+    /// Go to another place; returns it, from the start. The last write comes first. Cancelling it leaves open
     /// where the file is.
     ///
     /// # Errors
     /// As lseek(2), and what became of the last write.
     pub async fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.flush().await?;
-        let ahead = poll_fn(|context| self.poll_give_back(context)).await?;
-        self.on_file(move |file| {
+        poll_fn(|context| self.poll_done(context)).await?;
+        let ahead = self.ahead();
+        let seeking = self.submit(move |file| {
             step_back(file, ahead)?;
             file.seek(to)
-        })
-        .await
+        })?;
+        self.drop_ahead();
+        seeking.await.map_err(io::Error::other)?
     }
 
     /// Wait until all that was written is on the disk, with its metadata.
@@ -177,11 +179,35 @@ impl File {
         Poll::Ready(done.unwrap_or_else(|panicked| Err(io::Error::other(panicked))))
     }
 
-    /// Wait for what is being done, and give up what was read ahead: the file is so far behind where it should be.
-    fn poll_give_back(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        ready!(self.poll_done(context))?;
-        let ahead = std::mem::take(&mut self.ahead);
-        Poll::Ready(Ok(ahead.len() - std::mem::take(&mut self.start)))
+    /// The file is so far ahead of what was given out.
+    fn ahead(&self) -> usize {
+        self.ahead.len() - self.start
+    }
+
+    fn drop_ahead(&mut self) {
+        self.ahead = Vec::new();
+        self.start = 0;
+    }
+
+    /// Have something ahead, unless the file is at its end.
+    fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(coop::poll_proceed(context));
+        if let Doing::Writing(_) = self.doing {
+            ready!(self.poll_done(context))?;
+        }
+        if self.ahead() == 0 {
+            if let Doing::Nothing = self.doing {
+                let reading = self.submit(|file| {
+                    let mut piece = vec![0; PIECE_BYTES];
+                    let read = uninterrupted(|| file.read(&mut piece))?;
+                    piece.truncate(read);
+                    Ok(piece)
+                })?;
+                self.doing = Doing::Reading(reading);
+            }
+            ready!(self.poll_done(context))?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn take_ahead(&mut self, buffer: &mut [u8]) -> usize {
@@ -189,9 +215,8 @@ impl File {
         let taken = ahead.len().min(buffer.len());
         buffer[..taken].copy_from_slice(&ahead[..taken]);
         self.start += taken;
-        if self.start == self.ahead.len() {
-            self.ahead = Vec::new();
-            self.start = 0;
+        if self.ahead() == 0 {
+            self.drop_ahead();
         }
         taken
     }
@@ -225,30 +250,36 @@ impl Stream for File {
         if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        ready!(self.poll_done(context))?;
-        if self.ahead.is_empty() {
-            let wanted = buffer.len().max(PIECE_BYTES);
-            let reading = self.submit(move |file| {
-                let mut piece = vec![0; wanted];
-                let read = uninterrupted(|| file.read(&mut piece))?;
-                piece.truncate(read);
-                Ok(piece)
-            })?;
-            self.doing = Doing::Reading(reading);
-            ready!(self.poll_done(context))?;
-        }
+        ready!(self.poll_ahead(context))?;
         Poll::Ready(Ok(self.take_ahead(buffer)))
     }
 
+    fn poll_read_vec(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_ahead(context))?;
+        let taken = self.ahead();
+        match buffer.is_empty() && self.start == 0 {
+            true => *buffer = std::mem::take(&mut self.ahead),
+            false => buffer.extend_from_slice(&self.ahead[self.start..]),
+        }
+        self.drop_ahead();
+        Poll::Ready(Ok(taken))
+    }
+
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(coop::poll_proceed(context));
         ready!(self.poll_done(context))?;
         let piece = bytes[..bytes.len().min(PIECE_BYTES)].to_vec();
         let taken = piece.len();
-        let ahead = ready!(self.poll_give_back(context))?;
+        let ahead = self.ahead();
         let writing = self.submit(move |file| {
             step_back(file, ahead)?;
             file.write_all(&piece)
         })?;
+        self.drop_ahead();
         self.doing = Doing::Writing(writing);
         Poll::Ready(Ok(taken))
     }

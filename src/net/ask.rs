@@ -10,7 +10,7 @@ use crate::sync::oneshot;
 ///
 /// # Panics
 /// When no loop is turning on this thread.
-pub(super) async fn ask_loop<T: 'static>(
+pub(crate) async fn ask_loop<T: 'static>(
     work: impl FnOnce(&mut Ctx<'_>) -> io::Result<T> + 'static,
 ) -> io::Result<T> {
     let (sender, receiver) = oneshot::channel();

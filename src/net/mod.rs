@@ -21,7 +21,7 @@ mod udp;
 mod unix;
 
 pub use accept::Acceptor;
-pub(crate) use ask::on_executor;
+pub(crate) use ask::{ask_loop, on_executor};
 pub use buffered::Buffered;
 pub use connect::{ATTEMPT_DELAY, Connector, Target};
 pub use copy::{copy, copy_bidirectional};

@@ -9,6 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use super::endpoint::{Dial, Endpoint, ShortRead};
 use super::link::{Link, Phase};
+#[cfg(unix)]
+use super::link::{Receiving, Sending};
 use super::stream::Stream;
 use crate::event_loop::{Ctx, Handle, Socket};
 
@@ -144,6 +146,32 @@ impl<A: Unpin> Future for Connecting<A> {
             .expect("a connection was awaited after it was made");
         ready!(stream.link().poll_open(context))?;
         Poll::Ready(self.stream.take().ok_or(ErrorKind::NotConnected.into()))
+    }
+}
+
+/// The link of a pipe's end that is the driver's.
+#[cfg(unix)]
+fn pipe(ctx: &mut Ctx<'_>, socket: Socket) -> io::Result<(ReadHalf, WriteHalf)> {
+    SocketStream::open(ctx, socket, ShortRead::Inconclusive, ()).map(SocketStream::into_split)
+}
+
+#[cfg(unix)]
+impl ReadHalf {
+    /// What reads from a pipe's end. The other half is given up: it has nothing to end.
+    pub(crate) fn of_pipe(ctx: &mut Ctx<'_>, socket: Socket) -> io::Result<Self> {
+        let (reader, writer) = pipe(ctx, socket)?;
+        writer.0.sending_is(Sending::Ended);
+        Ok(reader)
+    }
+}
+
+#[cfg(unix)]
+impl WriteHalf {
+    /// What writes into a pipe's end. The other half is given up: there is nothing to read.
+    pub(crate) fn of_pipe(ctx: &mut Ctx<'_>, socket: Socket) -> io::Result<Self> {
+        let (reader, writer) = pipe(ctx, socket)?;
+        reader.0.receiving_is(Receiving::Ended);
+        Ok(writer)
     }
 }
 

@@ -13,13 +13,11 @@ use crate::task::JoinError;
 /// use std::time::Duration;
 /// use tourbillon::task::{sleep, spawn};
 ///
-/// #[test]
-/// fn an_hour_passes() {
-///     tourbillon::sim::run(async {
-///         let task = spawn(sleep(Duration::from_secs(3600)));
-///         task.await.unwrap();
-///     });
-/// }
+/// // In a function with `#[test]`:
+/// tourbillon::sim::run(async {
+///     let hour = spawn(sleep(Duration::from_secs(3600)));
+///     hour.await.unwrap();
+/// });
 /// ```
 ///
 /// # Panics

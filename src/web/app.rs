@@ -16,6 +16,8 @@ use crate::conn::{
     BodyPlan, Crowd, Limits, Reply, Request, Response, Server, Service, ShutdownReport,
 };
 use crate::event_loop::{Ctx, EventLoop, Origin, Signal};
+#[cfg(feature = "deflate")]
+use crate::proto::ws::DeflateOptions;
 
 /// Routes and the state their handlers share.
 ///
@@ -43,6 +45,9 @@ pub struct App<S> {
 struct Route<S> {
     answer: Answer<S>,
     origin: Origin,
+    /// How its WebSockets may compress.
+    #[cfg(feature = "deflate")]
+    deflate: Option<DeflateOptions>,
 }
 
 enum Answer<S> {
@@ -192,6 +197,42 @@ impl<S: 'static> App<S> {
         )
     }
 
+    /// Open WebSockets whose messages may be compressed, if the client agrees (permessage-deflate).
+    ///
+    /// ```
+    /// use tourbillon::proto::ws::DeflateOptions;
+    /// use tourbillon::web::{App, Message, Peer, Request, Socket};
+    ///
+    /// struct Echo;
+    /// impl Socket<()> for Echo {
+    ///     fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>, _: &mut ()) {
+    ///         peer.send(message);
+    ///     }
+    /// }
+    /// let app = App::new(())
+    ///     .ws_deflate("/echo", DeflateOptions::default(), |_: &Request, _: &mut ()| Ok(Echo));
+    /// # drop(app);
+    /// ```
+    ///
+    /// # Panics
+    /// When a level or a window of the options is out of its range.
+    #[cfg(feature = "deflate")]
+    #[track_caller]
+    pub fn ws_deflate(
+        self,
+        path: &'static str,
+        options: DeflateOptions,
+        upgrade: impl Upgrade<S>,
+    ) -> Self {
+        // Read once, so that a mistake is found here.
+        options.offer();
+        let mut app = self.ws(path, upgrade);
+        if let Some(route) = app.routes.last_mut() {
+            route.deflate = Some(options);
+        }
+        app
+    }
+
     #[track_caller]
     fn add(
         mut self,
@@ -201,7 +242,12 @@ impl<S: 'static> App<S> {
         origin: Origin,
     ) -> Self {
         self.router.add(method, path, self.routes.len() as u32);
-        self.routes.push(Route { answer, origin });
+        self.routes.push(Route {
+            answer,
+            origin,
+            #[cfg(feature = "deflate")]
+            deflate: None,
+        });
         self
     }
 
@@ -361,6 +407,11 @@ impl<S: 'static> Service for App<S> {
 
     fn origin(&self, route: u32) -> Origin {
         self.routes[route as usize].origin
+    }
+
+    #[cfg(feature = "deflate")]
+    fn deflate(&self, route: u32) -> Option<&DeflateOptions> {
+        self.routes[route as usize].deflate.as_ref()
     }
 }
 

@@ -9,9 +9,12 @@ mod client_hostile;
 mod deadlines;
 mod disconnects;
 mod engines;
+mod files;
 mod http;
 mod limits;
 mod panics;
+#[cfg(unix)]
+mod processes;
 mod refusals;
 mod rooms;
 mod shutdown;

@@ -1,11 +1,9 @@
 //! Streams over real sockets, with threads of std on the other side: TCP, Unix sockets, UDP; and foreign code that is
 //! written against the ecosystem's traits.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
@@ -102,7 +100,7 @@ fn a_dropped_stream_sends_what_it_owes_and_a_dropped_writer_ends_its_half() {
     });
     server.join().unwrap();
 
-    let (address, server) = serve(|stream| echo(stream));
+    let (address, server) = serve(echo);
     run(async move {
         let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
         writer.write_all(b"once").await.unwrap();
@@ -162,7 +160,7 @@ fn a_connection_that_is_refused_says_so() {
 
 #[test]
 fn a_name_is_looked_up_on_the_executor_and_remembered() {
-    let (address, server) = serve(|stream| echo(stream));
+    let (address, server) = serve(echo);
     run(async move {
         let resolver = Resolver::new();
         let found = resolver.resolve("localhost").await.unwrap();
@@ -263,7 +261,7 @@ fn a_line_that_is_too_long_is_an_error_and_what_was_read_ahead_is_not_lost() {
 
 #[test]
 fn a_relay_passes_on_both_directions_and_both_ends() {
-    let (address, server) = serve(|stream| echo(stream));
+    let (address, server) = serve(echo);
     run(async move {
         let mut listener = TcpListener::bind((LOCALHOST, 0).into()).await.unwrap();
         let relay_at = listener.local_addr();
@@ -407,6 +405,9 @@ mod unix {
 #[cfg(feature = "futures")]
 #[test]
 fn foreign_code_for_futures_io_runs_on_our_streams() {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
     use futures_util::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, StreamExt as _, io};
     use tourbillon::net::Compat;
 
@@ -447,7 +448,7 @@ fn foreign_code_for_futures_io_runs_on_our_streams() {
         // By lines, with a buffer of ours.
         let mut listener = TcpListener::bind((LOCALHOST, 0).into()).await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr()).await.unwrap();
-        StreamExtOurs::write_all(&mut client, b"one\ntwo")
+        tourbillon::net::StreamExt::write_all(&mut client, b"one\ntwo")
             .await
             .unwrap();
         drop(client);
@@ -457,9 +458,6 @@ fn foreign_code_for_futures_io_runs_on_our_streams() {
         assert_eq!(lines, ["one", "two"]);
     });
 }
-
-#[cfg(feature = "futures")]
-use tourbillon::net::StreamExt as StreamExtOurs;
 
 #[cfg(feature = "tokio-io")]
 #[test]

@@ -106,6 +106,10 @@ impl Exchange {
         head: &mut IncomingResponse,
         deadlines: &mut Deadlines,
     ) -> Poll<Result<Option<Range<usize>>, Error>> {
+        // A body that comes without a pause and without end is never waited for.
+        if let Some(timeout) = deadlines.total_reached() {
+            return Poll::Ready(Err(Error::new(ErrorKind::Timeout(timeout), Phase::Body)));
+        }
         self.poll_sending(context, deadlines.handle())?;
         let (connection, limits) = (self.lease.connection(), &self.terms.limits);
         match connection.poll_data(context, head, limits) {

@@ -4,8 +4,10 @@
 //! again, within a budget. What the bytes mean is the business of [`Http`] and [`WebSocketLink`]; when time is up, of
 //! [`Phase`].
 
+use std::hint::cold_path;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::deadline::Deadline;
@@ -45,12 +47,17 @@ pub(super) struct Visit<'v, 'c> {
     pub(super) wire: &'v mut Wire,
     pub(super) input: Input<'v>,
     pub(super) cork: &'v mut Vec<u8>,
-    pub(super) peer: SocketAddr,
+    peer: &'v PeerAddr,
     /// Requests or messages that may still be handled.
     pub(super) steps_left: u32,
 }
 
 impl Visit<'_, '_> {
+    #[inline]
+    pub(super) fn peer_addr(&self) -> SocketAddr {
+        self.peer.get(self.shared)
+    }
+
     /// Flush when the cork is full. Whether more may be written.
     pub(super) fn make_room(&mut self) -> io::Result<bool> {
         if self.cork.len() >= CORK_BYTES {
@@ -68,23 +75,13 @@ pub(super) struct Input<'b> {
 }
 
 impl<'b> Input<'b> {
-    /// Begin with what the last visit left in `spill`.
-    fn new(buffer: &'b mut [u8], spill: &mut Vec<u8>) -> Self {
-        let end = spill.len();
-        if end > 0 {
-            buffer[..end].copy_from_slice(spill);
-            *spill = Vec::new();
-        }
-        Self::holding(buffer, end)
+    /// Begin with these of the buffer's bytes.
+    fn holding(buffer: &'b mut [u8], Range { start, end }: Range<usize>) -> Self {
+        Self { buffer, start, end }
     }
 
-    /// Begin with the first `end` bytes of the buffer.
-    fn holding(buffer: &'b mut [u8], end: usize) -> Self {
-        Self {
-            buffer,
-            start: 0,
-            end,
-        }
+    fn range(&self) -> Range<usize> {
+        self.start..self.end
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -162,6 +159,31 @@ enum Phase {
     Untimed,
 }
 
+/// What a visit has come to so far.
+struct SoFar {
+    /// What of the receive buffer is input that was not used up.
+    input: Range<usize>,
+    /// What the protocol made of it, if it was asked.
+    progress: Option<Progress>,
+    bytes_in: usize,
+    bytes_out: usize,
+    /// Requests or messages that may still be handled.
+    steps_left: u32,
+}
+
+impl SoFar {
+    /// A visit begins, with so many bytes of input that the last one left.
+    fn new(input_len: usize) -> Self {
+        Self {
+            input: 0..input_len,
+            progress: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            steps_left: STEPS_MAX,
+        }
+    }
+}
+
 /// What a visit has moved.
 #[derive(Default)]
 struct Moved {
@@ -208,6 +230,7 @@ impl PeerAddr {
         }
     }
 
+    #[inline]
     fn get(&self, shared: &Shared) -> SocketAddr {
         match self {
             Self::V4(address) => SocketAddr::V4(*address),
@@ -232,40 +255,110 @@ impl Connection {
     }
 
     fn pump(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Next> {
-        let mut read_left = READ_BYTES_MAX;
-        let input = match &mut self.protocol {
+        let spill = match &mut self.protocol {
             Protocol::Rest => {
-                // The usual visit: there is nothing to do before something is read.
-                let read = match self.wire.may_read() && !self.wire.is_blocked() {
-                    true => self.wire.fill(ctx, &mut buffers.receive)?.bytes(),
-                    false => 0,
+                return match self.serve_at_rest(ctx, buffers)? {
+                    None => Ok(Next::Wait),
+                    Some(so_far) => self.go_on(ctx, buffers, so_far),
                 };
-                read_left -= read;
-                self.protocol = Protocol::Http(self.shared.lend_http());
-                Input::holding(&mut buffers.receive, read)
             }
-            Protocol::Http(http) => Input::new(&mut buffers.receive, &mut http.spill),
-            Protocol::WebSocket(link) => Input::new(&mut buffers.receive, &mut link.spill),
-            Protocol::Flushing { .. } | Protocol::Lingering(_) => {
-                Input::holding(&mut buffers.receive, 0)
-            }
+            Protocol::Http(http) => std::mem::take(&mut http.spill),
+            Protocol::WebSocket(link) => std::mem::take(&mut link.spill),
+            Protocol::Flushing { .. } | Protocol::Lingering(_) => Vec::new(),
         };
+        buffers.receive[..spill.len()].copy_from_slice(&spill);
+        self.go_on(ctx, buffers, SoFar::new(spill.len()))
+    }
+
+    /// The usual visit, straight ahead: something is to be read, it is whole requests, they are answered on the spot,
+    /// the answers leave in one write, and the connection is at rest as before, but for its deadline. Then there is
+    /// nothing left, `None`. Whatever turns out otherwise goes on the general way, from where it stands.
+    fn serve_at_rest(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        buffers: &mut Buffers,
+    ) -> io::Result<Option<SoFar>> {
+        let wire = &mut self.wire;
+        if !wire.may_read() || wire.is_blocked() {
+            self.protocol = Protocol::Http(self.shared.lend_http());
+            return Ok(Some(SoFar::new(0)));
+        }
+        let read = wire.fill(ctx, &mut buffers.receive)?.bytes();
+        let mut http = self.shared.lend_http();
+        let mut visit = Visit {
+            ctx,
+            shared: &self.shared,
+            wire,
+            input: Input::holding(&mut buffers.receive, 0..read),
+            cork: &mut buffers.cork,
+            peer: &self.peer,
+            steps_left: STEPS_MAX,
+        };
+        let progress = match read {
+            0 => Ok(Progress::NeedInput),
+            _ => http.step(&mut visit),
+        };
+        let (input, steps_left) = (visit.input.range(), visit.steps_left);
+        let is_at_rest = matches!(progress, Ok(Progress::NeedInput))
+            && input.is_empty()
+            && http.is_between_requests()
+            && !self.wire.may_read()
+            && !self.wire.has_ended()
+            && self.phase == Phase::Idle
+            && !self.holds
+            && !self.shared.is_draining();
+        let bytes_out = if is_at_rest {
+            self.shared.keep_spare(http);
+            self.wire.flush(ctx, &mut buffers.cork)?
+        } else {
+            cold_path();
+            self.protocol = Protocol::Http(http);
+            0
+        };
+        if is_at_rest && !self.wire.is_blocked() {
+            if steps_left < STEPS_MAX {
+                self.rest_anew(ctx);
+            }
+            return Ok(None);
+        }
+        Ok(Some(SoFar {
+            input,
+            progress: Some(progress?),
+            bytes_in: read,
+            bytes_out,
+            steps_left,
+        }))
+    }
+
+    /// The general way, from the beginning of a visit or from where another way has ended.
+    fn go_on(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        buffers: &mut Buffers,
+        so_far: SoFar,
+    ) -> io::Result<Next> {
+        let mut first = so_far.progress;
+        let mut read_left = READ_BYTES_MAX - so_far.bytes_in;
         let mut visit = Visit {
             ctx,
             shared: &self.shared,
             wire: &mut self.wire,
-            input,
+            input: Input::holding(&mut buffers.receive, so_far.input),
             cork: &mut buffers.cork,
-            peer: self.peer.get(&self.shared),
-            steps_left: STEPS_MAX,
+            peer: &self.peer,
+            steps_left: so_far.steps_left,
         };
-        // Old bytes leave before new ones are made; while they cannot, nothing is read either (rule R10).
-        let mut written = visit.wire.flush(visit.ctx, visit.cork)?;
+        let mut written = so_far.bytes_out;
+        if first.is_none() {
+            // Old bytes leave before new ones are made; while they cannot, nothing is read either (rule R10).
+            written += visit.wire.flush(visit.ctx, visit.cork)?;
+        }
         let next = loop {
-            if visit.wire.is_blocked() {
+            if visit.wire.is_blocked() && first.is_none() {
                 break Next::Wait;
             }
             let progress = match &mut self.protocol {
+                _ if let Some(progress) = first.take() => progress,
                 Protocol::Rest => Progress::NeedInput,
                 // Nothing is here yet, and there is nothing to do before something is read.
                 Protocol::Http(http) if visit.input.is_empty() && http.only_reads() => {
@@ -412,17 +505,14 @@ impl Connection {
         Ok(next)
     }
 
+    /// The time for the next request begins now.
+    fn rest_anew(&mut self, ctx: &mut Ctx<'_>) {
+        let at = ctx.tick() + self.shared.keep_alive_ticks() + 1;
+        self.deadline.set(ctx, Some(at));
+    }
+
     /// Which deadline runs now; it runs anew when the phase is new, or when what counts in that phase has moved.
     fn set_deadline(&mut self, ctx: &mut Ctx<'_>, moved: &Moved) {
-        let was_at_rest = self.phase == Phase::Idle && !self.wire.is_blocked();
-        if was_at_rest && matches!(self.protocol, Protocol::Rest) {
-            // The usual visit once more.
-            if moved.steps > 0 {
-                let at = ctx.tick() + self.shared.keep_alive_ticks() + 1;
-                self.deadline.set(ctx, Some(at));
-            }
-            return;
-        }
         let limits = &self.shared.limits;
         if let Protocol::WebSocket(link) = &mut self.protocol
             && moved.bytes_in > 0

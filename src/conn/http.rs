@@ -1,5 +1,6 @@
 //! HTTP/1.1 on a connection: the machine's events on one side, the service's replies on the other.
 
+use std::hint::cold_path;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::task::Poll;
@@ -114,7 +115,7 @@ impl Http {
             match step {
                 Step::Head => {
                     visit.input.use_up(used);
-                    self.request.begin(visit.peer, visit.ctx.handle());
+                    self.request.begin(visit.peer_addr(), visit.ctx.handle());
                     if let Some(progress) = self.head(visit)? {
                         return Ok(progress);
                     }
@@ -196,22 +197,36 @@ impl Http {
     }
 
     /// A head is complete: decide about its body, and call the handler if it does not wait for it.
+    #[inline]
     fn head(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Progress>> {
-        let plan = if self.request.head.is_https() {
+        if self.request.head.is_https() {
             // RFC 9110, 7.4: what is under https must not be had in plain text, and no one has secured it before us.
-            BodyPlan::Refuse(Response::of_status(421))
-        } else {
-            match caught(|| visit.shared.service.plan(&mut self.request)) {
-                Ok(plan) => plan,
-                Err(caught) => {
-                    let panicked = caught.blame(visit.shared.origin());
-                    BodyPlan::Refuse(self.panicked(visit, &panicked))
-                }
-            }
-        };
-        if !matches!(plan, BodyPlan::Refuse(_)) && self.machine.take_end() {
-            return self.call(visit);
+            return self.body(visit, BodyPlan::Refuse(Response::of_status(421)));
         }
+        // What is caught is moved, so it is to be small: the plan is told by the way, if it matters.
+        let mut plan = None;
+        let planned = caught(|| {
+            let made = visit.shared.service.plan(&mut self.request);
+            let is_refused = matches!(made, BodyPlan::Refuse(_));
+            if is_refused || !self.machine.take_end() {
+                cold_path();
+                plan = Some(made);
+            }
+        });
+        match (planned, plan) {
+            // Nearly every request: there is no body to wait for.
+            (Ok(()), None) => self.call(visit),
+            (Ok(()), Some(plan)) => self.body(visit, plan),
+            (Err(caught), _) => {
+                let panicked = caught.blame(visit.shared.origin());
+                let response = self.panicked(visit, &panicked);
+                self.body(visit, BodyPlan::Refuse(response))
+            }
+        }
+    }
+
+    /// A body is to come, or the answer is known without it.
+    fn body(&mut self, visit: &mut Visit<'_, '_>, plan: BodyPlan) -> io::Result<Option<Progress>> {
         let announced = self.request.head.content_length();
         let here = visit.input.bytes().len();
         let is_all_here = announced.is_some_and(|length| length <= here as u64);
@@ -278,28 +293,40 @@ impl Http {
     }
 
     fn call(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Progress>> {
-        let request = &mut self.request;
         // A task takes the request with it.
-        let route = request.route();
+        let route = self.request.route();
         self.stays = false;
-        match caught(|| visit.shared.service.call(visit.ctx, request)) {
-            Ok(Reply::Now(response)) => self.respond(visit, response)?,
-            Ok(Reply::Later(later)) => {
+        // As for the plan: nearly every answer is written already when there is nothing to catch.
+        let mut reply = None;
+        let called = caught(|| {
+            let made = visit.shared.service.call(visit.ctx, &mut self.request);
+            let is_written =
+                matches!(&made, Reply::Now(response) if self.respond_plainly(visit, response));
+            if !is_written {
+                cold_path();
+                reply = Some(made);
+            }
+        });
+        if let Err(caught) = called {
+            let panicked = caught.blame(visit.shared.service.origin(route));
+            let response = self.panicked(visit, &panicked);
+            self.respond(visit, response)?;
+            return Ok(None);
+        }
+        match reply {
+            None => {}
+            Some(Reply::Now(response)) => self.respond_with_all(visit, response)?,
+            Some(Reply::Later(later)) => {
                 let origin = visit.shared.service.origin(route);
                 self.stays = later.on_disconnect != OnDisconnect::Cancel;
                 let running = Running::new(visit.ctx, later, origin);
                 self.poll_handler(visit, running)?;
             }
-            Ok(Reply::WebSocket {
+            Some(Reply::WebSocket {
                 socket,
                 subprotocol,
             }) => {
                 return self.upgrade(visit, socket, subprotocol);
-            }
-            Err(caught) => {
-                let panicked = caught.blame(visit.shared.service.origin(route));
-                let response = self.panicked(visit, &panicked);
-                self.respond(visit, response)?;
             }
         }
         Ok(None)
@@ -352,19 +379,30 @@ impl Http {
         self.lingers = true;
     }
 
-    /// Write the answer, or as much of it as there is. Nearly every answer is a plain one, and takes the short way.
+    /// Write the answer, or as much of it as there is.
     fn respond(&mut self, visit: &mut Visit<'_, '_>, response: Response) -> io::Result<()> {
-        if let Some((status, content_type, body)) = response.as_plain()
-            && body.len() < BY_REFERENCE_BYTES
-            && !visit.shared.is_draining()
-        {
-            let preamble = &mut visit.shared.preamble(visit.ctx);
-            let machine = &mut self.machine;
-            if machine.respond_plainly(preamble, status, content_type, body, visit.cork) {
-                return Ok(());
-            }
+        if self.respond_plainly(visit, &response) {
+            return Ok(());
         }
         self.respond_with_all(visit, response)
+    }
+
+    /// The short way, which nearly every answer takes. Whether this one did.
+    #[inline]
+    fn respond_plainly(&mut self, visit: &mut Visit<'_, '_>, response: &Response) -> bool {
+        match response.as_plain() {
+            Some((status, content_type, body))
+                if body.len() < BY_REFERENCE_BYTES && !visit.shared.is_draining() =>
+            {
+                let preamble = &mut visit.shared.preamble(visit.ctx);
+                let machine = &mut self.machine;
+                machine.respond_plainly(preamble, status, content_type, body, visit.cork)
+            }
+            _ => {
+                cold_path();
+                false
+            }
+        }
     }
 
     /// The long way: any status and fields, a body that is streamed or sent from where it lies, a connection that ends.

@@ -126,6 +126,7 @@ impl Request {
     /// Make it ready for the next request, keeping its allocations.
     pub(super) fn begin(&mut self, peer: SocketAddr, handle: &Handle) {
         match &mut self.body {
+            Body::Empty => {}
             Body::Owned(bytes) if bytes.capacity() <= BODY_BYTES_KEPT => bytes.clear(),
             body => *body = Body::Empty,
         }

@@ -41,6 +41,7 @@ pub struct App<S> {
 
 struct Route<S> {
     answer: Answer<S>,
+    streams_body: bool,
     origin: Origin,
 }
 
@@ -187,7 +188,12 @@ impl<S: 'static> App<S> {
         origin: Origin,
     ) -> Self {
         self.router.add(method, path, self.routes.len() as u32);
-        self.routes.push(Route { answer, origin });
+        let streams_body = matches!(&answer, Answer::Handler(handler) if handler.streams_body());
+        self.routes.push(Route {
+            answer,
+            streams_body,
+            origin,
+        });
         self
     }
 
@@ -302,26 +308,31 @@ pub fn stop_on_signals(ctx: &mut Ctx<'_>, server: &Server) -> io::Result<Shared<
     Ok(report)
 }
 
+/// The answer to a method that a path does not have; `allow` are those that it has.
+#[cold]
+fn refuse(request: &Request, allow: &str) -> BodyPlan {
+    // RFC 9110, 9.3.7: what can be done here.
+    let status = match request.method() {
+        "OPTIONS" => 204,
+        _ => 405,
+    };
+    BodyPlan::Refuse(Response::of_status(status).with_header("allow", allow))
+}
+
 impl<S: 'static> Service for App<S> {
     fn plan(&self, request: &mut Request) -> BodyPlan {
         let found = request.find_route(|head, parameters| self.router.find(head, parameters));
         match found {
             Match::Route(route) => {
                 request.set_route(route);
-                match &self.routes[route as usize].answer {
-                    Answer::Handler(handler) if handler.streams_body() => BodyPlan::Stream,
-                    _ => BodyPlan::Whole {
+                match self.routes[route as usize].streams_body {
+                    true => BodyPlan::Stream,
+                    false => BodyPlan::Whole {
                         bytes_max: self.limits.body_bytes_max,
                     },
                 }
             }
-            // RFC 9110, 9.3.7: what can be done here.
-            Match::OtherMethod(allow) if request.method() == "OPTIONS" => {
-                BodyPlan::Refuse(Response::of_status(204).with_header("allow", &allow))
-            }
-            Match::OtherMethod(allow) => {
-                BodyPlan::Refuse(Response::of_status(405).with_header("allow", &allow))
-            }
+            Match::OtherMethod(allow) => refuse(request, &allow),
             Match::Nothing => BodyPlan::Refuse(Response::of_status(404)),
         }
     }

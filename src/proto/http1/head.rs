@@ -6,6 +6,7 @@
 //! line decides.
 
 use std::fmt;
+use std::hint::cold_path;
 
 use super::error::PeerError;
 use super::line::{self, FieldLine, Known, Meaning, Options, RequestLine, Seen};
@@ -131,10 +132,6 @@ impl Span {
             start: start as u32,
             end: end as u32,
         }
-    }
-
-    pub(super) const fn end(self) -> usize {
-        self.end as usize
     }
 
     pub(super) const fn len(self) -> usize {
@@ -266,8 +263,16 @@ impl RequestHead {
     #[inline]
     pub fn path_bytes(&self) -> &[u8] {
         match self.line.path.of(&self.bytes) {
-            b"" if self.line.method != Method::Connect => b"/",
+            b"" => self.empty_path(),
             path => path,
+        }
+    }
+
+    #[cold]
+    fn empty_path(&self) -> &[u8] {
+        match self.line.method {
+            Method::Connect => b"",
+            _ => b"/",
         }
     }
 
@@ -370,10 +375,14 @@ impl RequestHead {
     /// body belongs to.
     #[inline]
     pub fn upgrade(&self) -> Option<&str> {
-        let is_offered = self.options.upgrade
-            && self.upgrade != Span::EMPTY
-            && self.line.version == Version::Http11
-            && !self.has_body();
+        self.options.upgrade.then(|| self.listed_upgrade())?
+    }
+
+    /// The same when `Connection` lists it.
+    #[cold]
+    fn listed_upgrade(&self) -> Option<&str> {
+        let is_offered =
+            self.upgrade != Span::EMPTY && self.line.version == Version::Http11 && !self.has_body();
         is_offered.then(|| std::str::from_utf8(self.value(self.upgrade)).ok())?
     }
 
@@ -423,6 +432,7 @@ impl RequestHead {
     fn fill(&mut self, input: &[u8], limits: &HeadLimits) -> Option<usize> {
         let len = self.read(input, limits);
         if len.is_none() {
+            cold_path();
             self.clear();
         }
         len

@@ -53,17 +53,28 @@ pub(super) struct Visit<'v, 'c> {
 }
 
 impl Visit<'_, '_> {
+    /// Say whose visit it is.
     #[inline]
-    pub(super) fn peer_addr(&self) -> SocketAddr {
-        self.peer.get(self.shared)
+    pub(super) fn write_peer(&self, address: &mut SocketAddr) {
+        match self.peer {
+            PeerAddr::V4(peer) => *address = SocketAddr::V4(*peer),
+            PeerAddr::V6(_) => *address = self.peer.get(self.shared),
+        }
     }
 
     /// Flush when the cork is full. Whether more may be written.
+    #[inline]
     pub(super) fn make_room(&mut self) -> io::Result<bool> {
         if self.cork.len() >= CORK_BYTES {
-            self.wire.flush(self.ctx, self.cork)?;
+            cold_path();
+            self.flush()?;
         }
         Ok(!self.wire.is_blocked())
+    }
+
+    #[inline(never)]
+    pub(super) fn flush(&mut self) -> io::Result<usize> {
+        self.wire.flush(self.ctx, self.cork)
     }
 }
 
@@ -230,7 +241,6 @@ impl PeerAddr {
         }
     }
 
-    #[inline]
     fn get(&self, shared: &Shared) -> SocketAddr {
         match self {
             Self::V4(address) => SocketAddr::V4(*address),
@@ -255,40 +265,43 @@ impl Connection {
     }
 
     fn pump(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Next> {
-        let spill = match &mut self.protocol {
-            Protocol::Rest => {
-                return match self.serve_at_rest(ctx, buffers)? {
-                    None => Ok(Next::Wait),
-                    Some(so_far) => self.go_on(ctx, buffers, so_far),
-                };
+        let may_read = self.wire.may_read() && !self.wire.is_blocked();
+        let so_far = match &mut self.protocol {
+            Protocol::Rest if may_read => self.serve_http(ctx, buffers)?,
+            Protocol::WebSocket(link) if may_read && link.only_reads() && link.spill.is_empty() => {
+                self.serve_websocket(ctx, buffers)?
             }
-            Protocol::Http(http) => std::mem::take(&mut http.spill),
-            Protocol::WebSocket(link) => std::mem::take(&mut link.spill),
-            Protocol::Flushing { .. } | Protocol::Lingering(_) => Vec::new(),
+            protocol => {
+                let spill = match protocol {
+                    Protocol::Http(http) => std::mem::take(&mut http.spill),
+                    Protocol::WebSocket(link) => std::mem::take(&mut link.spill),
+                    _ => Vec::new(),
+                };
+                buffers.receive[..spill.len()].copy_from_slice(&spill);
+                Some(SoFar::new(spill.len()))
+            }
         };
-        buffers.receive[..spill.len()].copy_from_slice(&spill);
-        self.go_on(ctx, buffers, SoFar::new(spill.len()))
+        match so_far {
+            None => Ok(Next::Wait),
+            Some(so_far) => self.go_on(ctx, buffers, so_far),
+        }
     }
 
-    /// The usual visit, straight ahead: something is to be read, it is whole requests, they are answered on the spot,
-    /// the answers leave in one write, and the connection is at rest as before, but for its deadline. Then there is
-    /// nothing left, `None`. Whatever turns out otherwise goes on the general way, from where it stands.
-    fn serve_at_rest(
+    /// The usual visit of a connection at rest, straight ahead: something is read, it is whole requests, they are
+    /// answered on the spot, the answers leave in one write, and the connection is at rest as before but for its
+    /// deadline. Then there is nothing left, `None`. Whatever turns out otherwise goes on the general way, from where
+    /// it stands.
+    fn serve_http(
         &mut self,
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
     ) -> io::Result<Option<SoFar>> {
-        let wire = &mut self.wire;
-        if !wire.may_read() || wire.is_blocked() {
-            self.protocol = Protocol::Http(self.shared.lend_http());
-            return Ok(Some(SoFar::new(0)));
-        }
-        let read = wire.fill(ctx, &mut buffers.receive)?.bytes();
+        let read = self.wire.fill(ctx, &mut buffers.receive)?.bytes();
         let mut http = self.shared.lend_http();
         let mut visit = Visit {
             ctx,
             shared: &self.shared,
-            wire,
+            wire: &mut self.wire,
             input: Input::holding(&mut buffers.receive, 0..read),
             cork: &mut buffers.cork,
             peer: &self.peer,
@@ -302,24 +315,21 @@ impl Connection {
         let is_at_rest = matches!(progress, Ok(Progress::NeedInput))
             && input.is_empty()
             && http.is_between_requests()
-            && !self.wire.may_read()
-            && !self.wire.has_ended()
             && self.phase == Phase::Idle
-            && !self.holds
-            && !self.shared.is_draining();
-        let bytes_out = if is_at_rest {
+            && self.is_undisturbed();
+        let mut bytes_out = 0;
+        if is_at_rest {
             self.shared.keep_spare(http);
-            self.wire.flush(ctx, &mut buffers.cork)?
+            bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
+            if !self.wire.is_blocked() {
+                if steps_left < STEPS_MAX {
+                    self.time_anew(ctx, self.shared.keep_alive_ticks());
+                }
+                return Ok(None);
+            }
         } else {
             cold_path();
             self.protocol = Protocol::Http(http);
-            0
-        };
-        if is_at_rest && !self.wire.is_blocked() {
-            if steps_left < STEPS_MAX {
-                self.rest_anew(ctx);
-            }
-            return Ok(None);
         }
         Ok(Some(SoFar {
             input,
@@ -328,6 +338,68 @@ impl Connection {
             bytes_out,
             steps_left,
         }))
+    }
+
+    /// As [`Connection::serve_http`], for a WebSocket: whole messages are read and handled, and what its handler sends
+    /// leaves in one write.
+    fn serve_websocket(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        buffers: &mut Buffers,
+    ) -> io::Result<Option<SoFar>> {
+        let read = self.wire.fill(ctx, &mut buffers.receive)?.bytes();
+        let Protocol::WebSocket(link) = &mut self.protocol else {
+            unreachable!("the caller has seen to that")
+        };
+        let mut visit = Visit {
+            ctx,
+            shared: &self.shared,
+            wire: &mut self.wire,
+            input: Input::holding(&mut buffers.receive, 0..read),
+            cork: &mut buffers.cork,
+            peer: &self.peer,
+            steps_left: STEPS_MAX,
+        };
+        let progress = match read {
+            0 => Progress::NeedInput,
+            _ => link.step(&mut visit)?,
+        };
+        let (input, steps_left) = (visit.input.range(), visit.steps_left);
+        let is_at_rest = matches!(progress, Progress::NeedInput)
+            && input.is_empty()
+            && link.is_at_rest()
+            && self.phase == Phase::Quiet
+            && self.is_undisturbed();
+        let mut bytes_out = 0;
+        if is_at_rest {
+            bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
+            if !self.wire.is_blocked() {
+                if read > 0 {
+                    self.time_anew(ctx, self.shared.ping_ticks());
+                }
+                return Ok(None);
+            }
+        }
+        cold_path();
+        Ok(Some(SoFar {
+            input,
+            progress: Some(progress),
+            bytes_in: read,
+            bytes_out,
+            steps_left,
+        }))
+    }
+
+    /// Nothing more is to be read, and nobody wants anything of the connection.
+    #[inline]
+    fn is_undisturbed(&self) -> bool {
+        !self.wire.may_read() && !self.wire.has_ended() && !self.holds && !self.shared.is_draining()
+    }
+
+    /// The time for what is to come next begins now.
+    #[inline]
+    fn time_anew(&mut self, ctx: &mut Ctx<'_>, ticks: u64) {
+        self.deadline.set(ctx, Some(ctx.tick() + ticks + 1));
     }
 
     /// The general way, from the beginning of a visit or from where another way has ended.
@@ -351,7 +423,7 @@ impl Connection {
         let mut written = so_far.bytes_out;
         if first.is_none() {
             // Old bytes leave before new ones are made; while they cannot, nothing is read either (rule R10).
-            written += visit.wire.flush(visit.ctx, visit.cork)?;
+            written += visit.flush()?;
         }
         let next = loop {
             if visit.wire.is_blocked() && first.is_none() {
@@ -359,7 +431,11 @@ impl Connection {
             }
             let progress = match &mut self.protocol {
                 _ if let Some(progress) = first.take() => progress,
-                Protocol::Rest => Progress::NeedInput,
+                // Before something is read there must be someone to take it.
+                Protocol::Rest => {
+                    self.protocol = Protocol::Http(self.shared.lend_http());
+                    Progress::NeedInput
+                }
                 // Nothing is here yet, and there is nothing to do before something is read.
                 Protocol::Http(http) if visit.input.is_empty() && http.only_reads() => {
                     Progress::NeedInput
@@ -401,10 +477,10 @@ impl Connection {
                 if let Protocol::Http(http) = over {
                     self.shared.take_back(http);
                 }
-                written += visit.wire.flush(visit.ctx, visit.cork)?;
+                written += visit.flush()?;
                 continue;
             }
-            written += visit.wire.flush(visit.ctx, visit.cork)?;
+            written += visit.flush()?;
             match progress {
                 // What came before the peer's end was all used up: only now is it the protocol's end, too.
                 Progress::NeedInput if visit.wire.has_ended() => {
@@ -503,12 +579,6 @@ impl Connection {
             }
         }
         Ok(next)
-    }
-
-    /// The time for the next request begins now.
-    fn rest_anew(&mut self, ctx: &mut Ctx<'_>) {
-        let at = ctx.tick() + self.shared.keep_alive_ticks() + 1;
-        self.deadline.set(ctx, Some(at));
     }
 
     /// Which deadline runs now; it runs anew when the phase is new, or when what counts in that phase has moved.

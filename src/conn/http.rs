@@ -115,7 +115,8 @@ impl Http {
             match step {
                 Step::Head => {
                     visit.input.use_up(used);
-                    self.request.begin(visit.peer_addr(), visit.ctx.handle());
+                    visit.write_peer(&mut self.request.peer);
+                    self.request.begin(visit.ctx.handle());
                     if let Some(progress) = self.head(visit)? {
                         return Ok(progress);
                     }
@@ -215,7 +216,7 @@ impl Http {
         });
         match (planned, plan) {
             // Nearly every request: there is no body to wait for.
-            (Ok(()), None) => self.call(visit),
+            (Ok(()), None) => self.call_at_once(visit),
             (Ok(()), Some(plan)) => self.body(visit, plan),
             (Err(caught), _) => {
                 let panicked = caught.blame(visit.shared.origin());
@@ -292,7 +293,14 @@ impl Http {
         }
     }
 
+    /// The request is here, as far as its handler waits for it.
     fn call(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Progress>> {
+        self.call_at_once(visit)
+    }
+
+    /// The same, on the road that nearly every request takes.
+    #[inline(always)]
+    fn call_at_once(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Progress>> {
         // A task takes the request with it.
         let route = self.request.route();
         self.stays = false;
@@ -388,7 +396,7 @@ impl Http {
     }
 
     /// The short way, which nearly every answer takes. Whether this one did.
-    #[inline]
+    #[inline(always)]
     fn respond_plainly(&mut self, visit: &mut Visit<'_, '_>, response: &Response) -> bool {
         match response.as_plain() {
             Some((status, content_type, body))
@@ -506,7 +514,7 @@ impl Http {
 
     /// Half an answer must not look like a whole one: the connection ends behind what there is of it.
     fn cut_off(visit: &mut Visit<'_, '_>) -> io::Result<()> {
-        visit.wire.flush(visit.ctx, visit.cork)?;
+        visit.flush()?;
         Err(ErrorKind::ConnectionAborted.into())
     }
 

@@ -124,13 +124,12 @@ impl Request {
     }
 
     /// Make it ready for the next request, keeping its allocations.
-    pub(super) fn begin(&mut self, peer: SocketAddr, handle: &Handle) {
+    pub(super) fn begin(&mut self, handle: &Handle) {
         match &mut self.body {
             Body::Empty => {}
             Body::Owned(bytes) if bytes.capacity() <= BODY_BYTES_KEPT => bytes.clear(),
             body => *body = Body::Empty,
         }
-        self.peer = peer;
         self.parameters.truncate(0);
         if self.handle.is_none() {
             self.handle = Some(handle.clone());

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
+use std::hint::cold_path;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 use std::panic::Location;
@@ -30,8 +31,9 @@ const SHORT_KEEP_ALIVE_TICKS: u64 = 10_000;
 pub(super) struct Shared {
     pub(super) service: Rc<dyn Service>,
     pub(super) limits: Limits,
-    /// [`Limits::keep_alive_timeout`].
+    /// [`Limits::keep_alive_timeout`] and [`Limits::ping_after`].
     keep_alive_ticks: u64,
+    ping_ticks: u64,
     pub(super) hits: Hits,
     crowd: Crowd,
     /// What all connections hold, see [`super::Budget::bytes_max`].
@@ -164,6 +166,7 @@ impl Server {
             service,
             hits: Hits::default(),
             keep_alive_ticks: ticks(limits.keep_alive_timeout),
+            ping_ticks: ticks(limits.ping_after),
             limits: crowd.limits_of(limits),
             crowd,
             bytes: Cell::new(0),
@@ -604,8 +607,14 @@ impl Shared {
     pub(super) fn keep_spare(&self, http: Box<Http>) {
         let address = |http: &Http| std::ptr::from_ref(http).addr();
         let kept = match self.spare_http.take() {
-            Some(spare) if address(&spare) < address(&http) => spare,
-            _ => http,
+            None => http,
+            Some(spare) => {
+                cold_path();
+                match address(&spare) < address(&http) {
+                    true => spare,
+                    false => http,
+                }
+            }
         };
         self.spare_http.set(Some(kept));
     }
@@ -643,6 +652,11 @@ impl Shared {
             true => self.keep_alive_ticks.min(SHORT_KEEP_ALIVE_TICKS),
             false => self.keep_alive_ticks,
         }
+    }
+
+    /// How long a WebSocket may be silent before it is asked whether it is there.
+    pub(super) fn ping_ticks(&self) -> u64 {
+        self.ping_ticks
     }
 
     pub(super) fn origin(&self) -> Origin {

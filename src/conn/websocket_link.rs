@@ -197,7 +197,7 @@ impl WebSocketLink {
         loop {
             match self.sender.collect_mail(writer, visit.cork) {
                 Collected::All => break,
-                Collected::Full => visit.wire.flush(visit.ctx, visit.cork)?,
+                Collected::Full => visit.flush()?,
                 Collected::Large(frame) => visit.wire.flush_with(visit.ctx, visit.cork, frame)?,
             };
             if visit.wire.is_blocked() {
@@ -227,6 +227,11 @@ impl WebSocketLink {
             && !self.sender.has_mail()
             && !self.refused
             && self.endpoint.is_open()
+    }
+
+    /// Both sides go on, neither waits for the other, and nothing is held.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.probe == Probe::None && self.only_reads() && self.bytes_held() == 0
     }
 
     /// The peer will send no more.

@@ -440,12 +440,13 @@ impl EventLoop {
             }
         };
         match next {
-            Next::Wait => self.sources.put_back(token.into(), slot),
-            Next::Again => {
-                self.sources.put_back(token.into(), slot);
-                self.carry.push(token);
-            }
             Next::Close => self.closing.push((token, slot)),
+            Next::Wait | Next::Again => {
+                self.sources.put_back(token.into(), slot);
+                if next == Next::Again {
+                    self.carry.push(token);
+                }
+            }
         }
     }
 

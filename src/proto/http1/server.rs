@@ -357,7 +357,7 @@ impl Server {
     /// [`respond`](Self::respond) will do it.
     ///
     /// What it writes is the same; it looks at less on the way.
-    #[inline]
+    #[inline(always)]
     pub fn respond_plainly(
         &mut self,
         preamble: &mut Preamble,

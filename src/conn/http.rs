@@ -14,11 +14,11 @@ use super::pipe::{BodyReader, BodySender, Pull, body_channel};
 use super::request::Request;
 use super::response::Response;
 use super::server::Shared;
-use super::service::{BodyPlan, Reply};
+use super::service::{BodyPlan, Reply, Service};
 use super::websocket::WebSocketHandler;
 use super::websocket_link::WebSocketLink;
 use super::wire::BY_REFERENCE_BYTES;
-use crate::event_loop::{Ctx, Panicked, caught};
+use crate::event_loop::{Ctx, Origin, Panicked, caught};
 use crate::parts::output::Chunk;
 use crate::proto::http1::{
     self, After, BodyLength, Fields, Method, Misuse, PeerError, ResponseHead, Step, Version,
@@ -204,23 +204,14 @@ impl Http {
             // RFC 9110, 7.4: what is under https must not be had in plain text, and no one has secured it before us.
             return self.body(visit, BodyPlan::Refuse(Response::of_status(421)));
         }
-        // What is caught is moved, so it is to be small: the plan is told by the way, if it matters.
-        let mut plan = None;
-        let planned = caught(|| {
-            let made = visit.shared.service.plan(&mut self.request);
-            let is_refused = matches!(made, BodyPlan::Refuse(_));
-            if is_refused || !self.machine.take_end() {
-                cold_path();
-                plan = Some(made);
-            }
-        });
-        match (planned, plan) {
+        if self.machine.take_end() {
             // Nearly every request: there is no body to wait for.
-            (Ok(()), None) => self.call_at_once(visit),
-            (Ok(()), Some(plan)) => self.body(visit, plan),
-            (Err(caught), _) => {
-                let panicked = caught.blame(visit.shared.origin());
-                let response = self.panicked(visit, &panicked);
+            return self.call_at_once(visit, |service, ctx, request| service.answer(ctx, request));
+        }
+        match caught(|| visit.shared.service.plan(&mut self.request)) {
+            Ok(plan) => self.body(visit, plan),
+            Err(caught) => {
+                let response = self.panicked(visit, &caught.blame(visit.shared.origin()));
                 self.body(visit, BodyPlan::Refuse(response))
             }
         }
@@ -295,19 +286,22 @@ impl Http {
 
     /// The request is here, as far as its handler waits for it.
     fn call(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Progress>> {
-        self.call_at_once(visit)
+        self.call_at_once(visit, |service, ctx, request| service.call(ctx, request))
     }
 
-    /// The same, on the road that nearly every request takes.
+    /// Have `call` answer the request.
     #[inline(always)]
-    fn call_at_once(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Progress>> {
-        // A task takes the request with it.
-        let route = self.request.route();
+    fn call_at_once(
+        &mut self,
+        visit: &mut Visit<'_, '_>,
+        call: impl FnOnce(&dyn Service, &mut Ctx<'_>, &mut Request) -> Reply,
+    ) -> io::Result<Option<Progress>> {
         self.stays = false;
-        // As for the plan: nearly every answer is written already when there is nothing to catch.
+        // What is caught is moved, so it is to be small: nearly every answer is written already when there is nothing
+        // to catch.
         let mut reply = None;
         let called = caught(|| {
-            let made = visit.shared.service.call(visit.ctx, &mut self.request);
+            let made = call(&*visit.shared.service, visit.ctx, &mut self.request);
             let is_written =
                 matches!(&made, Reply::Now(response) if self.respond_plainly(visit, response));
             if !is_written {
@@ -316,7 +310,7 @@ impl Http {
             }
         });
         if let Err(caught) = called {
-            let panicked = caught.blame(visit.shared.service.origin(route));
+            let panicked = caught.blame(self.origin(visit));
             let response = self.panicked(visit, &panicked);
             self.respond(visit, response)?;
             return Ok(None);
@@ -325,7 +319,7 @@ impl Http {
             None => {}
             Some(Reply::Now(response)) => self.respond_with_all(visit, response)?,
             Some(Reply::Later(later)) => {
-                let origin = visit.shared.service.origin(route);
+                let origin = self.origin(visit);
                 self.stays = later.on_disconnect != OnDisconnect::Cancel;
                 let running = Running::new(visit.ctx, later, origin);
                 self.poll_handler(visit, running)?;
@@ -338,6 +332,14 @@ impl Http {
             }
         }
         Ok(None)
+    }
+
+    /// Where the code was given to the service, or to us, that answers the request at hand.
+    fn origin(&self, visit: &Visit<'_, '_>) -> Origin {
+        match self.request.has_route() {
+            true => visit.shared.service.origin(self.request.route()),
+            false => visit.shared.origin(),
+        }
     }
 
     /// Go on with an answer that was begun, or is being made.
@@ -598,7 +600,7 @@ impl Http {
         };
         self.machine.respond(&head, visit.cork).map_err(misuse)?;
         visit.shared.count_exchange();
-        let origin = visit.shared.service.origin(self.request.route());
+        let origin = self.origin(visit);
         Ok(Some(Progress::Upgrade(Box::new(WebSocketLink::open(
             visit, socket, origin,
         )))))

@@ -22,7 +22,8 @@ pub struct Request {
     pub(super) peer: SocketAddr,
     handle: Option<Handle>,
     disconnection: Option<Disconnection>,
-    route: u32,
+    /// `None` until it was looked up.
+    route: Option<u32>,
     parameters: Parameters,
 }
 
@@ -101,14 +102,18 @@ impl Request {
             peer: NO_PEER,
             handle: None,
             disconnection: None,
-            route: 0,
+            route: None,
             parameters: Parameters::default(),
         }
     }
 
-    /// The request, with an empty one left in its place.
+    /// The request, with an empty one left in its place that still says what route it was for.
     pub(crate) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::empty())
+        let empty = Self {
+            route: self.route,
+            ..Self::empty()
+        };
+        std::mem::replace(self, empty)
     }
 
     /// The same without its body.
@@ -131,6 +136,7 @@ impl Request {
             body => *body = Body::Empty,
         }
         self.parameters.truncate(0);
+        self.route = None;
         if self.handle.is_none() {
             self.handle = Some(handle.clone());
         }
@@ -258,11 +264,16 @@ impl Request {
 
     /// Note the number of the route that was found.
     pub fn set_route(&mut self, route: u32) {
-        self.route = route;
+        self.route = Some(route);
     }
 
-    /// The number that the service knows the request's route by.
+    /// The number that the service knows the request's route by; 0 when it has noted none.
     pub fn route(&self) -> u32 {
-        self.route
+        self.route.unwrap_or(0)
+    }
+
+    /// Whether its service has got so far as to note its route.
+    pub(super) fn has_route(&self) -> bool {
+        self.route.is_some()
     }
 }

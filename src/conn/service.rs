@@ -44,6 +44,9 @@ pub trait Service {
     /// Answer. A task may take the request out and leave another, empty one.
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply;
 
+    /// Both, for a request that has no body: answer it, if need be with a refusal.
+    fn answer(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply;
+
     /// Where the code that answers requests of `route` was given to the service, see [`Request::route`].
     fn origin(&self, route: u32) -> Origin;
 }

@@ -106,6 +106,7 @@ impl Router {
     }
 
     /// The route for a request. The parameters of its path are added to `parameters`.
+    #[inline(always)]
     pub(super) fn find(&self, head: &RequestHead, parameters: &mut Parameters) -> Match {
         let path = head.path_bytes();
         let literal = self

@@ -440,7 +440,6 @@ impl RequestHead {
 
     #[inline(always)]
     fn read(&mut self, input: &[u8], limits: &HeadLimits) -> Option<usize> {
-        // Nearly every request names its host in the words of the one before: what was good then is good now.
         let host_before = self.host;
         self.fields.clear();
         self.forget_fields();
@@ -450,29 +449,27 @@ impl RequestHead {
             return None;
         }
         let mut seen = Seen::request_line(self.line.version);
-        loop {
-            let rest = &input[at..];
-            if rest.starts_with(b"\r\n") {
-                break;
-            }
-            let is_host_again = host_before != Span::EMPTY
-                && self.host == Span::EMPTY
-                && rest.starts_with(host_before.of(&self.bytes));
-            let (len, known) = if is_host_again {
-                seen.host_again().ok()?;
-                self.host = Span::new(at, at + host_before.len());
-                (host_before.len(), None)
-            } else {
-                let field = FieldLine::read(rest)?;
-                let known = Known::by_name(field.name).map(|known| (known, field.value()));
-                (field.len(), known)
-            };
+        // Host should come first (RFC 9110, 7.2), and nearly every request names it in the words of the one before:
+        // what was good then is good now.
+        if host_before != Span::EMPTY
+            && input[at..].starts_with(host_before.of(&self.bytes))
+            && host_before.len() <= limits.line_bytes_max
+            && limits.fields_max > 0
+        {
+            seen.host_again();
+            self.fields.push(at as u32);
+            self.host = Span::new(at, at + host_before.len());
+            at += host_before.len();
+        }
+        while !input[at..].starts_with(b"\r\n") {
+            let field = FieldLine::read(&input[at..])?;
+            let len = field.len();
             if len > limits.line_bytes_max || self.fields.len() == limits.fields_max {
                 return None;
             }
             self.fields.push(at as u32);
-            if let Some((known, value)) = known {
-                let meaning = seen.judge(known, value).ok()?;
+            if let Some(known) = Known::by_name(field.name) {
+                let meaning = seen.judge(known, field.value()).ok()?;
                 self.note(Span::new(at, at + len), meaning);
             }
             at += len;

@@ -299,13 +299,9 @@ impl Seen {
         }
     }
 
-    /// The next field is `Host`, in the very words that were found good in another head.
-    #[inline(always)]
-    pub(super) fn host_again(&mut self) -> Result<Meaning, PeerError> {
-        if std::mem::replace(&mut self.host, true) {
-            return Err(PeerError::TwoHosts);
-        }
-        Ok(Meaning::Host)
+    /// The first field is `Host`, in words that were found good in another head.
+    pub(super) fn host_again(&mut self) {
+        self.host = true;
     }
 
     /// The end of the head.
@@ -320,9 +316,14 @@ impl Seen {
 
     #[inline(always)]
     fn host(&mut self, value: &[u8]) -> Result<Meaning, PeerError> {
-        match self.host_again() {
-            Ok(_) if !is_authority(value, Port::Optional) => Err(PeerError::BadHost),
-            judged => judged,
+        if self.host {
+            return Err(PeerError::TwoHosts);
+        }
+        self.host = true;
+        if is_authority(value, Port::Optional) {
+            Ok(Meaning::Host)
+        } else {
+            Err(PeerError::BadHost)
         }
     }
 

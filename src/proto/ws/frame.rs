@@ -28,6 +28,8 @@ pub const CONTROL_BYTES_MAX: usize = 125;
 const FINAL: u8 = 0x80;
 const RESERVED_BITS: u8 = 0x70;
 const OPCODE_BITS: u8 = 0x0f;
+const FINAL_TEXT: u8 = FINAL | 1;
+const FINAL_BINARY: u8 = FINAL | 2;
 // The second byte.
 const MASKED: u8 = 0x80;
 const LENGTH_BITS: u8 = 0x7f;
@@ -59,6 +61,9 @@ impl Header {
     /// came.
     #[inline]
     pub(super) fn parse(input: &[u8], role: Role) -> Result<Option<Self>, PeerError> {
+        if let Some(header) = Self::short_message(input, role) {
+            return Ok(Some(header));
+        }
         let [first, second, rest @ ..] = input else {
             return Ok(None);
         };
@@ -121,6 +126,28 @@ impl Header {
             header_len: input.len() - rest.len(),
             payload_len,
         }))
+    }
+}
+
+impl Header {
+    /// A client's text or bytes, whole and short, as nearly every message is: what may be wrong with others cannot be
+    /// wrong with these.
+    #[inline(always)]
+    fn short_message(input: &[u8], role: Role) -> Option<Self> {
+        let (&[first, second, ref key @ ..], _) = input.split_first_chunk::<6>()?;
+        let data = match first {
+            FINAL_TEXT => Data::Text,
+            FINAL_BINARY => Data::Binary,
+            _ => return None,
+        };
+        let is_short = second & MASKED != 0 && second & LENGTH_BITS < LENGTH_IN_2;
+        (role == Role::Server && is_short).then_some(Self {
+            opcode: OpCode::Data(data),
+            is_final: true,
+            key: Some(*key),
+            header_len: 6,
+            payload_len: u64::from(second & LENGTH_BITS),
+        })
     }
 }
 

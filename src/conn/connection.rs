@@ -1,8 +1,9 @@
 //! One accepted connection as a source: its life from the first byte to the close, whatever it speaks in between.
 //!
-//! A visit is [`Connection::pump`]: write what is owed, let the protocol take the input and make output, read more, and
-//! again, within a budget. What the bytes mean is the business of [`Http`] and [`WebSocketLink`]; when time is up, of
-//! [`Phase`].
+//! A visit is [`Connection::pump`]. Nearly every one takes a straight road, [`Connection::serve_http`] or
+//! [`Connection::serve_websocket`]: read, let the protocol take it and make output, write, and all is as before. The
+//! general way is [`Connection::go_on`]: the same in any order, again and again, within a budget. What the bytes mean is
+//! the business of [`Http`] and [`WebSocketLink`]; when time is up, of [`Phase`].
 
 use std::hint::cold_path;
 use std::io;
@@ -264,6 +265,7 @@ impl Connection {
         }
     }
 
+    /// One visit. A straight road says what it has left to do, and the general way goes on with that.
     fn pump(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Next> {
         let may_read = self.wire.may_read() && !self.wire.is_blocked();
         let so_far = match &mut self.protocol {

@@ -46,6 +46,9 @@ enum Outgoing {
     GivenUp,
 }
 
+/// What a connection goes on as when it speaks HTTP no more.
+type Upgraded = Box<WebSocketLink>;
+
 /// What a connection needs while something of a request is here, or something of its answer is left. The server lends
 /// it, see [`super::server::Shared::lend_http`].
 pub(super) struct Http {
@@ -117,8 +120,8 @@ impl Http {
                     visit.input.use_up(used);
                     visit.write_peer(&mut self.request.peer);
                     self.request.begin(visit.ctx.handle());
-                    if let Some(progress) = self.head(visit)? {
-                        return Ok(progress);
+                    if let Some(link) = self.head(visit)? {
+                        return Ok(Progress::Upgrade(link));
                     }
                     if self.machine.is_reading_body() {
                         continue;
@@ -151,8 +154,8 @@ impl Http {
                     visit.input.use_up(used);
                     match std::mem::replace(&mut self.incoming, Incoming::Done) {
                         Incoming::Whole { .. } => {
-                            if let Some(progress) = self.call(visit)? {
-                                return Ok(progress);
+                            if let Some(link) = self.call(visit)? {
+                                return Ok(Progress::Upgrade(link));
                             }
                         }
                         Incoming::Stream(sender) => sender.finish(),
@@ -199,7 +202,7 @@ impl Http {
 
     /// A head is complete: decide about its body, and call the handler if it does not wait for it.
     #[inline]
-    fn head(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Progress>> {
+    fn head(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Upgraded>> {
         if self.request.head.is_https() {
             // RFC 9110, 7.4: what is under https must not be had in plain text, and no one has secured it before us.
             return self.body(visit, BodyPlan::Refuse(Response::of_status(421)));
@@ -218,7 +221,7 @@ impl Http {
     }
 
     /// A body is to come, or the answer is known without it.
-    fn body(&mut self, visit: &mut Visit<'_, '_>, plan: BodyPlan) -> io::Result<Option<Progress>> {
+    fn body(&mut self, visit: &mut Visit<'_, '_>, plan: BodyPlan) -> io::Result<Option<Upgraded>> {
         let announced = self.request.head.content_length();
         let here = visit.input.bytes().len();
         let is_all_here = announced.is_some_and(|length| length <= here as u64);
@@ -285,7 +288,7 @@ impl Http {
     }
 
     /// The request is here, as far as its handler waits for it.
-    fn call(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Progress>> {
+    fn call(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Upgraded>> {
         self.call_at_once(visit, |service, ctx, request| service.call(ctx, request))
     }
 
@@ -295,7 +298,7 @@ impl Http {
         &mut self,
         visit: &mut Visit<'_, '_>,
         call: impl FnOnce(&dyn Service, &mut Ctx<'_>, &mut Request) -> Reply,
-    ) -> io::Result<Option<Progress>> {
+    ) -> io::Result<Option<Upgraded>> {
         self.stays = false;
         // What is caught is moved, so it is to be small: nearly every answer is written already when there is nothing
         // to catch.
@@ -547,7 +550,7 @@ impl Http {
         visit: &mut Visit<'_, '_>,
         socket: Box<dyn WebSocketHandler>,
         subprotocol: Option<String>,
-    ) -> io::Result<Option<Progress>> {
+    ) -> io::Result<Option<Upgraded>> {
         let head = &self.request.head;
         let is_get = head.method() == Method::Get;
         let is_http11 = head.version() == Version::Http11;
@@ -601,9 +604,7 @@ impl Http {
         self.machine.respond(&head, visit.cork).map_err(misuse)?;
         visit.shared.count_exchange();
         let origin = self.origin(visit);
-        Ok(Some(Progress::Upgrade(Box::new(WebSocketLink::open(
-            visit, socket, origin,
-        )))))
+        Ok(Some(Box::new(WebSocketLink::open(visit, socket, origin))))
     }
 
     /// The peer will send no more.

@@ -257,6 +257,7 @@ impl Request {
     }
 
     /// Look up which of its service's routes the request is for: `find` gets the head, and the parameters to fill.
+    #[inline(always)]
     pub fn find_route<T>(&mut self, find: impl FnOnce(&RequestHead, &mut Parameters) -> T) -> T {
         self.parameters.truncate(0);
         find(&self.head, &mut self.parameters)

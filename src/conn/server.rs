@@ -594,11 +594,12 @@ impl Shared {
     }
 
     /// For a connection at rest to which something comes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lend_http(&self) -> Box<Http> {
-        self.spare_http
-            .take()
-            .unwrap_or_else(|| Box::new(Http::new()))
+        self.spare_http.take().unwrap_or_else(|| {
+            cold_path();
+            Box::new(Http::new())
+        })
     }
 
     /// From a connection that is at rest again. One is kept; what a burst of busy connections needed is freed. The one

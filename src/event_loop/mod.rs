@@ -440,13 +440,12 @@ impl EventLoop {
             }
         };
         match next {
-            Next::Close => self.closing.push((token, slot)),
-            Next::Wait | Next::Again => {
+            Next::Wait => self.sources.put_back(token.into(), slot),
+            Next::Again => {
                 self.sources.put_back(token.into(), slot);
-                if next == Next::Again {
-                    self.carry.push(token);
-                }
+                self.carry.push(token);
             }
+            Next::Close => self.closing.push((token, slot)),
         }
     }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Clients that others wrote, one after another, each against a yardstick of its own.
+# Clients that others wrote, one after another, each against a yardstick of its own; then our client against servers that
+# others wrote.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root/tests/interop"
@@ -16,3 +17,6 @@ against_yardstick "$python" websockets_client.py
 against_yardstick "$python" aiohttp_client.py
 # Node 20 has a WebSocket of its own only when asked; from 22 on it is there anyway.
 against_yardstick node --no-warnings --experimental-websocket node.mjs
+echo "-- our client"
+"$python" fetch.py
+"$python" websocket_servers.py

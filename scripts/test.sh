@@ -16,10 +16,11 @@ steps=(install format tidy clippy clippy-all-features doc unit fuzz doctest benc
   interop autobahn browser planted-bugs)
 
 step-install() {
-  # What counting and the clients we did not write need: programs from apt, packages from npm and PyPI, at the versions of the lock
-  # files and requirements.
+  # What counting and the clients and servers we did not write need: programs from apt, packages from npm and PyPI, at the
+  # versions of the lock files and requirements.
   local wanted=()
   command -v curl >/dev/null || wanted+=(curl)
+  command -v nginx >/dev/null || wanted+=(nginx-light)
   command -v valgrind >/dev/null || wanted+=(valgrind)
   command -v python3 >/dev/null || wanted+=(python3)
   python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
@@ -65,7 +66,11 @@ step-doctest() { cargo test --all-features --doc; }
 # Every case of the benches once: the figures of a smoke test are none.
 step-benches() { cargo bench --quiet --bench loop --bench engines -- --test; }
 
-step-release() { cargo build --release --examples; }
+step-release() {
+  cargo build --release --examples
+  # Others' programs are to see compression, too.
+  cargo build --release --features deflate --example yardstick --example wsload --target-dir target/compressing
+}
 step-instructions() { scripts/instructions.sh; }
 step-size() { scripts/size.sh; }
 # As built without any feature; `simulate`, which needs one, was tried among the units.

@@ -38,37 +38,54 @@
 //!   conn                fill ─ step ─ flush, limits, deadlines, bodies, rooms
 //!        ┌──────────────────────┴───────────────────────┐
 //!   net   taking connections in              proto  HTTP/1.1, WebSocket  (bytes only)
-//!   task  futures, wakers, sleep, oneshot           │
+//!   sync  locks, semaphores, queues, channels       │
+//!   task  futures, wakers, sleep                    │
 //!   event_loop  Driver, Source, Ctx, turn           │      sim  (another Driver)
 //!        └──────────────────────┬───────────────────────┘
 //!   parts               timer wheel, generational slab, output queue
 //! ```
 //!
 //! - [`event_loop`] is the loop: what runs, and when. [`EventLoop::turn`] is the function to read first.
-//! - [`task`] makes futures run on it, [`net`] takes connections in.
+//! - [`task`] makes futures run on it, [`sync`] lets them wait for each other, [`net`] takes connections in.
 //! - [`proto`] holds the protocols as machines: bytes in, events out, no socket and no clock.
 //! - [`conn`] joins the two: a connection, its limits, its request and response.
 //! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms; and [`web::Engine`], which
 //!   says how many loops and threads serve them.
+//! - [`client`] sends requests, over a pool of connections; it stands beside the server and knows nothing of it.
+//! - [`metrics`] counts what happens and how long it takes.
 //! - [`parts`] know nothing of all that and can be read alone.
 //!
 //! # Features
 //!
 //! None is on by default; `full` turns all of them on.
 //!
+//! - `brotli`: the client decodes brotli, too.
+//! - `compression`: the client asks for gzip and deflate and decodes them, by flate2.
+//! - `cookies`: the client keeps cookies.
+//! - `deflate`: WebSocket messages may be compressed (permessage-deflate), by flate2: [`App::ws_deflate`],
+//!   [`client::WebSocketBuilder::deflate`].
+//! - `futures`: streams have the traits of futures-io; listeners and the receivers of [`sync`]'s channels are
+//!   `Stream`s.
 //! - `json`: `Response::json` and `Request::json`, by serde.
-//! - `sockopt`: `SO_REUSEPORT` for the loops of [`web::Engine::Loops`], and a longer queue of connections to accept, by
-//!   socket2.
+//! - `sockopt`: `SO_REUSEPORT` for the loops of [`web::Engine::Loops`], a longer queue of connections to accept, the
+//!   local address of a [`net::Connector`], and a reset by [`net::SocketStream::abort`], by socket2.
 //! - `sim`: the simulated driver, for tests of whole programs. It has a clock and a network in memory that follow from
 //!   a seed, and faults to choose from.
+//! - `tls`: TLS for streams ([`net`]) and the client, by rustls on ring, with Mozilla's roots.
+//! - `tokio-io`: streams have tokio's `AsyncRead` and `AsyncWrite`; no runtime of tokio is needed.
 
+pub mod client;
 pub mod conn;
 pub mod event_loop;
+pub mod fs;
+pub mod metrics;
 pub mod net;
 pub mod parts;
+pub mod process;
 pub mod proto;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod sync;
 pub mod task;
 pub mod web;
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use canned::{Lines, Stage};
+use tourbillon::client::{Client, Url};
 use tourbillon::event_loop::{EventLoop, TurnBudget};
 use tourbillon::web::{App, Message, Peer, Request, Response, Shared, Socket, task};
 
@@ -236,3 +237,92 @@ fn a_task_needs_five() {
         assert!(counted <= OF_A_TASK * ROUNDS, "{counted}");
     }
 }
+
+/// All that ten thousand tasks need at once: the tables that hold them, with room that is not used, included.
+#[test]
+fn a_task_that_sleeps_takes_at_most_400_bytes_beside_its_future() {
+    const TASKS: i64 = 10_000;
+    async fn sleeps() {
+        tourbillon::task::sleep(Duration::from_secs(3600)).await;
+    }
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let own = size_of_val(&sleeps()) as i64;
+    let counted = measure(|| {
+        for _ in 0..TASKS {
+            drop(event_loop.spawn(sleeps()));
+        }
+        while event_loop.stats().timers_set < TASKS as usize {
+            event_loop.turn(TurnBudget::no_wait()).expect("a turn");
+        }
+    });
+    let each = counted.bytes_current / TASKS - own;
+    println!("a sleeping task: {each} bytes, and {own} of its own");
+    assert!(each <= 400, "{each}");
+}
+
+/// Two boxes and what it shares with its handle, whose last reader frees them.
+const OF_AN_EMPTY_TASK: u64 = 3;
+
+#[test]
+fn a_task_that_ends_in_its_first_poll_needs_three() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let mut spawn = || {
+        for _ in 0..ROUNDS {
+            drop(event_loop.spawn(async {}));
+        }
+        event_loop.turn(TurnBudget::no_wait()).expect("a turn");
+    };
+    spawn();
+    let counted = measure(spawn).count_total;
+    assert!(counted <= OF_AN_EMPTY_TASK * ROUNDS, "{counted}");
+}
+
+/// Answers each request on one connection, on a thread of its own: the counter does not see it.
+fn serve_elsewhere() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("an address");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        stream.set_nodelay(true).expect("a socket can be so");
+        let mut request = [0; 4096];
+        while stream.read(&mut request).is_ok_and(|read| read > 0) {
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, World!";
+            if stream.write_all(answer).is_err() {
+                return;
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn a_request_of_the_client_makes_a_small_number_that_is_known() {
+    let url: Url = format!("http://{}/", serve_elsewhere())
+        .parse()
+        .expect("a URL");
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let client = Client::new();
+    let mut run = |rounds: u64| {
+        let (client, url) = (client.clone(), url.clone());
+        let fetching = async move {
+            for _ in 0..rounds {
+                let mut response = client.get(&url).send().await.expect("a response");
+                while response.chunk().await.expect("a body").is_some() {}
+            }
+        };
+        event_loop.run_until(fetching).expect("it ends");
+    };
+    run(WARM_UP);
+    let once = measure(|| run(1)).count_total;
+    let all = measure(|| run(1 + ROUNDS)).count_total;
+    // Its headers, the exchange that its response holds, and a timer: a call, its filing, a waker.
+    assert!(
+        all - once <= CLIENT_ALLOCATIONS_MAX * ROUNDS,
+        "{} in {ROUNDS} requests",
+        all - once
+    );
+}
+
+/// For a request on a connection from the pool: its headers, the exchange that its response holds, a timer's callback;
+/// and in the stream below, what is written, and the queue for it.
+const CLIENT_ALLOCATIONS_MAX: u64 = 5;

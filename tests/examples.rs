@@ -9,6 +9,11 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use tourbillon::event_loop::Ctx;
+use tourbillon::web::{
+    App, CloseCode, CloseReason, Engine, Message, OwnedMessage, Peer, Request, Socket,
+};
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn example(name: &str) -> Command {
@@ -83,12 +88,13 @@ struct Server {
 
 impl Server {
     fn start(name: &str, arguments: &[&str]) -> Self {
-        let mut child = example(name)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("it starts");
+        let mut command = example(name);
+        command.args(arguments).stderr(Stdio::inherit());
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         Self { child, stdout }
     }
@@ -262,6 +268,150 @@ fn hello_counts_its_visitors_and_waits_for_those_who_ask() {
 }
 
 #[test]
+fn five_seconds_of_waiting_take_one_in_07_gather_vs_sequence() {
+    let printed = printed("07_gather_vs_sequence", &[]);
+    assert_eq!(
+        without_numbers(&printed),
+        without_numbers(&promised("07_gather_vs_sequence"))
+    );
+    let seconds: Vec<f64> = printed
+        .lines()
+        .filter_map(|line| {
+            line.split(" in ")
+                .nth(1)?
+                .trim_end_matches(" s")
+                .parse()
+                .ok()
+        })
+        .collect();
+    assert!(
+        matches!(seconds[..], [sequence, gathered] if sequence >= 5.0 && gathered >= 1.0),
+        "{printed}"
+    );
+    // Side by side, whatever the clock says.
+    assert!(printed.contains("most at once 5,"), "{printed}");
+}
+
+#[test]
+fn all_are_answered_at_each_number_at_a_time_in_09_concurrency_sweep() {
+    let printed = printed("09_concurrency_sweep", &[]);
+    let promised = promised("09_concurrency_sweep");
+    assert_eq!(printed.lines().next(), promised.lines().next());
+    let rows: Vec<Vec<&str>> = printed
+        .lines()
+        .skip(1)
+        .map(|row| row.split_whitespace().collect())
+        .collect();
+    let first_three: Vec<_> = rows.iter().map(|row| &row[..3]).collect();
+    assert_eq!(
+        first_three,
+        [
+            ["5", "50", "0"],
+            ["10", "50", "0"],
+            ["20", "50", "0"],
+            ["50", "50", "0"]
+        ]
+    );
+    assert!(rows.iter().all(|row| row.len() == 7), "{printed}");
+}
+
+#[test]
+fn the_client_says_what_08_client_promises() {
+    assert_eq!(printed("08_client", &[]), promised("08_client"));
+}
+
+#[test]
+fn fetch_prints_status_and_body_or_a_line_for_each_time() {
+    let mut server = Server::start("yardstick", &["--port", "0"]);
+    let address = server.address();
+    let url = |path: &str| format!("http://{address}{path}");
+    assert_eq!(
+        printed("fetch", &[&url("/plaintext")]),
+        "200\nHello, World!"
+    );
+    assert_eq!(
+        printed("fetch", &[&url("/chunked"), "--repeat", "3"]),
+        "200 30\n".repeat(3)
+    );
+    assert_eq!(printed("fetch", &["--head", &url("/plaintext")]), "200\n");
+    assert!(printed("fetch", &[&url("/nowhere")]).starts_with("404\n"));
+    server.interrupt();
+}
+
+#[test]
+fn fetch_says_what_went_wrong_and_ends_with_1() {
+    let mut server = Server::start("yardstick", &["--port", "0"]);
+    let slow = format!("http://{}/sleep/5000", server.address());
+    let nobody = format!("http://127.0.0.1:{}/", free_port());
+    for (arguments, kind) in [
+        (&[&*nobody][..], "IoError"),
+        (&[&slow, "--timeout", "0.05"], "TimeoutError"),
+        (&["ftp://127.0.0.1/"], "UrlError"),
+        (&["no-scheme"], "UrlError"),
+        (&["--repeat", "x", &slow], "UsageError"),
+        (&[], "UsageError"),
+    ] {
+        let output = output("fetch", arguments);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        let told = String::from_utf8(output.stderr).expect("it prints UTF-8");
+        assert!(told.starts_with(&format!("fetch: {kind}: ")), "{told}");
+    }
+    server.interrupt();
+}
+
+#[test]
+fn debugging_finds_all_that_10_debugging_promises() {
+    assert_eq!(
+        without_numbers(&printed("10_debugging", &[])),
+        without_numbers(&promised("10_debugging"))
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_prints_what_its_handlers_wait_on_when_it_gets_sigusr1() {
+    let port = free_port().to_string();
+    let mut command = example("05_hello");
+    command.arg(&port).stderr(Stdio::piped());
+    let mut server = Server::of(command);
+    let address = server.address();
+    let mut waiting = connect(address);
+    waiting
+        .write_all(b"GET /after/60000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    // Served behind the one above.
+    assert!(get(address, "/").ends_with("visitor 1.\n"));
+    let pid = server.child.id().to_string();
+    let killed = Command::new("kill").args(["-USR1", &pid]).status();
+    assert!(killed.expect("kill is there").success());
+    let stderr = server.child.stderr.take().expect("it is piped");
+    let mut lines = BufReader::new(stderr)
+        .lines()
+        .map(|line| line.expect("it is UTF-8"));
+    let heading = lines.next().expect("a heading");
+    assert!(heading.starts_with("1 task, "), "{heading}");
+    assert!(heading.contains("1 listener"), "{heading}");
+    let _columns = lines.next().expect("the columns");
+    let row = lines.next().expect("the handler");
+    assert!(row.starts_with("http #"), "{row}");
+    assert!(row.contains("  in its handler  "), "{row}");
+    assert!(row.contains("  timer, due in "), "{row}");
+    assert!(row.contains("examples/05_hello.rs:"), "{row}");
+    // And it goes on.
+    assert!(get(address, "/").ends_with("visitor 2.\n"));
+}
+
+#[test]
+fn the_tasks_run_in_the_order_that_06_tasks_promises() {
+    let printed = printed("06_tasks", &[]);
+    assert_eq!(
+        without_numbers(&printed),
+        without_numbers(&promised("06_tasks"))
+    );
+}
+
+#[test]
 fn the_yardstick_and_the_salon_serve_and_end() {
     for (name, target) in [("yardstick", "/"), ("salon", "/"), ("salon", "/dashboard")] {
         let mut server = Server::start(name, &["--port", "0"]);
@@ -391,4 +541,130 @@ fn a_simulated_world_shows_that_the_app_is_right_and_finds_the_bug_that_is_put_i
     let text = String::from_utf8_lossy(&text);
     assert!(!broken.status.success(), "{text}");
     assert!(text.contains("SEED="), "{text}");
+}
+
+/// What `wsload` prints of a load on the yardstick: its lines, by their first words.
+fn wsload(arguments: &[&str]) -> String {
+    let mut server = Server::start("yardstick", &["--port", "0"]);
+    let address = server.address();
+    let mut arguments = arguments.to_vec();
+    let path = arguments.remove(1);
+    let url = format!("ws://{address}{path}");
+    arguments.insert(1, &url);
+    let output = output("wsload", &arguments);
+    assert!(output.status.success(), "{output:?}");
+    server.interrupt();
+    String::from_utf8(output.stdout).expect("it prints UTF-8")
+}
+
+/// The first number behind a word at the beginning of a line.
+fn number_of(word: &str, table: &str) -> u64 {
+    let line = table.lines().find(|line| line.starts_with(word));
+    let number = line.and_then(|line| line[word.len()..].split_whitespace().next());
+    let number = number.and_then(|number| number.parse().ok());
+    number.unwrap_or_else(|| panic!("no {word} in {table}"))
+}
+
+#[test]
+fn wsload_counts_what_comes_back() {
+    let load = [
+        "echo",
+        "/ws/echo",
+        "--connections",
+        "5",
+        "--seconds",
+        "1",
+        "--depth",
+        "3",
+    ];
+    let table = wsload(&load);
+    assert!(table.starts_with("connections 5 of 5 "), "{table}");
+    assert!(
+        table.contains(", 0 lost") && table.contains(", 0 failed"),
+        "{table}"
+    );
+    let sent = number_of("sent", &table);
+    assert!(sent > 15 && number_of("total", &table) == sent, "{table}");
+}
+
+#[test]
+fn wsload_counts_what_a_room_hears() {
+    let room = [
+        "broadcast",
+        "/ws/room",
+        "--connections",
+        "4",
+        "--seconds",
+        "1",
+    ];
+    let table = wsload(&[&room[..], &["--senders", "2", "--rate", "20"]].concat());
+    let sent = number_of("sent", &table);
+    // Those that were on their way at the end may be missing.
+    let heard = number_of("total", &table);
+    assert!(
+        sent > 4 && heard <= 4 * sent && heard + 16 >= 4 * sent,
+        "{table}"
+    );
+}
+
+#[test]
+fn wsload_holds_connections_that_say_nothing() {
+    let idle = ["idle", "/ws/echo", "--connections", "20", "--seconds", "1"];
+    let table = wsload(&idle);
+    assert!(table.starts_with("connections 20 of 20 "), "{table}");
+    assert!(table.contains(", 0 lost"), "{table}");
+    assert_eq!(number_of("sent", &table), 0);
+}
+
+#[test]
+fn wsload_loads_nobody_elsewhere_unless_forced() {
+    let output = output("wsload", &["echo", "ws://192.0.2.1/"]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("--force"), "{told}");
+}
+
+/// Says two things, and closes when both have come back.
+struct Speaks {
+    heard: Vec<OwnedMessage>,
+    tell: std::sync::mpsc::Sender<Vec<OwnedMessage>>,
+}
+
+impl Socket<()> for Speaks {
+    fn opened(&mut self, peer: &mut Peer<'_>, _: &mut ()) {
+        peer.send("to be reflected");
+        peer.send(&[0, 1, 2][..]);
+    }
+
+    fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>, _: &mut ()) {
+        self.heard.push(message.to_owned());
+        if self.heard.len() == 2 {
+            peer.close(CloseCode::Normal, "enough");
+        }
+    }
+
+    fn closed(&mut self, _: &mut Ctx<'_>, _: &CloseReason, _: &mut ()) {
+        self.tell.send(std::mem::take(&mut self.heard)).unwrap();
+    }
+}
+
+#[test]
+fn wsload_reflects_until_the_server_closes() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let make_app = move || {
+        let tell = tell.clone();
+        let open = move |_: &Request, _: &mut ()| {
+            let (heard, tell) = (Vec::new(), tell.clone());
+            Ok(Speaks { heard, tell })
+        };
+        App::new(()).ws("/", open)
+    };
+    let running = Engine::Loops(1).start("127.0.0.1:0", make_app).unwrap();
+    let url = format!("ws://{}/", running.address());
+    assert_eq!(printed("wsload", &["reflect", &url]), "");
+    let expected = [
+        OwnedMessage::Text("to be reflected".to_owned()),
+        OwnedMessage::Binary(vec![0, 1, 2]),
+    ];
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), expected);
 }

@@ -744,20 +744,24 @@ impl Source for Connection {
             Protocol::Rest if self.is_idle() && !self.is_new => self.deadline.at(),
             _ => None,
         };
-        let (kind, state, busy) = match &self.protocol {
-            Protocol::Rest => ("http", "idle", false),
-            Protocol::Http(http) => ("http", http.state(), !http.awaits_input()),
-            Protocol::WebSocket(link) => ("websocket", link.state(), link.is_paused()),
-            Protocol::Flushing { .. } => ("http", "flushing", true),
-            Protocol::Lingering(_) => ("http", "lingering", false),
+        let in_state = |state| Inspection {
+            state,
+            ..Inspection::default()
+        };
+        let (kind, inner, busy) = match &self.protocol {
+            Protocol::Rest => ("http", in_state("idle"), false),
+            Protocol::Http(http) => ("http", http.inspect(), !http.awaits_input()),
+            Protocol::WebSocket(link) => ("websocket", in_state(link.state()), link.is_paused()),
+            Protocol::Flushing { .. } => ("http", in_state("flushing"), true),
+            Protocol::Lingering(_) => ("http", in_state("lingering"), false),
         };
         Inspection {
             kind,
-            state,
             read_drained: !self.wire.may_read(),
             paused: busy || self.wire.is_blocked(),
             bytes_held: self.bytes_held(),
             idle_rank,
+            ..inner
         }
     }
 }

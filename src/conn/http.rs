@@ -18,12 +18,14 @@ use super::service::{BodyPlan, Reply, Service};
 use super::websocket::WebSocketHandler;
 use super::websocket_link::WebSocketLink;
 use super::wire::BY_REFERENCE_BYTES;
-use crate::event_loop::{Ctx, Origin, Panicked, caught};
+use crate::event_loop::{Ctx, Inspection, Origin, Panicked, caught};
 use crate::parts::output::Chunk;
 use crate::proto::http1::{
     self, After, BodyLength, Fields, Method, Misuse, PeerError, ResponseHead, Step, Version,
 };
 use crate::proto::ws;
+#[cfg(feature = "deflate")]
+use crate::proto::ws::{Agreement, BadExtensions, Deflate};
 
 /// Where the body of the request at hand goes.
 enum Incoming {
@@ -207,11 +209,18 @@ impl Http {
             // RFC 9110, 7.4: what is under https must not be had in plain text, and no one has secured it before us.
             return self.body(visit, BodyPlan::Refuse(Response::of_status(421)));
         }
-        if self.machine.take_end() {
-            // Nearly every request: there is no body to wait for.
+        // As with nearly every request, is there no body to wait for?
+        let is_whole = self.machine.take_end();
+        // (Who looks closely wants to know whose handler it is before it begins.)
+        if is_whole && !visit.ctx.looks_closely() {
             return self.call_at_once(visit, |service, ctx, request| service.answer(ctx, request));
         }
         match caught(|| visit.shared.service.plan(&mut self.request)) {
+            Ok(BodyPlan::Refuse(response)) if is_whole => {
+                self.respond(visit, response)?;
+                Ok(None)
+            }
+            Ok(_) if is_whole => self.call(visit),
             Ok(plan) => self.body(visit, plan),
             Err(caught) => {
                 let response = self.panicked(visit, &caught.blame(visit.shared.origin()));
@@ -289,7 +298,10 @@ impl Http {
 
     /// The request is here, as far as its handler waits for it.
     fn call(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Upgraded>> {
-        self.call_at_once(visit, |service, ctx, request| service.call(ctx, request))
+        self.call_at_once(visit, |service, ctx, request| {
+            ctx.begin_handler(|| service.origin(request.route()));
+            service.call(ctx, request)
+        })
     }
 
     /// Have `call` answer the request.
@@ -312,6 +324,8 @@ impl Http {
                 reply = Some(made);
             }
         });
+        let (service, route) = (&visit.shared.service, self.request.route());
+        visit.ctx.end_handler(|| service.origin(route));
         if let Err(caught) = called {
             let panicked = caught.blame(self.origin(visit));
             let response = self.panicked(visit, &panicked);
@@ -367,7 +381,10 @@ impl Http {
         visit: &mut Visit<'_, '_>,
         mut running: Box<Running>,
     ) -> io::Result<()> {
-        match running.poll() {
+        visit.ctx.begin_handler(|| running.origin());
+        let polled = running.poll(visit.ctx.now());
+        visit.ctx.end_handler(|| running.origin());
+        match polled {
             Ok(Poll::Pending) => {
                 self.outgoing = Outgoing::Handler(running);
                 Ok(())
@@ -590,6 +607,20 @@ impl Http {
                     .as_deref()
                     .map_or(Ok(()), |name| fields.push("Sec-WebSocket-Protocol", name))
             });
+        #[cfg(feature = "deflate")]
+        let (pushed, deflate) = match self.agree_on_deflate(visit.shared) {
+            Ok(None) => (pushed, None),
+            Ok(Some((agreement, deflate))) => {
+                let response = agreement.response();
+                let push = |()| fields.push("Sec-WebSocket-Extensions", &response);
+                (pushed.and_then(push), Some(deflate))
+            }
+            Err(error) => {
+                let response = Response::text(format!("{error}\n")).with_status(400);
+                self.respond(visit, response)?;
+                return Ok(None);
+            }
+        };
         if let Err(error) = pushed {
             return Err(io::Error::new(ErrorKind::InvalidData, error));
         }
@@ -604,7 +635,38 @@ impl Http {
         self.machine.respond(&head, visit.cork).map_err(misuse)?;
         visit.shared.count_exchange();
         let origin = self.origin(visit);
-        Ok(Some(Box::new(WebSocketLink::open(visit, socket, origin))))
+        Ok(Some(Box::new(WebSocketLink::open(
+            visit,
+            socket,
+            origin,
+            #[cfg(feature = "deflate")]
+            deflate,
+        ))))
+    }
+
+    /// What the route and the client agree on about compression.
+    #[cfg(feature = "deflate")]
+    fn agree_on_deflate(
+        &self,
+        shared: &Shared,
+    ) -> Result<Option<(Agreement, Deflate)>, BadExtensions> {
+        let Some(options) = shared.service.deflate(self.request.route()) else {
+            return Ok(None);
+        };
+        // Several lines are one list (RFC 9110, 5.3).
+        let lines = self
+            .request
+            .head
+            .headers()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("Sec-WebSocket-Extensions"));
+        let lines: Vec<_> = lines
+            .map(|(_, value)| String::from_utf8_lossy(value))
+            .collect();
+        let agreement = options.choose(&lines.join(","))?;
+        Ok(agreement.map(|agreement| {
+            let deflate = Deflate::new(&agreement, ws::Role::Server, options);
+            (agreement, deflate)
+        }))
     }
 
     /// The peer will send no more.
@@ -728,7 +790,18 @@ impl Http {
         self.lingers = false;
     }
 
-    pub(super) fn state(&self) -> &'static str {
+    /// What a handler at work waits on, with the rest of a connection's description still to come.
+    pub(super) fn inspect(&self) -> Inspection {
+        match &self.outgoing {
+            Outgoing::Handler(running) => running.inspect(),
+            _ => Inspection {
+                state: self.state(),
+                ..Inspection::default()
+            },
+        }
+    }
+
+    fn state(&self) -> &'static str {
         match (&self.outgoing, &self.incoming) {
             (Outgoing::Handler(_), _) => "in its handler",
             (Outgoing::Body(_), _) => "sending a body",

@@ -5,14 +5,14 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use super::limits::{CENTURY, Hits};
 use super::response::Response;
 use super::server::Shared;
-use crate::event_loop::{Ctx, Handle, Origin, Panicked, guarded};
-use crate::task::SourceWaker;
+use crate::event_loop::{Ctx, Handle, Inspection, Origin, Panicked, SourceWaker, Waits};
+use crate::task::poll_in_budget;
 
 /// What becomes of a task when its peer goes before it has answered.
 ///
@@ -117,6 +117,10 @@ pub(super) struct Running {
     later: Later,
     waker: SourceWaker,
     origin: Origin,
+    begun: Instant,
+    /// What the last poll waits for, and since when.
+    waits: Waits,
+    since: Instant,
 }
 
 impl Running {
@@ -125,6 +129,9 @@ impl Running {
             later,
             waker: SourceWaker::new(ctx.remote(), ctx.token()),
             origin,
+            begun: ctx.now(),
+            waits: Waits::default(),
+            since: ctx.now(),
         })
     }
 
@@ -132,11 +139,30 @@ impl Running {
         self.waker.take_woken()
     }
 
-    pub(super) fn poll(&mut self) -> Result<Poll<Response>, Panicked> {
-        let mut context = Context::from_waker(self.waker.waker());
-        guarded(self.origin, || {
-            self.later.future.as_mut().poll(&mut context)
-        })
+    pub(super) fn poll(&mut self, now: Instant) -> Result<Poll<Response>, Panicked> {
+        let future = self.later.future.as_mut();
+        self.since = now;
+        let polled;
+        (polled, self.waits) = poll_in_budget(&self.waker, future);
+        polled.map_err(|panic| panic.blame(self.origin))
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// How it waits.
+    pub(super) fn inspect(&self) -> Inspection {
+        Inspection {
+            state: "in its handler",
+            origin: Some(self.origin),
+            created: Some(self.begun),
+            waits_on: self.waits.last,
+            waits: self.waits.count,
+            since: Some(self.since),
+            is_lost: self.waker.is_lost(),
+            ..Inspection::default()
+        }
     }
 
     /// How long it may take, from when it has its request.

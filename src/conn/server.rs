@@ -20,6 +20,8 @@ use crate::event_loop::{CallHandle, Ctx, Origin, Readiness, Socket, Token};
 use crate::net::Acceptor;
 use crate::parts::high_water::HighWater;
 use crate::proto::http1::Preamble;
+#[cfg(feature = "deflate")]
+use crate::proto::ws::DeflatePool;
 
 /// The answer to a connection that is one too many.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
@@ -54,6 +56,9 @@ pub(super) struct Shared {
     websockets: Cell<usize>,
     /// Tasks that outlive their connections.
     detached: Cell<usize>,
+    /// What the WebSockets compress with that agreed on no context of their own.
+    #[cfg(feature = "deflate")]
+    pub(super) deflate_pool: RefCell<DeflatePool>,
     drain: RefCell<Option<Drain>>,
     draining: Cell<bool>,
 }
@@ -182,6 +187,8 @@ impl Server {
             requests: Cell::new(0),
             websockets: Cell::new(0),
             detached: Cell::new(0),
+            #[cfg(feature = "deflate")]
+            deflate_pool: RefCell::default(),
             drain: RefCell::new(None),
             draining: Cell::new(false),
         }))

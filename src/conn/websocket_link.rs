@@ -7,9 +7,11 @@ use super::connection::{Progress, Visit};
 use super::limits::Hits;
 use super::rooms;
 use super::server::Shared;
-use super::websocket::{CloseReason, Collected, Message, Peer, Sender, WebSocketHandler};
+use super::websocket::{CloseReason, Collected, Peer, Sender, WebSocketHandler};
 use crate::event_loop::{Ctx, Origin, Panicked, Readiness, caught, guarded};
-use crate::proto::ws::{CloseCode, Endpoint, PeerError, Role, Step};
+#[cfg(feature = "deflate")]
+use crate::proto::ws::Deflate;
+use crate::proto::ws::{CloseCode, Endpoint, Message, PeerError, Role, Step};
 
 /// Whether the peer was asked if it is there.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,16 +44,24 @@ impl WebSocketLink {
         visit: &mut Visit<'_, '_>,
         socket: Box<dyn WebSocketHandler>,
         origin: Origin,
+        #[cfg(feature = "deflate")] deflate: Option<Deflate>,
     ) -> Self {
+        let mut endpoint = Endpoint::new(Role::Server);
+        #[cfg(feature = "deflate")]
+        if deflate.is_some() {
+            endpoint.agree_on_deflate();
+        }
         let sender = Sender::new(
             visit.ctx.token(),
             visit.ctx.handle().clone(),
             visit.shared.clone(),
+            #[cfg(feature = "deflate")]
+            deflate,
         );
         visit.shared.count_websocket(1);
         let mut link = Self {
             spill: Vec::new(),
-            endpoint: Endpoint::new(Role::Server),
+            endpoint,
             socket,
             sender,
             origin,
@@ -125,20 +135,41 @@ impl WebSocketLink {
                 return true;
             }
         };
+        let origin = self.origin;
+        visit.ctx.begin_handler(|| origin);
         let mut peer = Peer {
             ctx: visit.ctx.reborrow(),
             sender: &self.sender,
             writer,
             cork: visit.cork,
-            origin: self.origin,
+            origin,
         };
         let socket = &mut self.socket;
         // A close that was asked for is on its way: what the peer sent before it heard of it is not delivered.
         let is_open = self.sender.is_open();
         let told = match step {
-            Step::Text(_) | Step::Binary(_) | Step::Pong(_) if !is_open => Ok(()),
+            Step::Text(_) | Step::Binary(_) | Step::Deflated(_) | Step::Pong(_) if !is_open => {
+                Ok(())
+            }
+
             Step::Text(text) => caught(|| socket.message(&mut peer, Message::Text(text))),
             Step::Binary(bytes) => caught(|| socket.message(&mut peer, Message::Binary(bytes))),
+            #[cfg(feature = "deflate")]
+            Step::Deflated(message) => {
+                // Lent, for the handler may send, and then others compress.
+                let mut buffer = visit.shared.deflate_pool.borrow_mut().take_buffer();
+                let told = match self.sender.read_deflated(message, &mut buffer) {
+                    Ok(message) => caught(|| socket.message(&mut peer, message)),
+                    Err(error) => {
+                        self.refuse(visit, error);
+                        return true;
+                    }
+                };
+                visit.shared.deflate_pool.borrow_mut().put_back(buffer);
+                told
+            }
+            #[cfg(not(feature = "deflate"))]
+            Step::Deflated(_) => unreachable!("it was not agreed on"),
             Step::Pong(payload) => caught(|| socket.pong(&mut peer, payload)),
             Step::Ping(payload) => {
                 // After our close frame nothing is owed (RFC 6455, 5.5.1).
@@ -157,6 +188,7 @@ impl WebSocketLink {
             }
             Step::NeedMore => unreachable!("seen to just above"),
         };
+        visit.ctx.end_handler(|| origin);
         visit.input.use_up(used);
         if let Err(caught) = told {
             self.close_after_panic(visit, &caught.blame(self.origin));
@@ -275,7 +307,11 @@ impl WebSocketLink {
     }
 
     pub(super) fn bytes_held(&self) -> usize {
-        self.endpoint.bytes_held() + self.sender.outbox_bytes() + self.socket.bytes_held()
+        let held =
+            self.endpoint.bytes_held() + self.sender.outbox_bytes() + self.socket.bytes_held();
+        #[cfg(feature = "deflate")]
+        let held = held + self.sender.deflate_bytes_held();
+        held
     }
 
     /// It holds more than can be spared.

@@ -21,6 +21,12 @@ mod tests;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+#[cfg(unix)]
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -29,7 +35,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::driver::{
-    Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
+    Clock, Driver, Event, Executor, Group, Notify, Readiness, Signal, Socket, Token, Watch,
 };
 use super::executor::ThreadPool;
 use super::mio_driver::{self, MioDriver};
@@ -41,8 +47,9 @@ const INPUT_BYTES: usize = 16 * 1024;
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 /// A shorter wait is set as it is, a longer one with some room, see [`Blocking::limit_wait`].
 const EXACT_BELOW: Duration = Duration::from_millis(200);
-/// The driver and its loop hold the bell themselves. Whoever else does can ring it.
-const OWN_HOLDERS: usize = 2;
+/// The driver, its loop, and the waker that the loop keeps for the next task hold the bell themselves. Whoever else
+/// does can ring it.
+const OWN_HOLDERS: usize = 3;
 
 /// A driver that blocks in the socket of its one connection. See the head of its file.
 ///
@@ -407,6 +414,70 @@ impl Driver for BlockingDriver {
         Ok(self.add_polled(socket))
     }
 
+    fn connect_from(&mut self, local: SocketAddr, address: SocketAddr) -> io::Result<Socket> {
+        let socket = self.poller()?.connect_from(local, address)?;
+        Ok(self.add_polled(socket))
+    }
+
+    #[cfg(unix)]
+    fn listen_unix(&mut self, path: &Path) -> io::Result<Socket> {
+        let socket = self.poller()?.listen_unix(path)?;
+        Ok(self.add_polled(socket))
+    }
+
+    #[cfg(unix)]
+    fn connect_unix(&mut self, path: &Path) -> io::Result<Socket> {
+        let socket = self.poller()?.connect_unix(path)?;
+        Ok(self.add_polled(socket))
+    }
+
+    #[cfg(unix)]
+    fn adopt_unix(&mut self, stream: UnixStream) -> io::Result<Socket> {
+        let socket = self.poller()?.adopt_unix(stream)?;
+        Ok(self.add_polled(socket))
+    }
+
+    #[cfg(unix)]
+    fn adopt_pipe(&mut self, pipe: OwnedFd, watch: Watch) -> io::Result<Socket> {
+        let socket = self.poller()?.adopt_pipe(pipe, watch)?;
+        Ok(self.add_polled(socket))
+    }
+
+    fn bind_udp(&mut self, address: SocketAddr) -> io::Result<Socket> {
+        let socket = self.poller()?.bind_udp(address)?;
+        Ok(self.add_polled(socket))
+    }
+
+    fn connect_udp(&mut self, socket: Socket, peer: SocketAddr) -> io::Result<()> {
+        let (poller, socket) = self.polled(socket)?;
+        poller.connect_udp(socket, peer)
+    }
+
+    fn send_to(
+        &mut self,
+        socket: Socket,
+        bytes: &[u8],
+        peer: Option<SocketAddr>,
+    ) -> io::Result<usize> {
+        let (poller, socket) = self.polled(socket)?;
+        poller.send_to(socket, bytes, peer)
+    }
+
+    fn recv_from(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (poller, socket) = self.polled(socket)?;
+        poller.recv_from(socket, buffer)
+    }
+
+    fn join_group(&mut self, socket: Socket, group: Group) -> io::Result<()> {
+        let (poller, socket) = self.polled(socket)?;
+        poller.join_group(socket, group)
+    }
+
+    fn leave_group(&mut self, socket: Socket, group: Group) -> io::Result<()> {
+        let (poller, socket) = self.polled(socket)?;
+        poller.leave_group(socket, group)
+    }
+
     fn register(&mut self, socket: Socket, token: Token) -> io::Result<()> {
         if let Entry::Blocking(connection) = self.entry(socket)? {
             connection.token = Some(token);
@@ -482,6 +553,13 @@ impl Driver for BlockingDriver {
         }
     }
 
+    fn reset(&mut self, socket: Socket) {
+        if let Ok((poller, polled)) = self.polled(socket) {
+            poller.reset(polled);
+        }
+        self.close(socket);
+    }
+
     fn open_sockets(&self) -> usize {
         self.sockets.len()
     }
@@ -524,6 +602,19 @@ impl Driver for BlockingDriver {
     fn take_signal(&mut self, signal: Signal) -> bool {
         let poller = self.poller.as_mut();
         poller.is_some_and(|poller| poller.take_signal(signal))
+    }
+
+    fn watch_children(&mut self, token: Token) -> io::Result<()> {
+        self.poller()?.watch_children(token)?;
+        self.watched += 1;
+        Ok(())
+    }
+
+    fn unwatch_children(&mut self, token: Token) {
+        if let Some(poller) = &mut self.poller {
+            poller.unwatch_children(token);
+            self.watched -= 1;
+        }
     }
 }
 

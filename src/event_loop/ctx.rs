@@ -10,7 +10,7 @@ use super::driver::{Driver, Signal, Socket, Token};
 use super::handle::Handle;
 use super::source::{Inspection, Source};
 use super::watch::SignalWatch;
-use super::{Buffers, EventLoop, Origin, Stats};
+use super::{Buffers, EventLoop, Origin, Stats, Work};
 use crate::parts::wheel::TimerId;
 
 /// The loop, lent to a source or a callback for the time of one visit. Where a [`Handle`] enqueues, a `Ctx` does. All
@@ -105,6 +105,21 @@ impl Ctx<'_> {
         make: impl FnOnce(Socket) -> Box<dyn Source>,
     ) -> io::Result<(Token, SocketAddr)> {
         let socket = self.event_loop.driver.listen(address)?;
+        self.add_tcp_listener(socket, make, Location::caller())
+    }
+
+    /// As [`Ctx::listen`], at the Unix socket `path`.
+    ///
+    /// # Errors
+    /// As [`Driver::listen_unix`].
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn listen_unix(
+        &mut self,
+        path: &std::path::Path,
+        make: impl FnOnce(Socket) -> Box<dyn Source>,
+    ) -> io::Result<Token> {
+        let socket = self.event_loop.driver.listen_unix(path)?;
         self.add_listener(socket, make, Location::caller())
     }
 
@@ -119,7 +134,18 @@ impl Ctx<'_> {
         make: impl FnOnce(Socket) -> Box<dyn Source>,
     ) -> io::Result<(Token, SocketAddr)> {
         let socket = self.event_loop.driver.adopt_listener(listener)?;
-        self.add_listener(socket, make, Location::caller())
+        self.add_tcp_listener(socket, make, Location::caller())
+    }
+
+    fn add_tcp_listener(
+        &mut self,
+        socket: Socket,
+        make: impl FnOnce(Socket) -> Box<dyn Source>,
+        origin: Origin,
+    ) -> io::Result<(Token, SocketAddr)> {
+        let local = self.event_loop.driver.local_addr(socket)?;
+        let token = self.add_listener(socket, make, origin)?;
+        Ok((token, local))
     }
 
     fn add_listener(
@@ -127,8 +153,7 @@ impl Ctx<'_> {
         socket: Socket,
         make: impl FnOnce(Socket) -> Box<dyn Source>,
         origin: Origin,
-    ) -> io::Result<(Token, SocketAddr)> {
-        let local = self.event_loop.driver.local_addr(socket)?;
+    ) -> io::Result<Token> {
         let token = self.event_loop.insert(|_| make(socket), origin);
         if let Err(error) = self.event_loop.driver.register(socket, token) {
             self.event_loop.driver.close(socket);
@@ -136,11 +161,11 @@ impl Ctx<'_> {
             return Err(error);
         }
         self.event_loop.listeners.push(token);
-        Ok((token, local))
+        Ok(token)
     }
 
-    /// Visit `token`'s source at once, on this stack, as if an event had come: for a source that was just added and may
-    /// have something to do already.
+    /// Visit `token`'s source at once, on this stack, as if an event had come: for a source that was just added and
+    /// may have something to do already.
     pub(crate) fn visit(&mut self, token: Token, readiness: super::Readiness) {
         self.event_loop.visit(token, readiness);
     }
@@ -255,6 +280,29 @@ impl Ctx<'_> {
         let watched = self.event_loop.driver.watch_descriptor(fd, watch, token);
         watched.inspect_err(|_| self.event_loop.forget(token))?;
         Ok(token)
+    }
+
+    /// Whether debug mode or the watchdog wants to hear of each handler.
+    #[inline]
+    pub(crate) fn looks_closely(&self) -> bool {
+        self.event_loop.looks_closely
+    }
+
+    /// A handler begins that debug mode and the watchdog are to know by itself: it runs in the visit of a connection,
+    /// and was created elsewhere. [`Ctx::end_handler`] follows, also after a panic.
+    #[inline]
+    pub(crate) fn begin_handler(&mut self, origin: impl FnOnce() -> Origin) {
+        if self.event_loop.looks_closely {
+            self.event_loop.watch(Work::handler(origin()));
+        }
+    }
+
+    /// The handler that has begun last has ended.
+    #[inline]
+    pub(crate) fn end_handler(&mut self, origin: impl FnOnce() -> Origin) {
+        if self.event_loop.looks_closely {
+            self.event_loop.handler_ended(self.token, origin());
+        }
     }
 
     /// Run at most so many callbacks in each turn, and at least one. What was limited more before stays so.

@@ -4,8 +4,14 @@
 //! system, `sim::SimDriver` a seeded world in memory. Whatever runs on the first runs on the second, byte for byte.
 
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::{BitOr, BitOrAssign};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+#[cfg(unix)]
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,6 +25,12 @@ impl Token {
     /// The token of slot `index` in its `generation`.
     pub const fn new(index: u32, generation: u32) -> Self {
         Self((generation as u64) << 32 | index as u64)
+    }
+    pub(super) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+    pub(super) const fn to_bits(self) -> u64 {
+        self.0
     }
     /// The slot.
     pub const fn index(self) -> u32 {
@@ -41,8 +53,8 @@ impl Readiness {
     pub const READABLE: Self = Self(1);
     /// There may be room to write.
     pub const WRITABLE: Self = Self(2);
-    /// The peer closed its sending half or the whole connection, there is an error, or urgent data: a short read proves
-    /// nothing, read on until `WouldBlock` or the end (epoll(7), question 9 and its exceptions).
+    /// The peer closed its sending half or the whole connection, there is an error, or urgent data: a short read
+    /// proves nothing, read on until `WouldBlock` or the end (epoll(7), question 9 and its exceptions).
     pub const CLOSING: Self = Self(4);
     /// A waker or a `Handle` asked for this visit.
     pub const WOKEN: Self = Self(8);
@@ -97,6 +109,15 @@ pub enum Watch {
     Write,
 }
 
+/// A multicast group, and the interface on which to be in it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Group {
+    /// An address in 224.0.0.0/4, and an address of the interface; 0.0.0.0 lets the system choose.
+    V4(Ipv4Addr, Ipv4Addr),
+    /// An address in ff00::/8, and the number of the interface; 0 lets the system choose.
+    V6(Ipv6Addr, u32),
+}
+
 /// A request from outside that the process end or reload, delivered as a callback.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub enum Signal {
@@ -106,7 +127,7 @@ pub enum Signal {
     Terminate,
     /// SIGHUP: by custom "read your configuration again".
     Hangup,
-    /// SIGUSR1: free for the program.
+    /// SIGUSR1: prints the tasks of a program that [`crate::web::App::serve`]s, and is free for all others.
     User1,
     /// SIGUSR2: free for the program.
     User2,
@@ -144,8 +165,8 @@ pub trait Executor {
 ///
 /// Sockets are non-blocking and behave as under Linux's edge-triggered epoll: each is registered once for both
 /// directions; an event says that something *changed*; after it the source goes on until `WouldBlock`, or, for a TCP
-/// socket, until a read that did not fill the buffer in a visit without [`Readiness::CLOSING`]. Events may be spurious,
-/// and may name a token whose source has gone.
+/// socket, until a read that did not fill the buffer in a visit without [`Readiness::CLOSING`]. Events may be
+/// spurious, and may name a token whose source has gone.
 pub trait Driver {
     /// Where time comes from.
     fn clock(&self) -> Rc<dyn Clock>;
@@ -177,7 +198,8 @@ pub trait Driver {
         let _ = listener;
         Err(io::ErrorKind::Unsupported.into())
     }
-    /// Take one connection from a listener; the new socket has `TCP_NODELAY` and is not registered yet.
+    /// Take one connection from a listener; the new socket has `TCP_NODELAY` and is not registered yet. The peer of a
+    /// Unix socket has no such address: it is told as 0.0.0.0:0.
     ///
     /// # Errors
     /// `WouldBlock` when none waits; otherwise as accept(2).
@@ -193,7 +215,8 @@ pub trait Driver {
     /// Give away a connection that is not registered, for another driver to [`Driver::adopt`]. It does not block.
     ///
     /// # Errors
-    /// `Unsupported` on a driver whose sockets are not this machine's; `NotConnected` when there is no such connection.
+    /// `Unsupported` on a driver whose sockets are not this machine's; `NotConnected` when there is no such
+    /// connection.
     fn release(&mut self, socket: Socket) -> io::Result<TcpStream> {
         let _ = socket;
         Err(io::ErrorKind::Unsupported.into())
@@ -206,6 +229,107 @@ pub trait Driver {
     /// # Errors
     /// As socket(2) and connect(2).
     fn connect(&mut self, address: SocketAddr) -> io::Result<Socket>;
+    /// As [`Driver::connect`], from `local`; its port may be 0.
+    ///
+    /// # Errors
+    /// `Unsupported` on a driver that cannot choose; otherwise as bind(2) and [`Driver::connect`].
+    fn connect_from(&mut self, local: SocketAddr, address: SocketAddr) -> io::Result<Socket> {
+        let _ = (local, address);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Open a listening Unix socket at `path`, which nothing may have; the file stays when it is closed.
+    ///
+    /// # Errors
+    /// `Unsupported` on a driver without Unix sockets; otherwise as bind(2) and listen(2).
+    #[cfg(unix)]
+    fn listen_unix(&mut self, path: &Path) -> io::Result<Socket> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Begin a connection to the Unix socket at `path`, as [`Driver::connect`] does.
+    ///
+    /// # Errors
+    /// `Unsupported` on a driver without Unix sockets; `WouldBlock` when the listener's queue is full; otherwise as
+    /// connect(2).
+    #[cfg(unix)]
+    fn connect_unix(&mut self, path: &Path) -> io::Result<Socket> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Take over a Unix socket that was connected elsewhere.
+    ///
+    /// # Errors
+    /// As [`Driver::adopt_listener`].
+    #[cfg(unix)]
+    fn adopt_unix(&mut self, stream: UnixStream) -> io::Result<Socket> {
+        let _ = stream;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Take over one end of a pipe, to read it or to write it. [`Driver::shutdown_write`] closes a pipe's writing end.
+    ///
+    /// # Errors
+    /// As [`Driver::adopt_listener`].
+    #[cfg(unix)]
+    fn adopt_pipe(&mut self, pipe: OwnedFd, watch: Watch) -> io::Result<Socket> {
+        let _ = (pipe, watch);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Open a UDP socket at `address`; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// `Unsupported` on a driver without UDP, as for the calls below; otherwise as bind(2).
+    fn bind_udp(&mut self, address: SocketAddr) -> io::Result<Socket> {
+        let _ = address;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// From now on the socket sends to `peer` and hears only of it.
+    ///
+    /// # Errors
+    /// As connect(2).
+    fn connect_udp(&mut self, socket: Socket, peer: SocketAddr) -> io::Result<()> {
+        let _ = (socket, peer);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Send one datagram, to the peer of [`Driver::connect_udp`] if none is given.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is no room; never `Interrupted`; otherwise as sendto(2).
+    fn send_to(
+        &mut self,
+        socket: Socket,
+        bytes: &[u8],
+        peer: Option<SocketAddr>,
+    ) -> io::Result<usize> {
+        let _ = (socket, bytes, peer);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Receive one datagram; what does not fit into `buffer` is lost.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none is there; never `Interrupted`; otherwise as recvfrom(2), such as `ConnectionRefused` for
+    /// a datagram that was sent before.
+    fn recv_from(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let _ = (socket, buffer);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Receive what is sent to `group`, too.
+    ///
+    /// # Errors
+    /// As setsockopt(2) of `IP_ADD_MEMBERSHIP`.
+    fn join_group(&mut self, socket: Socket, group: Group) -> io::Result<()> {
+        let _ = (socket, group);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// End [`Driver::join_group`].
+    ///
+    /// # Errors
+    /// As setsockopt(2) of `IP_DROP_MEMBERSHIP`.
+    fn leave_group(&mut self, socket: Socket, group: Group) -> io::Result<()> {
+        let _ = (socket, group);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Report everything that happens to `socket` as events with `token`, until it is closed.
     ///
@@ -244,6 +368,10 @@ pub trait Driver {
     fn local_addr(&self, socket: Socket) -> io::Result<SocketAddr>;
     /// Close. Unread input makes the peer see a reset, as with close(2). Closing twice does nothing.
     fn close(&mut self, socket: Socket);
+    /// Close, and have the peer see a reset where this driver can make one; otherwise as [`Driver::close`].
+    fn reset(&mut self, socket: Socket) {
+        self.close(socket);
+    }
     /// How many sockets are open, listeners included.
     fn open_sockets(&self) -> usize;
     /// How many descriptors the process may have open, if there is a limit.
@@ -279,4 +407,18 @@ pub trait Driver {
     fn watch_signal(&mut self, signal: Signal, token: Token) -> io::Result<()>;
     /// Whether `signal` has come since the last call.
     fn take_signal(&mut self, signal: Signal) -> bool;
+
+    /// From now on make a `READABLE` event for `token` when a child process of this one may have ended (SIGCHLD),
+    /// whichever it was. These come on top of the 1,024 of a [`Driver::poll`].
+    ///
+    /// # Errors
+    /// `Unsupported` on a driver without processes; otherwise as [`Driver::watch_signal`].
+    fn watch_children(&mut self, token: Token) -> io::Result<()> {
+        let _ = token;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// End [`Driver::watch_children`].
+    fn unwatch_children(&mut self, token: Token) {
+        let _ = token;
+    }
 }

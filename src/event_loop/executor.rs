@@ -14,6 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::Ctx;
+use super::debug::Work;
 use super::driver::{BlockingJob, Executor};
 use super::handle::{CallKey, Handle, Remote};
 use super::panic::{Panicked, guarded};
@@ -30,7 +31,8 @@ fn threads_max() -> usize {
         .min(32)
 }
 
-/// The real executor: named threads, started on demand, fed by one queue. Cheap to clone; the clones are the same pool.
+/// The real executor: named threads, started on demand, fed by one queue. Cheap to clone; the clones are the same
+/// pool.
 #[derive(Clone)]
 pub struct ThreadPool {
     queue: Sender<BlockingJob>,
@@ -266,7 +268,7 @@ fn run_job<T>(state: &JobState<T>, remote: &Remote, origin: Origin, job: impl Fn
     {
         return;
     }
-    let result = guarded(origin, job);
+    let result = guarded(origin, job).map_err(|panicked| panicked.of(Work::new("job", origin)));
     let listener = {
         let mut end = state.end();
         end.result = Some(result);

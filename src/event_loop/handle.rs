@@ -1,7 +1,8 @@
 //! What is shared, all in one file: the loop's queues behind a same-thread [`Handle`] that can only enqueue, and the
 //! inbox behind a [`Remote`] that any thread may hold.
 //!
-//! The cells below are borrowed and released inside one method each; no code that we did not write runs under a borrow.
+//! The cells below are borrowed and released inside one method each; no code that we did not write runs under a
+//! borrow.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,15 +12,18 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::Ctx;
+use super::debug::{Finding, SLOW_THRESHOLD};
 use super::driver::{Clock, Executor, Notify, Readiness, Token};
 use super::executor::{self, JobHandle};
 use super::source::Source;
 use super::stats::Origin;
+use super::waker::SourceWaker;
 use crate::parts::high_water::{give_back_list, give_back_queue};
 use crate::parts::slab::{Key, Slab};
 use crate::parts::wheel::{TimerId, Wheel};
@@ -41,11 +45,15 @@ pub(super) enum Job {
     Start(Box<dyn Source>, Origin),
 }
 
+/// The source that a waker of nobody wakes.
+const NOBODY: Token = Token::new(u32::MAX, 0);
+
 /// Whom a timer in the wheel is for.
-#[derive(Clone, Copy)]
-pub(super) enum Due {
+enum Due {
     Call(CallKey),
     Source(Token),
+    /// A future that sleeps: it need not go through a callback, and so is woken in the turn in which it is due.
+    Waker(Waker),
 }
 
 struct FiledCall {
@@ -66,15 +74,47 @@ pub(super) struct Core {
     /// `now` in ticks.
     tick: Cell<u64>,
     running: Cell<bool>,
+    /// The task that is being polled.
+    polled: Cell<Option<Token>>,
     stopping: Cell<bool>,
-    ready: RefCell<VecDeque<Job>>,
+    debug: Cell<bool>,
+    slow_threshold: Cell<Duration>,
+    findings: RefCell<Vec<Finding>>,
+    random: Cell<u64>,
+    /// For a task's first poll, see [`Handle::first_waker`]. Away only during one.
+    spare_waker: Cell<Option<SourceWaker>>,
+    ready: RefCell<Ready>,
     calls: RefCell<Slab<FiledCall>>,
     wheel: RefCell<Wheel<Due>>,
     dirty: RefCell<Vec<Token>>,
 }
 
+/// The ready queue, and in debug mode since when each stands in it.
+#[derive(Default)]
+struct Ready {
+    jobs: VecDeque<Job>,
+    since: Option<VecDeque<Instant>>,
+}
+
+impl Ready {
+    fn push(&mut self, job: Job, since: impl FnOnce() -> Instant) {
+        self.jobs.push_back(job);
+        if let Some(times) = &mut self.since {
+            times.push_back(since());
+        }
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        if let Some(times) = &mut self.since {
+            times.pop_front();
+        }
+        self.jobs.pop_front()
+    }
+}
+
 thread_local! {
-    /// The loop that is turning on this thread, so that a waker can tell a local wake from one that must cross threads.
+    /// The loop that is turning on this thread, so that a waker can tell a local wake from one that must cross
+    /// threads.
     static TURNING: RefCell<Option<Handle>> = const { RefCell::new(None) };
 }
 
@@ -86,8 +126,14 @@ thread_local! {
 pub struct Handle(Rc<Core>);
 
 impl Handle {
-    pub(super) fn new(clock: Rc<dyn Clock>, executor: Rc<dyn Executor>, remote: Remote) -> Self {
+    pub(super) fn new(
+        clock: Rc<dyn Clock>,
+        executor: Rc<dyn Executor>,
+        remote: Remote,
+        entropy: u64,
+    ) -> Self {
         let now = clock.now();
+        let spare_waker = SourceWaker::new(remote.clone(), NOBODY);
         Self(Rc::new(Core {
             clock,
             executor,
@@ -96,7 +142,13 @@ impl Handle {
             now: Cell::new(now),
             tick: Cell::new(0),
             running: Cell::new(false),
+            polled: Cell::new(None),
             stopping: Cell::new(false),
+            debug: Cell::new(false),
+            slow_threshold: Cell::new(SLOW_THRESHOLD),
+            findings: RefCell::default(),
+            random: Cell::new(entropy),
+            spare_waker: Cell::new(Some(spare_waker)),
             ready: RefCell::default(),
             calls: RefCell::new(Slab::new()),
             wheel: RefCell::new(Wheel::new()),
@@ -127,8 +179,8 @@ impl Handle {
         self.call_handle(key, self.now())
     }
 
-    /// Run `callback` once, `delay` from the moment of this call: never earlier, later by less than a tick of 1 ms plus
-    /// the driver's own millisecond, and behind whatever keeps the loop busy then. Timers of one tick run in the
+    /// Run `callback` once, `delay` from the moment of this call: never earlier, later by less than a tick of 1 ms
+    /// plus the driver's own millisecond, and behind whatever keeps the loop busy then. Timers of one tick run in the
     /// order in which they were set. A timer never runs in the turn that set it (rule R5).
     ///
     /// The delay counts from a fresh reading of the clock, since the turn's own time may be stale by as long as the
@@ -203,6 +255,17 @@ impl Handle {
         self.0.clock.wall_clock()
     }
 
+    /// A number that nobody plans on, for jitter and backoff. It follows from the driver's entropy, so under the
+    /// simulator it comes again with the seed. Not for secrets.
+    pub fn random(&self) -> u64 {
+        // SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+        let state = self.0.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
     /// Whether the loop is inside [`super::EventLoop::run`] or a turn.
     pub fn is_running(&self) -> bool {
         self.0.running.get()
@@ -215,10 +278,7 @@ impl Handle {
 
     /// Visit `token`'s source with [`Readiness::WOKEN`] in the ready step.
     pub fn wake(&self, token: Token) {
-        self.0
-            .ready
-            .borrow_mut()
-            .push_back(Job::Visit(token, Readiness::WOKEN));
+        self.push(Job::Visit(token, Readiness::WOKEN));
     }
 
     /// Visit `token`'s source with [`Readiness::FLUSH`] in step 7 of this turn. The caller sees to it that a source
@@ -230,16 +290,109 @@ impl Handle {
     /// Take `source` in and give it its first visit, in the ready step, in the order of [`Handle::call_soon`].
     #[track_caller]
     pub fn start_source(&self, source: Box<dyn Source>) {
-        self.0
-            .ready
-            .borrow_mut()
-            .push_back(Job::Start(source, Location::caller()));
+        self.start_source_from(source, Location::caller());
+    }
+
+    /// [`Handle::start_source`] for someone else, who has created it.
+    pub(crate) fn start_source_from(&self, source: Box<dyn Source>, origin: Origin) {
+        self.push(Job::Start(source, origin));
+    }
+
+    /// Switch debug mode on or off, while the loop runs or before it does; from the next turn on it is so. In debug
+    /// mode the loop times each visit and callback alone, and tells [`super::EventLoop::on_finding`] of those that are
+    /// slow and of tasks that nothing can wake.
+    ///
+    /// It costs some readings of the clock and a pass over all sources now and then. Switched off it costs nothing
+    /// that can be measured.
+    pub fn set_debug(&self, on: bool) {
+        if self.0.debug.replace(on) == on {
+            return;
+        }
+        let mut ready = self.0.ready.borrow_mut();
+        ready.since = on.then(|| std::iter::repeat_n(self.time(), ready.jobs.len()).collect());
+    }
+
+    /// Whether debug mode is on.
+    pub fn is_debug(&self) -> bool {
+        self.0.debug.get()
+    }
+
+    /// How long a visit or a callback may take before debug mode reports it as slow; [`SLOW_THRESHOLD`] unless set.
+    pub fn set_slow_threshold(&self, threshold: Duration) {
+        self.0.slow_threshold.set(threshold);
+    }
+
+    /// See [`Handle::set_slow_threshold`].
+    pub fn slow_threshold(&self) -> Duration {
+        self.0.slow_threshold.get()
+    }
+
+    /// Have the loop tell of `finding` at the end of the turn.
+    pub(crate) fn find(&self, finding: Finding) {
+        self.0.findings.borrow_mut().push(finding);
+    }
+
+    /// Wake `waker` when [`Handle::time`] has reached `when`, as exact as [`Handle::call_at`].
+    pub(crate) fn wake_at(&self, when: Instant, waker: &Waker) -> TimerId {
+        let tick = self.timer_tick(self.tick_after(when));
+        let due = Due::Waker(waker.clone());
+        self.0.wheel.borrow_mut().insert(tick, due)
+    }
+
+    /// Have a timer of [`Handle::wake_at`] wake `waker` from now on. `false` when it has fired.
+    pub(crate) fn wake_instead(&self, timer: TimerId, waker: &Waker) -> bool {
+        let mut wheel = self.0.wheel.borrow_mut();
+        let Some(Due::Waker(old)) = wheel.get_mut(timer) else {
+            return false;
+        };
+        if !old.will_wake(waker) {
+            let old = std::mem::replace(old, waker.clone());
+            drop(wheel);
+            // What is dropped with it may be anyone's.
+            drop(old);
+        }
+        true
+    }
+
+    /// Move a timer. `false` when it has fired.
+    pub(crate) fn move_timer_to(&self, timer: TimerId, when: Instant) -> bool {
+        self.reset_timer(timer, self.tick_after(when))
+    }
+
+    /// A waker for the first poll of `token`'s future. It is to be kept ([`Handle::keep_waker`]) when the future
+    /// waits, and else given back ([`Handle::give_back_waker`]): most tasks end in their first poll, and need no waker
+    /// of their own.
+    pub(crate) fn first_waker(&self, token: Token) -> SourceWaker {
+        match self.0.spare_waker.take() {
+            Some(spare) => {
+                spare.aim(token);
+                spare
+            }
+            None => SourceWaker::new(self.remote(), token),
+        }
+    }
+
+    /// The waker of [`Handle::first_waker`] stays with its source.
+    pub(crate) fn keep_waker(&self, waker: SourceWaker) -> SourceWaker {
+        self.put_spare_waker(None);
+        waker
+    }
+
+    /// The waker of [`Handle::first_waker`] is not needed any more.
+    pub(crate) fn give_back_waker(&self, waker: SourceWaker) {
+        self.put_spare_waker(Some(waker).filter(|waker| !waker.is_shared()));
+    }
+
+    fn put_spare_waker(&self, spare: Option<SourceWaker>) {
+        // There is always one, so that a driver knows how many of those who can call its loop are the loop itself.
+        let spare = spare.unwrap_or_else(|| SourceWaker::new(self.remote(), NOBODY));
+        self.0.spare_waker.set(Some(spare));
     }
 
     // What follows is for the loop and its executor.
 
     #[track_caller]
-    pub(super) fn file_call(&self, run: Callback) -> CallKey {
+    pub(crate) fn file_call(&self, run: Callback) -> CallKey {
         let origin = Location::caller();
         CallKey(self.0.calls.borrow_mut().insert(FiledCall {
             run,
@@ -258,8 +411,12 @@ impl Handle {
         self.call_filed(key);
     }
 
-    pub(super) fn call_filed(&self, key: CallKey) {
-        self.0.ready.borrow_mut().push_back(Job::Call(key));
+    pub(crate) fn call_filed(&self, key: CallKey) {
+        self.push(Job::Call(key));
+    }
+
+    fn push(&self, job: Job) {
+        self.0.ready.borrow_mut().push(job, || self.time());
     }
 
     fn call_handle(&self, key: CallKey, when: Instant) -> CallHandle {
@@ -303,14 +460,25 @@ impl Handle {
 
     pub(super) fn set_now(&self, now: Instant) {
         self.0.now.set(now);
+        self.0.tick.set(self.whole_ticks(now));
+    }
+
+    fn whole_ticks(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.0.origin);
-        self.0
-            .tick
-            .set(since.as_secs() * 1000 + u64::from(since.subsec_millis()));
+        since.as_secs() * 1000 + u64::from(since.subsec_millis())
     }
 
     pub(super) fn set_running(&self, running: bool) -> bool {
         self.0.running.replace(running)
+    }
+
+    /// The task that is being polled. One that is spawned now is its child.
+    pub(crate) fn polled(&self) -> Option<Token> {
+        self.0.polled.get()
+    }
+
+    pub(crate) fn set_polled(&self, token: Option<Token>) {
+        self.0.polled.set(token);
     }
 
     pub(super) fn take_stopping(&self) -> bool {
@@ -326,11 +494,11 @@ impl Handle {
     }
 
     pub(super) fn ready_jobs(&self) -> usize {
-        self.0.ready.borrow().len()
+        self.0.ready.borrow().jobs.len()
     }
 
     pub(super) fn next_ready(&self) -> Option<Job> {
-        self.0.ready.borrow_mut().pop_front()
+        self.0.ready.borrow_mut().pop()
     }
 
     /// The callback of a job that has come to the front; `None` when it was cancelled, or moved to a later time.
@@ -346,26 +514,69 @@ impl Handle {
     /// one's tick.
     pub(super) fn fire_timers(&self, tick: u64) -> (u32, Option<u64>) {
         let (mut fired, mut earliest) = (0, None);
-        let mut wheel = self.0.wheel.borrow_mut();
-        let mut ready = self.0.ready.borrow_mut();
-        while let Some((due_tick, due)) = wheel.pop_due(tick) {
+        while let Some((due_tick, due)) = self.next_due(tick) {
             fired += 1;
             earliest.get_or_insert(due_tick);
-            ready.push_back(match due {
-                Due::Source(token) => Job::Visit(token, Readiness::TIMER),
+            let since = || self.instant_of(due_tick);
+            let push = |job| self.0.ready.borrow_mut().push(job, since);
+            match due {
+                Due::Source(token) => push(Job::Visit(token, Readiness::TIMER)),
                 Due::Call(key) => {
                     if let Some(call) = self.0.calls.borrow_mut().get_mut(key.0) {
                         call.timer = None;
                     }
-                    Job::Call(key)
+                    push(Job::Call(key));
                 }
-            });
+                // Mostly it puts a task into the queue, but it may be anyone's: so nothing is borrowed.
+                Due::Waker(waker) => waker.wake(),
+            }
         }
         (fired, earliest)
     }
 
+    fn next_due(&self, tick: u64) -> Option<(u64, Due)> {
+        self.0.wheel.borrow_mut().pop_due(tick)
+    }
+
     pub(super) fn next_timer_tick(&self) -> Option<u64> {
         self.0.wheel.borrow().next_expiry()
+    }
+
+    /// How many sources in the ready queue are to be taken in.
+    pub(super) fn starting(&self) -> usize {
+        let ready = self.0.ready.borrow();
+        let is_start = |job: &&Job| matches!(job, Job::Start(..));
+        ready.jobs.iter().filter(is_start).count()
+    }
+
+    /// How many in the ready queue wait for their turn and will get it, and in debug mode since when the first one
+    /// does. But not `visited`, which has only queued itself again.
+    pub(super) fn waiting_jobs(&self, visited: Option<Token>) -> (usize, Option<Instant>) {
+        let calls = self.0.calls.borrow();
+        let will_run = |job: &Job| match job {
+            Job::Call(key) => calls.get(key.0).is_some_and(|call| call.timer.is_none()),
+            Job::Visit(token, _) => Some(*token) != visited,
+            Job::Start(..) => true,
+        };
+        let ready = self.0.ready.borrow();
+        let number = ready.jobs.iter().filter(|job| will_run(job)).count();
+        let times = ready.since.iter().flatten();
+        let of_those = times.zip(&ready.jobs).filter(|(_, job)| will_run(job));
+        (number, of_those.map(|(since, _)| *since).min())
+    }
+
+    /// How many timers are due at `now` and still in the wheel, and when the first of them was. Takes a pass over all.
+    pub(super) fn overdue_timers(&self, now: Instant) -> (usize, Option<Instant>) {
+        let now = self.whole_ticks(now);
+        let wheel = self.0.wheel.borrow();
+        let due = wheel
+            .iter()
+            .map(|(tick, _)| tick)
+            .filter(|tick| *tick <= now);
+        let (number, first) = due.fold((0, u64::MAX), |(number, first), tick| {
+            (number + 1, first.min(tick))
+        });
+        (number, (number > 0).then(|| self.instant_of(first)))
     }
 
     pub(super) fn has_calls(&self) -> bool {
@@ -386,8 +597,10 @@ impl Handle {
         self.0.wheel.borrow_mut().reset(timer, tick)
     }
 
-    pub(super) fn cancel_timer(&self, timer: TimerId) -> bool {
-        self.0.wheel.borrow_mut().cancel(timer).is_some()
+    pub(crate) fn cancel_timer(&self, timer: TimerId) -> bool {
+        // What is dropped with a waker may be anyone's.
+        let due = self.0.wheel.borrow_mut().cancel(timer);
+        due.is_some()
     }
 
     /// The loop is being dropped: so is everything that waits. What it captured may hold this handle.
@@ -401,12 +614,25 @@ impl Handle {
 
     /// Keep no more memory for the queues than they need from day to day.
     pub(super) fn give_back(&self) {
-        give_back_queue(&mut self.0.ready.borrow_mut());
+        give_back_queue(&mut self.0.ready.borrow_mut().jobs);
         give_back_list(&mut self.0.dirty.borrow_mut());
     }
 
     pub(super) fn has_dirty(&self) -> bool {
-        !self.0.dirty.borrow().is_empty()
+        self.dirty() > 0
+    }
+
+    /// How many sources have bytes to send in step 7.
+    pub(super) fn dirty(&self) -> usize {
+        self.0.dirty.borrow().len()
+    }
+
+    pub(super) fn has_findings(&self) -> bool {
+        !self.0.findings.borrow().is_empty()
+    }
+
+    pub(super) fn take_findings(&self) -> Vec<Finding> {
+        std::mem::take(&mut *self.0.findings.borrow_mut())
     }
 
     /// Swap the list of dirty sources for the empty `list`.
@@ -419,6 +645,15 @@ impl Handle {
         let outer = TURNING.with(|turning| turning.borrow_mut().replace(self.clone()));
         Turning { outer }
     }
+}
+
+/// [`Handle::current`], by asyncio's name.
+///
+/// # Panics
+/// When no loop is turning on this thread.
+#[track_caller]
+pub fn get_running_loop() -> Handle {
+    Handle::current()
 }
 
 impl fmt::Debug for Handle {
@@ -479,7 +714,8 @@ impl CallHandle {
         self.when.get()
     }
 
-    /// Run `delay` from now instead, in place and without allocating. `false` when it has run already or was cancelled.
+    /// Run `delay` from now instead, in place and without allocating. `false` when it has run already or was
+    /// cancelled.
     pub fn reset(&self, delay: Duration) -> bool {
         let when = self.handle.time() + delay;
         if !self.is_pending() {
@@ -513,8 +749,8 @@ struct Doorbell {
 
 /// A loop, for other threads. Cheap to clone.
 ///
-/// Messages of one thread arrive in the order in which they were sent. A loop that is awake is never signalled, and one
-/// that is parked once, however many messages come: a wake-up costs a system call, a message some nanoseconds.
+/// Messages of one thread arrive in the order in which they were sent. A loop that is awake is never signalled, and
+/// one that is parked once, however many messages come: a wake-up costs a system call, a message some nanoseconds.
 #[derive(Clone)]
 pub struct Remote {
     bell: Arc<Doorbell>,
@@ -547,6 +783,15 @@ impl Remote {
         callback: impl FnOnce(&mut Ctx<'_>) + Send + 'static,
     ) -> Result<(), LoopGone> {
         self.post(Message::Call(Box::new(callback), Location::caller()))
+    }
+
+    /// As [`Handle::set_debug`], on the loop's thread.
+    ///
+    /// # Errors
+    /// [`LoopGone`] when the loop was dropped.
+    #[track_caller]
+    pub fn set_debug(&self, on: bool) -> Result<(), LoopGone> {
+        self.call_soon_threadsafe(move |ctx| ctx.set_debug(on))
     }
 
     /// As [`Handle::stop`].
@@ -645,6 +890,10 @@ impl Inbox {
 
     pub(super) fn is_empty(&self) -> bool {
         self.receiver.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.receiver.len()
     }
 
     pub(super) fn take(&self) -> Option<Message> {

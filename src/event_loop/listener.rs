@@ -6,8 +6,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-/// How many connections may wait to be taken in. Linux takes the lesser of this and `net.core.somaxconn`, whose default
-/// it is (listen(2)). Without the feature `sockopt` it is std's 128.
+/// How many connections may wait to be taken in. Linux takes the lesser of this and `net.core.somaxconn`, whose
+/// default it is (listen(2)). Without the feature `sockopt` it is std's 128.
 #[cfg(feature = "sockopt")]
 const BACKLOG: i32 = 4096;
 
@@ -26,8 +26,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// As [`bind`], `number` listeners on one address, for as many loops.
 ///
-/// With the feature `sockopt`, where there is `SO_REUSEPORT` that balances (Linux), each has a queue of its own and the
-/// kernel spreads the connections by a hash of their addresses (socket(7)). Otherwise they are duplicates of one
+/// With the feature `sockopt`, where there is `SO_REUSEPORT` that balances (Linux), each has a queue of its own and
+/// the kernel spreads the connections by a hash of their addresses (socket(7)). Otherwise they are duplicates of one
 /// descriptor with one queue: each connection wakes all loops, and whoever comes first has it.
 ///
 /// # Errors
@@ -80,6 +80,36 @@ fn bind_with(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     let Sharing::Alone = sharing;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// EINPROGRESS, for which [`io::ErrorKind`] has no stable name.
+#[cfg(feature = "sockopt")]
+const IN_PROGRESS: i32 = match cfg!(any(target_os = "linux", target_os = "android")) {
+    true => 115,
+    false => 36,
+};
+
+/// Begin a connection from `local`, which std cannot: its sockets are bound and connected in one call.
+#[cfg(feature = "sockopt")]
+pub(super) fn connect_from(
+    local: SocketAddr,
+    address: SocketAddr,
+) -> io::Result<std::net::TcpStream> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&local.into())?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
+        // Windows says it so.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        connected => connected?,
+    }
     Ok(socket.into())
 }
 

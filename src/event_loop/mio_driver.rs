@@ -1,10 +1,16 @@
-//! The real driver, and the only file that names mio.
+//! The real driver: this file and the one below it are the only ones that name mio.
+
+mod other;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,14 +21,17 @@ use slab::Slab;
 
 use super::EVENTS_MAX;
 use super::driver::{
-    Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
+    Clock, Driver, Event, Executor, Group, Notify, Readiness, Signal, Socket, Token, Watch,
 };
 use super::executor::ThreadPool;
 use super::listener::{self, hand_on_nodelay};
 use crate::parts::high_water::HighWater;
+use other::Other;
 
 /// mio's own token for the waker. No source gets it: its generation would have to wrap around first.
 const WAKER: mio::Token = mio::Token(usize::MAX);
+/// The same for what tells of children.
+const CHILDREN: mio::Token = mio::Token(usize::MAX - 1);
 
 /// Sockets, clock and threads of this machine.
 pub struct MioDriver {
@@ -35,6 +44,9 @@ pub struct MioDriver {
     /// Held so that it can be given up when descriptors run out, see [`Driver::turn_away`].
     reserve: Option<File>,
     signals: BTreeMap<Signal, SignalPipe>,
+    /// Who wants to hear when a child has ended, and how we do.
+    children: Vec<Token>,
+    child_signal: Option<SignalPipe>,
 }
 
 enum Entry {
@@ -44,6 +56,7 @@ enum Entry {
         /// What it accepts has `TCP_NODELAY` already.
         hands_on_nodelay: bool,
     },
+    Other(Other),
 }
 
 impl MioDriver {
@@ -63,6 +76,8 @@ impl MioDriver {
             high_water: HighWater::default(),
             reserve: reserve(),
             signals: BTreeMap::new(),
+            children: Vec::new(),
+            child_signal: None,
         })
     }
 
@@ -77,6 +92,25 @@ impl MioDriver {
             Some(Entry::Stream(stream)) => Ok(stream),
             _ => Err(not_ours()),
         }
+    }
+
+    fn other(&mut self, socket: Socket) -> io::Result<&mut Other> {
+        match self.sockets.get_mut(socket.0 as usize) {
+            Some(Entry::Other(other)) => Ok(other),
+            _ => Err(not_ours()),
+        }
+    }
+
+    #[cfg(unix)]
+    fn accept_unix(&mut self, listener: Socket) -> io::Result<(Socket, SocketAddr)> {
+        let stream = self.other(listener)?.accept()?;
+        let socket = self.insert(Entry::Other(Other::Unix(stream)));
+        Ok((socket, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)))
+    }
+
+    #[cfg(not(unix))]
+    fn accept_unix(&mut self, _: Socket) -> io::Result<(Socket, SocketAddr)> {
+        Err(not_ours())
     }
 }
 
@@ -184,15 +218,25 @@ impl Driver for MioDriver {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
         }
+        let mut child_ended = false;
         events.extend(
             self.events
                 .iter()
-                .filter(|event| event.token() != WAKER)
+                .filter(|event| {
+                    child_ended |= event.token() == CHILDREN;
+                    event.token() < CHILDREN
+                })
                 .map(|event| Event {
                     token: Token::new(event.token().0 as u32, (event.token().0 >> 32) as u32),
                     readiness: readiness_of(event),
                 }),
         );
+        if child_ended && self.child_signal.as_mut().is_some_and(SignalPipe::take) {
+            events.extend(self.children.iter().map(|&token| Event {
+                token,
+                readiness: Readiness::READABLE,
+            }));
+        }
         Ok(())
     }
 
@@ -223,7 +267,7 @@ impl Driver for MioDriver {
             hands_on_nodelay,
         }) = self.sockets.get(listener.0 as usize)
         else {
-            return Err(not_ours());
+            return self.accept_unix(listener);
         };
         let (stream, peer) = uninterrupted(|| listener.accept())?;
         if !hands_on_nodelay {
@@ -243,17 +287,20 @@ impl Driver for MioDriver {
         self.stream(socket)?;
         match self.sockets.remove(socket.0 as usize) {
             Entry::Stream(stream) => Ok(stream.into()),
-            Entry::Listener { .. } => unreachable!("it was a stream just above"),
+            Entry::Listener { .. } | Entry::Other(_) => {
+                unreachable!("it was a stream just above")
+            }
         }
     }
 
     fn turn_away(&mut self, listener: Socket, limit: usize) -> usize {
         self.reserve = None;
         let mut turned_away = 0;
-        if let Some(Entry::Listener { listener, .. }) = self.sockets.get(listener.0 as usize) {
-            while turned_away < limit && uninterrupted(|| listener.accept()).is_ok() {
-                turned_away += 1;
-            }
+        while turned_away < limit
+            && let Ok((socket, _)) = self.accept(listener)
+        {
+            self.close(socket);
+            turned_away += 1;
         }
         self.reserve = reserve();
         turned_away
@@ -265,6 +312,69 @@ impl Driver for MioDriver {
         Ok(self.insert(Entry::Stream(stream)))
     }
 
+    #[cfg(feature = "sockopt")]
+    fn connect_from(&mut self, local: SocketAddr, address: SocketAddr) -> io::Result<Socket> {
+        let socket = listener::connect_from(local, address)?;
+        let stream = TcpStream::from_std(socket);
+        set_nodelay(&stream);
+        Ok(self.insert(Entry::Stream(stream)))
+    }
+
+    #[cfg(unix)]
+    fn listen_unix(&mut self, path: &Path) -> io::Result<Socket> {
+        let listener = mio::net::UnixListener::bind(path)?;
+        Ok(self.insert(Entry::Other(Other::UnixListener(listener))))
+    }
+
+    #[cfg(unix)]
+    fn connect_unix(&mut self, path: &Path) -> io::Result<Socket> {
+        let stream = mio::net::UnixStream::connect(path)?;
+        Ok(self.insert(Entry::Other(Other::Unix(stream))))
+    }
+
+    #[cfg(unix)]
+    fn adopt_unix(&mut self, stream: std::os::unix::net::UnixStream) -> io::Result<Socket> {
+        stream.set_nonblocking(true)?;
+        let stream = mio::net::UnixStream::from_std(stream);
+        Ok(self.insert(Entry::Other(Other::Unix(stream))))
+    }
+
+    #[cfg(unix)]
+    fn adopt_pipe(&mut self, pipe: OwnedFd, watch: Watch) -> io::Result<Socket> {
+        let pipe = Other::pipe(pipe, watch)?;
+        Ok(self.insert(Entry::Other(pipe)))
+    }
+
+    fn bind_udp(&mut self, address: SocketAddr) -> io::Result<Socket> {
+        let socket = mio::net::UdpSocket::bind(address)?;
+        Ok(self.insert(Entry::Other(Other::Udp(socket))))
+    }
+
+    fn connect_udp(&mut self, socket: Socket, peer: SocketAddr) -> io::Result<()> {
+        self.other(socket)?.connect_udp(peer)
+    }
+
+    fn send_to(
+        &mut self,
+        socket: Socket,
+        bytes: &[u8],
+        peer: Option<SocketAddr>,
+    ) -> io::Result<usize> {
+        self.other(socket)?.send_to(bytes, peer)
+    }
+
+    fn recv_from(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.other(socket)?.recv_from(buffer)
+    }
+
+    fn join_group(&mut self, socket: Socket, group: Group) -> io::Result<()> {
+        self.other(socket)?.join(group)
+    }
+
+    fn leave_group(&mut self, socket: Socket, group: Group) -> io::Result<()> {
+        self.other(socket)?.leave(group)
+    }
+
     fn register(&mut self, socket: Socket, token: Token) -> io::Result<()> {
         let registry = self.poll.registry();
         match self.sockets.get_mut(socket.0 as usize) {
@@ -274,37 +384,51 @@ impl Driver for MioDriver {
             Some(Entry::Listener { listener, .. }) => {
                 registry.register(listener, mio_token(token), Interest::READABLE)
             }
+            Some(Entry::Other(other)) => other.register(registry, mio_token(token)),
             None => Err(not_ours()),
         }
     }
 
     fn read(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        let stream = self.stream(socket)?;
-        uninterrupted(|| stream.read(buffer))
+        match self.sockets.get_mut(socket.0 as usize) {
+            Some(Entry::Stream(stream)) => uninterrupted(|| stream.read(buffer)),
+            _ => self.other(socket)?.read(buffer),
+        }
     }
 
     fn write(&mut self, socket: Socket, bytes: &[u8]) -> io::Result<usize> {
-        let stream = self.stream(socket)?;
-        uninterrupted(|| stream.write(bytes))
+        match self.sockets.get_mut(socket.0 as usize) {
+            Some(Entry::Stream(stream)) => uninterrupted(|| stream.write(bytes)),
+            _ => self.other(socket)?.write(&[IoSlice::new(bytes)]),
+        }
     }
 
     fn write_vectored(&mut self, socket: Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let stream = self.stream(socket)?;
-        uninterrupted(|| stream.write_vectored(slices))
+        match self.sockets.get_mut(socket.0 as usize) {
+            Some(Entry::Stream(stream)) => uninterrupted(|| stream.write_vectored(slices)),
+            _ => self.other(socket)?.write(slices),
+        }
     }
 
     fn shutdown_write(&mut self, socket: Socket) -> io::Result<()> {
-        self.stream(socket)?.shutdown(Shutdown::Write)
+        match self.sockets.get_mut(socket.0 as usize) {
+            Some(Entry::Stream(stream)) => stream.shutdown(Shutdown::Write),
+            _ => self.other(socket)?.shutdown_write(),
+        }
     }
 
     fn take_error(&mut self, socket: Socket) -> io::Result<Option<io::Error>> {
-        self.stream(socket)?.take_error()
+        match self.sockets.get_mut(socket.0 as usize) {
+            Some(Entry::Stream(stream)) => stream.take_error(),
+            _ => self.other(socket)?.take_error(),
+        }
     }
 
     fn local_addr(&self, socket: Socket) -> io::Result<SocketAddr> {
         match self.sockets.get(socket.0 as usize) {
             Some(Entry::Stream(stream)) => stream.local_addr(),
             Some(Entry::Listener { listener, .. }) => listener.local_addr(),
+            Some(Entry::Other(other)) => other.local_addr(),
             None => Err(not_ours()),
         }
     }
@@ -318,6 +442,15 @@ impl Driver for MioDriver {
         {
             self.sockets.shrink_to_fit();
         }
+    }
+
+    #[cfg(feature = "sockopt")]
+    fn reset(&mut self, socket: Socket) {
+        if let Ok(stream) = self.stream(socket) {
+            // Without time to linger, close(2) discards what was not sent and resets (socket(7), SO_LINGER).
+            let _ = socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
+        }
+        self.close(socket);
     }
 
     fn open_sockets(&self) -> usize {
@@ -358,9 +491,25 @@ impl Driver for MioDriver {
     }
 
     fn watch_signal(&mut self, signal: Signal, token: Token) -> io::Result<()> {
-        let pipe = SignalPipe::new(signal, self.poll.registry(), mio_token(token))?;
+        let pipe = SignalPipe::new(number_of(signal), self.poll.registry(), mio_token(token))?;
         self.signals.insert(signal, pipe);
         Ok(())
+    }
+
+    fn watch_children(&mut self, token: Token) -> io::Result<()> {
+        if self.child_signal.is_none() {
+            let pipe = SignalPipe::new(CHILD_ENDED, self.poll.registry(), CHILDREN)?;
+            self.child_signal = Some(pipe);
+        }
+        self.children.push(token);
+        Ok(())
+    }
+
+    fn unwatch_children(&mut self, token: Token) {
+        self.children.retain(|&other| other != token);
+        if self.children.is_empty() {
+            self.child_signal = None;
+        }
     }
 
     fn take_signal(&mut self, signal: Signal) -> bool {
@@ -376,16 +525,30 @@ struct SignalPipe {
 }
 
 #[cfg(unix)]
+const CHILD_ENDED: i32 = signal_hook::consts::SIGCHLD;
+#[cfg(not(unix))]
+const CHILD_ENDED: i32 = 0;
+
+#[cfg(unix)]
+fn number_of(signal: Signal) -> i32 {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+    match signal {
+        Signal::Interrupt => SIGINT,
+        Signal::Terminate => SIGTERM,
+        Signal::Hangup => SIGHUP,
+        Signal::User1 => SIGUSR1,
+        Signal::User2 => SIGUSR2,
+    }
+}
+
+#[cfg(not(unix))]
+fn number_of(_: Signal) -> i32 {
+    0
+}
+
+#[cfg(unix)]
 impl SignalPipe {
-    fn new(signal: Signal, registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
-        let number = match signal {
-            Signal::Interrupt => SIGINT,
-            Signal::Terminate => SIGTERM,
-            Signal::Hangup => SIGHUP,
-            Signal::User1 => SIGUSR1,
-            Signal::User2 => SIGUSR2,
-        };
+    fn new(number: i32, registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
         let (read_end, write_end) = std::os::unix::net::UnixStream::pair()?;
         read_end.set_nonblocking(true)?;
         let mut read_end = mio::net::UnixStream::from_std(read_end);
@@ -416,7 +579,7 @@ struct SignalPipe;
 
 #[cfg(not(unix))]
 impl SignalPipe {
-    fn new(_: Signal, _: &mio::Registry, _: mio::Token) -> io::Result<Self> {
+    fn new(_: i32, _: &mio::Registry, _: mio::Token) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
     fn take(&mut self) -> bool {

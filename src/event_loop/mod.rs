@@ -18,13 +18,14 @@
 //!   set.
 //! - R6 What was cancelled does not run, even if it stood in the ready queue already.
 //! - R7 After `closed`, nothing for that source: a token that is stale names nobody.
-//! - R8 A woken task stands in the queue once.
+//! - R8 A woken task stands in the queue once, and may do so much in one poll.
 //! - R9 Listeners are visited last.
 //! - R10 A connection writes what it owes before it makes more (see `conn`).
 //! - R11 `stop` completes the turn.
 
 mod blocking_driver;
 mod ctx;
+mod debug;
 mod driver;
 mod executor;
 mod handle;
@@ -33,7 +34,11 @@ mod mio_driver;
 mod panic;
 mod source;
 mod stats;
+mod tasks;
+mod waits;
+mod waker;
 mod watch;
+mod watchdog;
 
 #[cfg(test)]
 mod tests;
@@ -46,23 +51,36 @@ use std::time::{Duration, Instant};
 
 pub use blocking_driver::{BlockingDriver, Interrupter};
 pub use ctx::Ctx;
+pub use debug::{
+    Finding, LostTask, SLOW_THRESHOLD, ScopeEnd, ScopeReport, SlowReport, Victims, Work,
+};
 pub use driver::{
-    BlockingJob, Clock, Driver, Event, Executor, Notify, Readiness, Signal, Socket, Token, Watch,
+    BlockingJob, Clock, Driver, Event, Executor, Group, Notify, Readiness, Signal, Socket, Token,
+    Watch,
 };
 pub use executor::{JobHandle, ThreadPool};
-pub use handle::{CallHandle, Handle, LoopGone, Remote};
+pub(crate) use handle::CallKey;
+pub use handle::{CallHandle, Handle, LoopGone, Remote, get_running_loop};
 pub use listener::{bind, bind_several};
 pub use mio_driver::MioDriver;
 pub use panic::Panicked;
-pub(crate) use panic::{caught, guarded};
+pub(crate) use panic::{Caught, caught, guarded};
 pub use source::{Inspection, Next, Source};
 pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
+pub use tasks::{TaskInfo, Tasks};
+pub use waits::{Detail, WaitsOn, waits_on};
+pub(crate) use waits::{Waits, in_poll, spend_unit, units_left};
+pub(crate) use waker::SourceWaker;
+
+pub use watchdog::StallReport;
 
 pub use crate::parts::wheel::TimerId;
 
 use crate::parts::high_water::give_back_list;
 use crate::parts::slab::{Key, Slab};
-use handle::{CallKey, Inbox, Job, Message};
+use debug::Debugging;
+use handle::{Inbox, Job, Message};
+use watchdog::Watchdog;
 
 /// Events taken from the driver in one turn.
 pub const EVENTS_MAX: usize = 1024;
@@ -173,6 +191,15 @@ pub struct EventLoop {
     /// Sources that want to hear when one has closed.
     waiting_for_close: Vec<Token>,
     on_panic: PanicHook,
+    debugging: Debugging,
+    watchdog: Option<Watchdog>,
+    /// In this turn each piece of work is timed alone, and one that took so long is reported. Never, unless in debug
+    /// mode.
+    slow_from: Duration,
+    /// In this turn what runs is named before it does, for the watchdog and for debug mode.
+    looks_closely: bool,
+    /// Visits of the present step that are still to come, those to listeners apart.
+    behind: usize,
     /// Whatever a turn's budget says.
     callbacks_max: usize,
     stats: Stats,
@@ -204,9 +231,10 @@ impl EventLoop {
     }
 
     /// A loop on another driver.
-    pub fn with_driver(driver: Box<dyn Driver>) -> Self {
+    pub fn with_driver(mut driver: Box<dyn Driver>) -> Self {
         let (inbox, remote) = Inbox::new(driver.notifier());
-        let handle = Handle::new(driver.clock(), driver.executor(), remote);
+        let entropy = driver.entropy();
+        let handle = Handle::new(driver.clock(), driver.executor(), remote, entropy);
         let stamp = handle.now();
         Self {
             driver,
@@ -220,6 +248,11 @@ impl EventLoop {
             doomed: Vec::new(),
             waiting_for_close: Vec::new(),
             on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
+            debugging: Debugging::default(),
+            watchdog: None,
+            slow_from: Duration::MAX,
+            looks_closely: false,
+            behind: 0,
             callbacks_max: CALLBACKS_MAX,
             stats: Stats::default(),
             turn: Turn::default(),
@@ -267,6 +300,9 @@ impl EventLoop {
         self.flush_dirty(); //                  7: one write for each connection that others gave bytes to
         self.close_finished(); //               8: what has ended is closed, and its slot is free again
 
+        if self.handle.has_findings() {
+            self.tell_findings();
+        }
         self.handle.set_running(was_running);
         drop(turning);
         self.stats.add(&self.turn);
@@ -277,8 +313,16 @@ impl EventLoop {
 
     fn park(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
         self.turn = Turn::default();
+        self.slow_from = match self.handle.is_debug() {
+            true => self.handle.slow_threshold(),
+            false => Duration::MAX,
+        };
+        self.looks_closely = self.handle.is_debug() || self.watchdog.is_some();
         let before = self.handle.time();
         self.stats.awake += before.saturating_duration_since(self.handle.now());
+        if self.handle.is_debug() {
+            self.look_for_lost(before);
+        }
         let mut nap = self.time_until_work(before);
         if let Some(wait_max) = wait_max {
             nap = Some(nap.map_or(wait_max, |nap| nap.min(wait_max)));
@@ -302,10 +346,10 @@ impl EventLoop {
         std::mem::swap(&mut self.carry, &mut self.carried);
         let mut events = std::mem::take(&mut self.events);
         self.suspicious = self.suspicious.saturating_sub(1);
-        if events.len() > TIMED_TOGETHER as usize && self.suspicious == 0 {
-            self.timed_together = TIMED_TOGETHER;
-        }
+        self.begin_timing(events.len());
+        self.behind = events.len() + self.carried.len();
         for event in events.drain(..) {
+            self.behind -= 1;
             if self.listeners.contains(&event.token) {
                 self.late_events.push(event);
             } else {
@@ -313,13 +357,11 @@ impl EventLoop {
             }
         }
         self.events = events;
-        self.timed_together = 1;
-        if self.untimed > 0 {
-            self.blame(self.last_visited);
-        }
+        self.end_timing();
 
         let mut carried = std::mem::take(&mut self.carried);
         for token in carried.drain(..) {
+            self.behind -= 1;
             if self.listeners.contains(&token) {
                 self.late_events.push(Event {
                     token,
@@ -332,7 +374,9 @@ impl EventLoop {
         self.carried = carried;
 
         let mut late = std::mem::take(&mut self.late_events);
+        self.behind = late.len();
         for event in late.drain(..) {
+            self.behind -= 1;
             self.visit(event.token, event.readiness);
         }
         self.late_events = late;
@@ -365,23 +409,28 @@ impl EventLoop {
     fn run_ready(&mut self, callbacks_max: usize) {
         let callbacks_max = callbacks_max.min(self.callbacks_max);
         // Counted before the first one runs: a callback added by a callback waits a turn.
-        for _ in 0..self.handle.ready_jobs().min(callbacks_max) {
+        let jobs = self.handle.ready_jobs().min(callbacks_max);
+        self.begin_timing(jobs);
+        for _ in 0..jobs {
             match self.handle.next_ready() {
                 Some(Job::Call(key)) => self.call(key),
                 Some(Job::Visit(token, readiness)) => self.visit(token, readiness),
                 Some(Job::Start(source, origin)) => {
-                    let token = self.insert(|_| source, origin);
-                    self.visit(token, Readiness::WOKEN);
+                    let token = self.sources.reserve().into();
+                    self.visit_taken(token, Slot { source, origin }, Readiness::WOKEN);
                 }
                 None => break,
             }
         }
+        self.end_timing();
     }
 
     fn flush_dirty(&mut self) {
         let mut flushing = std::mem::take(&mut self.flushing);
         self.handle.swap_dirty(&mut flushing);
+        self.behind = flushing.len();
         for token in flushing.drain(..) {
+            self.behind -= 1;
             self.visit(token, Readiness::FLUSH);
         }
         self.flushing = flushing;
@@ -390,18 +439,31 @@ impl EventLoop {
     fn close_finished(&mut self) {
         while let Some((token, mut slot)) = self.closing.pop() {
             self.listeners.retain(|listener| *listener != token);
+            let work = self.looks_closely.then(|| slot.work());
+            if let Some(work) = &work {
+                self.watch(work.clone());
+            }
             let mut ctx = Ctx {
                 event_loop: self,
                 token: Some(token),
             };
-            let closed = guarded(slot.origin, || slot.source.closed(&mut ctx));
-            let dropped = guarded(slot.origin, || drop(slot.source));
+            let closed = caught(|| slot.source.closed(&mut ctx));
+            let dropped = caught(|| drop(slot.source));
             self.sources.release(token.into());
+            if let Some(work) = work {
+                if let Some(took) = self.blame(work.origin) {
+                    self.tell_slow(work, Some(token), took);
+                }
+                self.unwatch();
+            }
             for waiting in self.waiting_for_close.drain(..) {
                 self.handle.wake(waiting);
             }
-            for panicked in [closed, dropped].into_iter().filter_map(Result::err) {
-                self.report(&panicked);
+            if let Err(panic) = closed {
+                self.report_caught(panic, Work::new("source", slot.origin));
+            }
+            if let Err(panic) = dropped {
+                self.report_caught(panic, Work::new("source", slot.origin));
             }
         }
         self.doomed.clear();
@@ -417,25 +479,35 @@ impl EventLoop {
     /// Lend the loop to one source, then act on its answer.
     fn visit(&mut self, token: Token, readiness: Readiness) {
         // It may have closed earlier, and events, wakes and timers for it are still about: they find nobody.
-        let Some(mut slot) = self.sources.take(token.into()) else {
+        let Some(slot) = self.sources.take(token.into()) else {
             return;
         };
+        self.visit_taken(token, slot, readiness);
+    }
+
+    /// The visit itself, to a source that is in hand.
+    #[inline]
+    fn visit_taken(&mut self, token: Token, mut slot: Slot, readiness: Readiness) {
         self.turn.visits += 1;
+        if self.looks_closely {
+            self.watch(slot.work());
+        }
         let mut ctx = Ctx {
             event_loop: self,
             token: Some(token),
         };
-        let next = guarded(slot.origin, || slot.source.ready(&mut ctx, readiness));
-        self.untimed += 1;
-        self.last_visited = slot.origin;
-        if self.untimed >= self.timed_together {
-            self.blame(slot.origin);
+        let next = caught(|| slot.source.ready(&mut ctx, readiness));
+        if let Some(took) = self.work_ended(slot.origin) {
+            self.tell_slow(slot.work(), Some(token), took);
+        }
+        if self.looks_closely {
+            self.unwatch();
         }
         let next = match next {
             Ok(_) if !self.doomed.is_empty() && self.doomed.contains(&token) => Next::Close,
             Ok(next) => next,
-            Err(panicked) => {
-                self.report(&panicked);
+            Err(panic) => {
+                self.report_caught(panic, slot.work());
                 Next::Close
             }
         };
@@ -455,21 +527,54 @@ impl EventLoop {
             return;
         };
         self.turn.callbacks += 1;
+        if self.looks_closely {
+            self.watch(Work::callback(origin));
+        }
         let mut ctx = Ctx {
             event_loop: self,
             token: None,
         };
-        let called = guarded(origin, || callback(&mut ctx));
-        self.blame(origin);
-        if let Err(panicked) = called {
-            self.report(&panicked);
+        let called = caught(|| callback(&mut ctx));
+        if let Some(took) = self.work_ended(origin) {
+            self.tell_slow(Work::callback(origin), None, took);
+        }
+        if self.looks_closely {
+            self.unwatch();
+        }
+        if let Err(panic) = called {
+            self.report_caught(panic, Work::callback(origin));
         }
     }
 
     // ---- what they need -----------------------------------------------------------------------------------------
 
-    /// Blame the time since the last stamp on `origin`.
-    fn blame(&mut self, origin: Origin) {
+    /// So many pieces of work follow: many are timed in groups, see [`TIMED_TOGETHER`].
+    fn begin_timing(&mut self, pieces: usize) {
+        let is_timed_alone = self.suspicious > 0 || self.slow_from < Duration::MAX;
+        if pieces > TIMED_TOGETHER as usize && !is_timed_alone {
+            self.timed_together = TIMED_TOGETHER;
+        }
+    }
+
+    fn end_timing(&mut self) {
+        self.timed_together = 1;
+        if self.untimed > 0 {
+            self.blame(self.last_visited);
+        }
+    }
+
+    /// A piece of work has ended. Answers as [`EventLoop::blame`], which is called for the last of a group.
+    fn work_ended(&mut self, origin: Origin) -> Option<Duration> {
+        self.untimed += 1;
+        self.last_visited = origin;
+        match self.untimed >= self.timed_together {
+            true => self.blame(origin),
+            false => None,
+        }
+    }
+
+    /// Blame the time since the last stamp on `origin`. Answers how long that is when it should be told of.
+    fn blame(&mut self, origin: Origin) -> Option<Duration> {
         let now = self.handle.time();
         let took = now.saturating_duration_since(self.stamp);
         self.stamp = now;
@@ -484,6 +589,13 @@ impl EventLoop {
                 self.suspicious = TIMED_ALONE;
             }
         }
+        (took >= self.slow_from).then_some(took)
+    }
+
+    #[cold]
+    fn report_caught(&mut self, panic: Caught, work: Work) {
+        let panicked = panic.blame(work.origin).of(work);
+        self.report(&panicked);
     }
 
     fn report(&mut self, panicked: &Panicked) {
@@ -496,8 +608,14 @@ impl EventLoop {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
-        let tick = self.handle.next_timer_tick()?;
-        Some(self.handle.instant_of(tick).saturating_duration_since(now))
+        Some(self.next_alarm()?.saturating_duration_since(now))
+    }
+
+    /// When time alone brings work.
+    fn next_alarm(&self) -> Option<Instant> {
+        let tick = self.handle.next_timer_tick();
+        let timer = tick.map(|tick| self.handle.instant_of(tick));
+        timer.into_iter().chain(self.next_look()).min()
     }
 
     fn has_work(&self) -> bool {
@@ -558,9 +676,7 @@ impl EventLoop {
         if self.has_work() || !self.inbox.is_empty() {
             return Some(self.handle.time());
         }
-        self.handle
-            .next_timer_tick()
-            .map(|tick| self.handle.instant_of(tick))
+        self.next_alarm()
     }
 
     /// Whether nothing is left that will happen by itself, or for which somebody waits: no source, callback, timer or
@@ -592,6 +708,56 @@ impl EventLoop {
     /// Have panics reported to `hook` instead of standard error. The loop goes on in any case.
     pub fn on_panic(&mut self, hook: impl FnMut(&Panicked) + 'static) {
         self.on_panic = Box::new(hook);
+    }
+
+    /// Have what debug mode finds, and what [`crate::task::scope`] reports, given to `hook` instead of printed to
+    /// standard error. See [`Handle::set_debug`].
+    pub fn on_finding(&mut self, hook: impl FnMut(&Finding) + 'static) {
+        self.debugging.on_finding(hook);
+    }
+
+    /// Have a thread of its own look whether any visit or callback lasts longer than `after`, and tell `hook` of it
+    /// while it lasts: after that time, after twice that time and so on, and when it is over. The thread looks four
+    /// times in that time, and ends with the loop. A second call replaces the first.
+    ///
+    /// While there is a watchdog, each visit and callback costs two more readings of the clock and two locks of a mutex
+    /// that is hardly ever taken. It needs no debug mode. `hook` must not wait for the loop.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use tourbillon::event_loop::EventLoop;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let mut event_loop = EventLoop::new()?;
+    /// # event_loop.on_panic(|panicked| panic!("{panicked}"));
+    /// event_loop.start_watchdog(Duration::from_millis(20), move |report| {
+    ///     let _ = tell.send(report.to_string());
+    /// })?;
+    /// event_loop.call_soon(move |ctx| {
+    ///     ctx.stop();
+    ///     // It blocks until it is named.
+    ///     let report = told.recv().unwrap();
+    ///     assert!(report.starts_with("stall: a callback created at "), "{report}");
+    /// });
+    /// event_loop.run()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start_watchdog(
+        &mut self,
+        after: Duration,
+        hook: impl FnMut(&StallReport) + Send + 'static,
+    ) -> io::Result<()> {
+        self.watchdog = Some(Watchdog::start(after, hook)?);
+        Ok(())
+    }
+
+    /// End the thread that [`EventLoop::start_watchdog`] has started.
+    pub fn stop_watchdog(&mut self) {
+        self.watchdog = None;
     }
 
     /// What the loop has counted.

@@ -3,25 +3,50 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use super::debug::Work;
 use super::stats::Origin;
 
-/// A panic that was caught: what it said, and where the code that panicked had been given to the loop.
+/// A panic that was caught: what it said, and what had been given to the loop where.
 #[derive(Clone, Debug)]
 pub struct Panicked {
     /// The panic's message, when it was text.
     pub message: String,
-    /// Where the callback, task, handler or source was created.
+    /// What panicked: `callback`, `task`, `handler`, `job`, or a source of another [`super::Inspection::kind`].
+    pub kind: &'static str,
+    /// Its name, if it was given one.
+    pub name: Option<Arc<str>>,
+    /// Where it was created.
     pub origin: Origin,
+}
+
+impl Panicked {
+    /// It was `work` that panicked.
+    pub(crate) fn of(self, work: Work) -> Self {
+        let Work { kind, name, origin } = work;
+        let message = self.message;
+        Self {
+            message,
+            kind,
+            name,
+            origin,
+        }
+    }
+
+    /// What panicked.
+    pub fn work(&self) -> Work {
+        Work {
+            kind: self.kind,
+            name: self.name.clone(),
+            origin: self.origin,
+        }
+    }
 }
 
 impl fmt::Display for Panicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "what was created at {} panicked: {}",
-            self.origin, self.message
-        )
+        write!(f, "{} panicked: {}", self.work(), self.message)
     }
 }
 
@@ -40,8 +65,8 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
 
 /// Run `code`; a panic becomes a value.
 ///
-/// What `code` borrowed may be left half changed. That is safe here because the loop drops what panicked: a callback is
-/// gone, a source is closed, a handler's connection ends.
+/// What `code` borrowed may be left half changed. That is safe here because the loop drops what panicked: a callback
+/// is gone, a source is closed, a handler's connection ends.
 pub(crate) fn guarded<R>(origin: Origin, code: impl FnOnce() -> R) -> Result<R, Panicked> {
     caught(code).map_err(|caught| caught.blame(origin))
 }
@@ -56,7 +81,7 @@ pub(crate) fn caught<R>(code: impl FnOnce() -> R) -> Result<R, Caught> {
 pub(crate) struct Caught(Box<dyn Any + Send>);
 
 impl Caught {
-    /// What was given to the loop at `origin` panicked so.
+    /// A handler that was given to the loop at `origin` panicked so; what is no handler is named by [`Panicked::of`].
     #[cold]
     pub(crate) fn blame(self, origin: Origin) -> Panicked {
         let message = panic_message(&*self.0);
@@ -64,6 +89,11 @@ impl Caught {
         if catch_unwind(AssertUnwindSafe(|| drop(self.0))).is_err() {
             std::process::abort();
         }
-        Panicked { message, origin }
+        Panicked {
+            message,
+            kind: "handler",
+            name: None,
+            origin,
+        }
     }
 }

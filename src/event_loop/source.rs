@@ -1,6 +1,10 @@
 //! What the loop visits: a listener, a connection, a task, a signal. The loop knows nothing else about them.
 
-use super::{Ctx, Readiness};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Ctx, Origin, Readiness, Token, WaitsOn};
 
 /// What a source wants next, as the answer to a visit. A source never registers or removes itself behind the loop's
 /// back.
@@ -44,6 +48,22 @@ pub struct Inspection {
     pub kind: &'static str,
     /// Where it is in its life, in a word or two.
     pub state: &'static str,
+    /// What whoever made it called it.
+    pub name: Option<Arc<str>>,
+    /// Where it was created, if it knows.
+    pub origin: Option<Origin>,
+    /// The task that has spawned it, if one has. It may have ended.
+    pub parent: Option<Token>,
+    /// When it was created, if it knows.
+    pub created: Option<Instant>,
+    /// What it waits on, as far as its futures have said. Of several things the last one that was polled.
+    pub waits_on: Option<WaitsOn>,
+    /// For how many things it waits.
+    pub waits: u32,
+    /// Since when.
+    pub since: Option<Instant>,
+    /// It waits, and nothing is left that could wake it: the last waker was dropped and had not been used.
+    pub is_lost: bool,
     /// It believes that nothing is left to read until an event says otherwise.
     pub read_drained: bool,
     /// It does not read now although it could: its peer does not take the answers, or a handler has not finished.
@@ -53,4 +73,24 @@ pub struct Inspection {
     /// Set for a connection that does nothing for its peer and may be closed when descriptors run out; those with the
     /// lowest rank go first.
     pub idle_rank: Option<u64>,
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind)?;
+        if let Some(name) = &self.name {
+            write!(f, " {name:?}")?;
+        }
+        if let Some(origin) = self.origin {
+            write!(f, " created at {origin}")?;
+        }
+        write!(f, ", {}", self.state)?;
+        if let Some(waits_on) = self.waits_on {
+            write!(f, " on {waits_on}")?;
+        }
+        match self.waits {
+            0 | 1 => Ok(()),
+            waits => write!(f, " and {} more", waits - 1),
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! Taking connections in, also when there is no room for them.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::event_loop::{Ctx, Inspection, Next, Readiness, Socket, Source, TimerId, Token};
@@ -30,6 +32,8 @@ const OUT_OF_DESCRIPTORS: [i32; 2] = [24, 23];
 pub struct Acceptor<F> {
     listener: Socket,
     on_accept: F,
+    /// How many more may be taken in; `on_accept` counts them. `None`: all who come.
+    room: Option<Rc<Cell<usize>>>,
     pause: Option<TimerId>,
 }
 
@@ -45,7 +49,37 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Acceptor<F> {
         address: SocketAddr,
         on_accept: F,
     ) -> io::Result<(Token, SocketAddr)> {
-        ctx.listen(address, |listener| Box::new(Self::new(listener, on_accept)))
+        ctx.listen(address, |listener| {
+            Box::new(Self::new(listener, None, on_accept))
+        })
+    }
+
+    /// As [`Acceptor::listen`], but no connection is taken in while `room` is 0. `on_accept` counts it down. Who counts
+    /// it up from 0 sees to it that the source is visited, since no event will come for those who wait.
+    #[track_caller]
+    pub(super) fn listen_within(
+        ctx: &mut Ctx<'_>,
+        address: SocketAddr,
+        room: Rc<Cell<usize>>,
+        on_accept: F,
+    ) -> io::Result<(Token, SocketAddr)> {
+        ctx.listen(address, |listener| {
+            Box::new(Self::new(listener, Some(room), on_accept))
+        })
+    }
+
+    /// As [`Acceptor::listen_within`], at the Unix socket `path`. `on_accept` gets no address that means anything.
+    #[cfg(unix)]
+    #[track_caller]
+    pub(super) fn listen_unix_within(
+        ctx: &mut Ctx<'_>,
+        path: &std::path::Path,
+        room: Rc<Cell<usize>>,
+        on_accept: F,
+    ) -> io::Result<Token> {
+        ctx.listen_unix(path, |listener| {
+            Box::new(Self::new(listener, Some(room), on_accept))
+        })
     }
 
     /// As [`Acceptor::listen`], on a listener that was made elsewhere.
@@ -59,16 +93,21 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Acceptor<F> {
         on_accept: F,
     ) -> io::Result<(Token, SocketAddr)> {
         ctx.listen_on(listener, |listener| {
-            Box::new(Self::new(listener, on_accept))
+            Box::new(Self::new(listener, None, on_accept))
         })
     }
 
-    fn new(listener: Socket, on_accept: F) -> Self {
+    fn new(listener: Socket, room: Option<Rc<Cell<usize>>>, on_accept: F) -> Self {
         Self {
             listener,
             on_accept,
+            room,
             pause: None,
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.room.as_ref().is_some_and(|room| room.get() == 0)
     }
 
     /// No descriptors: make room if anyone can be spared, else say no to those who wait. Try again when a source has
@@ -118,6 +157,9 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Source for Acceptor<F
             return Next::Wait;
         }
         for _ in 0..ACCEPTS_MAX {
+            if self.is_full() {
+                return Next::Wait;
+            }
             match ctx.driver().accept(self.listener) {
                 Ok((socket, peer)) => (self.on_accept)(ctx, socket, peer),
                 Err(error) => match error.kind() {
@@ -156,15 +198,15 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Source for Acceptor<F
     }
 
     fn inspect(&self) -> Inspection {
-        let state = if self.pause.is_some() {
-            "resting"
-        } else {
-            "listening"
+        let state = match self.pause {
+            Some(_) => "resting",
+            None if self.is_full() => "full",
+            None => "listening",
         };
         Inspection {
             kind: "listener",
             state,
-            paused: self.pause.is_some(),
+            paused: self.pause.is_some() || self.is_full(),
             read_drained: true,
             ..Inspection::default()
         }

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::hint::black_box;
 
-/// Fewer places than that are not worth a thought.
-const PLACES_MIN: usize = 256;
+/// So many places a table keeps in any case. A turn of the loop fills and empties as many
+/// (`EVENTS_MAX`, `CALLBACKS_MAX`), and the next one
+/// would take anew what was given back.
+const PLACES_KEPT: usize = 1024;
 /// With so few in use a table is looked over each time one more is free: only then the last one may have left who kept
 /// the memory behind all others.
 const FEW: usize = 8;
@@ -18,10 +20,10 @@ const FEW: usize = 8;
 /// use tourbillon::parts::high_water::HighWater;
 ///
 /// let mut high_water = HighWater::default();
-/// high_water.rose_to(1000);
-/// assert!(!high_water.fell_to(251, 1000));
-/// assert!(high_water.fell_to(250, 1000));
-/// assert!(!high_water.fell_to(249, 1000));
+/// high_water.rose_to(2000);
+/// assert!(!high_water.fell_to(501, 2000));
+/// assert!(high_water.fell_to(500, 2000));
+/// assert!(!high_water.fell_to(499, 2000));
 /// ```
 #[derive(Debug, Default)]
 pub struct HighWater(usize);
@@ -36,7 +38,7 @@ impl HighWater {
     /// `used` of all `places` are in use, one fewer than before. Whether it is time to give back.
     #[inline]
     pub fn fell_to(&mut self, used: usize, places: usize) -> bool {
-        let is_due = places >= PLACES_MIN && (used <= self.0 / 4 || used <= FEW);
+        let is_due = places > PLACES_KEPT && (used <= self.0 / 4 || used <= FEW);
         if is_due {
             self.0 = used;
         }
@@ -77,18 +79,15 @@ const LARGE_BYTES: usize = 96 * 1024;
 /// number.
 #[inline]
 pub fn give_back_list<T>(list: &mut Vec<T>) {
-    if list.capacity() > LIST_PLACES_KEPT && list.is_empty() {
+    if list.capacity() > PLACES_KEPT && list.is_empty() {
         *list = Vec::new();
     }
 }
 
-/// More than a turn of a usual day needs.
-const LIST_PLACES_KEPT: usize = 256;
-
 /// As [`give_back_list`], for a queue.
 #[inline]
 pub fn give_back_queue<T>(queue: &mut VecDeque<T>) {
-    if queue.capacity() > LIST_PLACES_KEPT && queue.is_empty() {
+    if queue.capacity() > PLACES_KEPT && queue.is_empty() {
         *queue = VecDeque::new();
     }
 }

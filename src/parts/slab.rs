@@ -115,6 +115,14 @@ impl<T> Slab<T> {
     /// # Panics
     /// With 2^32 - 3 values already there.
     pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
+        let key = self.vacancy();
+        let value = make(key);
+        self.occupy(key, FULL, Some(value));
+        key
+    }
+
+    /// The key of who comes next.
+    fn vacancy(&self) -> Key {
         let key = match self.slots.get(self.free as usize) {
             Some(slot) => Key::new(self.free, slot.generation),
             None => {
@@ -123,11 +131,14 @@ impl<T> Slab<T> {
             }
         };
         assert!(key.index < FULL, "no more than 2^32 - 3 values fit a slab");
-        let value = make(key);
+        key
+    }
+
+    fn occupy(&mut self, key: Key, state: u32, value: Option<T>) {
         let slot = Slot {
             generation: key.generation,
-            state: FULL,
-            value: Some(value),
+            state,
+            value,
         };
         match self.slots.get_mut(key.index as usize) {
             Some(vacant) => {
@@ -138,6 +149,15 @@ impl<T> Slab<T> {
         }
         self.len += 1;
         self.high_water.rose_to(self.len);
+    }
+
+    /// Give a slot to a value that is in hand already. To be followed as [`take`](Self::take) is.
+    ///
+    /// # Panics
+    /// With 2^32 - 3 values already there.
+    pub fn reserve(&mut self) -> Key {
+        let key = self.vacancy();
+        self.occupy(key, IN_HAND, None);
         key
     }
 
@@ -212,6 +232,10 @@ impl<T> Slab<T> {
     fn shrink(&mut self) {
         let used = |slot: &Slot<T>| slot.is_used();
         let kept = self.slots.iter().rposition(used).map_or(0, |last| last + 1);
+        if kept > self.slots.len() / 2 {
+            // More would be moved than is given back.
+            return;
+        }
         // A key to a slot that is gone must not name who comes into a new one of its number.
         let gone = self.slots[kept..].iter().map(|slot| slot.generation);
         self.first_generation = gone.fold(self.first_generation, u32::max);

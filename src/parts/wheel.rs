@@ -204,6 +204,16 @@ impl<T> Wheel<T> {
         }
     }
 
+    /// The value of a timer, to change. `None` when `id` names nobody.
+    pub fn get_mut(&mut self, id: TimerId) -> Option<&mut T> {
+        match self.entries.get_mut(id.index as usize) {
+            Some(Entry::Filed {
+                generation, value, ..
+            }) if *generation == id.generation => Some(value),
+            _ => None,
+        }
+    }
+
     /// Until when the clock's owner may sleep: a tick that is never after the earliest deadline. `None` when no timer
     /// is set.
     ///
@@ -354,6 +364,10 @@ impl<T> Wheel<T> {
             .iter()
             .rposition(filed)
             .map_or(0, |last| last + 1);
+        if kept > self.entries.len() / 2 {
+            // More would be moved than is given back.
+            return;
+        }
         // An id of an entry that is gone must not name who comes into a new one of its number.
         for entry in &self.entries[kept..] {
             if let Entry::Free { generation, .. } = entry {

@@ -91,7 +91,15 @@ impl Driver for SimDriver {
     }
 
     fn connect(&mut self, address: SocketAddr) -> io::Result<Socket> {
-        self.network.borrow_mut().connect(self.process, address)
+        self.network
+            .borrow_mut()
+            .connect(self.process, None, address)
+    }
+
+    fn connect_from(&mut self, local: SocketAddr, address: SocketAddr) -> io::Result<Socket> {
+        self.network
+            .borrow_mut()
+            .connect(self.process, Some(local), address)
     }
 
     fn register(&mut self, socket: Socket, token: Token) -> io::Result<()> {
@@ -130,6 +138,12 @@ impl Driver for SimDriver {
 
     fn close(&mut self, socket: Socket) {
         self.network.borrow_mut().close(self.process, socket);
+    }
+
+    fn reset(&mut self, socket: Socket) {
+        self.network
+            .borrow_mut()
+            .close_with_reset(self.process, socket);
     }
 
     fn open_sockets(&self) -> usize {

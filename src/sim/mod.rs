@@ -6,6 +6,9 @@
 //! turn what must always hold. The same seed gives the same run, event for event; a failure names its seed
 //! ([`check`]).
 //!
+//! For tests of futures there are two shorter ways: [`run`] runs one with virtual time, and [`cancel_at_each_await`]
+//! cancels it wherever it can be.
+//!
 //! ```
 //! use tourbillon::event_loop::Token;
 //! use tourbillon::sim::World;
@@ -24,11 +27,13 @@
 //! assert_eq!(driver.read(socket, &mut buffer).unwrap(), 5);
 //! ```
 
+mod cancellation;
 mod client;
 mod driver;
 mod faults;
 mod network;
 mod rng;
+mod run;
 mod simulation;
 mod stream;
 
@@ -42,9 +47,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+pub use cancellation::cancel_at_each_await;
 pub use client::Client;
 pub use faults::Faults;
 pub use rng::Rng;
+pub use run::run;
 pub use simulation::{Failure, FailureKind, Simulation, Step, Turning, check};
 
 use crate::event_loop::{Driver, Signal, Socket, Token};

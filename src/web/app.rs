@@ -16,6 +16,8 @@ use crate::conn::{
     BodyPlan, Crowd, Limits, Reply, Request, Response, Server, Service, ShutdownReport,
 };
 use crate::event_loop::{Ctx, EventLoop, Origin, Signal};
+#[cfg(feature = "deflate")]
+use crate::proto::ws::DeflateOptions;
 
 /// Routes and the state their handlers share.
 ///
@@ -37,12 +39,16 @@ pub struct App<S> {
     state: Shared<S>,
     limits: Limits,
     why_one_loop: Option<&'static str>,
+    dumps_tasks: bool,
 }
 
 struct Route<S> {
     answer: Answer<S>,
     streams_body: bool,
     origin: Origin,
+    /// How its WebSockets may compress.
+    #[cfg(feature = "deflate")]
+    deflate: Option<DeflateOptions>,
 }
 
 enum Answer<S> {
@@ -59,6 +65,7 @@ impl<S: 'static> App<S> {
             state: Shared::new(state),
             limits: Limits::default(),
             why_one_loop: None,
+            dumps_tasks: true,
         }
     }
 
@@ -103,6 +110,18 @@ impl<S: 'static> App<S> {
     pub fn needs_one_loop(mut self, why: &'static str) -> Self {
         self.why_one_loop = Some(why);
         self
+    }
+
+    /// Leave SIGUSR1 to the program. Without this, [`App::serve`] and [`super::Engine::serve`] print every task and
+    /// what it waits on to standard error when that signal comes, see [`Ctx::dump_tasks_on`]. They do so in any build,
+    /// since it is in production that one asks where a program is stuck.
+    pub fn without_task_dump(mut self) -> Self {
+        self.dumps_tasks = false;
+        self
+    }
+
+    pub(super) fn dumps_tasks(&self) -> bool {
+        self.dumps_tasks
     }
 
     pub(super) fn why_one_loop(&self) -> Option<&'static str> {
@@ -179,6 +198,42 @@ impl<S: 'static> App<S> {
         )
     }
 
+    /// Open WebSockets whose messages may be compressed, if the client agrees (permessage-deflate).
+    ///
+    /// ```
+    /// use tourbillon::proto::ws::DeflateOptions;
+    /// use tourbillon::web::{App, Message, Peer, Request, Socket};
+    ///
+    /// struct Echo;
+    /// impl Socket<()> for Echo {
+    ///     fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>, _: &mut ()) {
+    ///         peer.send(message);
+    ///     }
+    /// }
+    /// let app = App::new(())
+    ///     .ws_deflate("/echo", DeflateOptions::default(), |_: &Request, _: &mut ()| Ok(Echo));
+    /// # drop(app);
+    /// ```
+    ///
+    /// # Panics
+    /// When a level or a window of the options is out of its range.
+    #[cfg(feature = "deflate")]
+    #[track_caller]
+    pub fn ws_deflate(
+        self,
+        path: &'static str,
+        options: DeflateOptions,
+        upgrade: impl Upgrade<S>,
+    ) -> Self {
+        // Read once, so that a mistake is found here.
+        options.offer();
+        let mut app = self.ws(path, upgrade);
+        if let Some(route) = app.routes.last_mut() {
+            route.deflate = Some(options);
+        }
+        app
+    }
+
     #[track_caller]
     fn add(
         mut self,
@@ -193,12 +248,15 @@ impl<S: 'static> App<S> {
             answer,
             streams_body,
             origin,
+            #[cfg(feature = "deflate")]
+            deflate: None,
         });
         self
     }
 
     /// Serve on `address` until SIGINT or SIGTERM, on a loop of its own. The first signal begins a graceful shutdown
-    /// within [`Limits::shutdown_timeout`], a second one ends it.
+    /// within [`Limits::shutdown_timeout`], a second one ends it. On SIGUSR1 it prints its tasks, unless
+    /// [`App::without_task_dump`] says otherwise.
     ///
     /// # Errors
     /// When the address cannot be listened on: in use, not this machine's, not allowed, or not an address.
@@ -206,6 +264,9 @@ impl<S: 'static> App<S> {
     pub fn serve(self, address: impl ToSocketAddrs) -> io::Result<ShutdownReport> {
         let mut event_loop = EventLoop::new()?;
         let mut ctx = event_loop.ctx();
+        if self.dumps_tasks {
+            dump_tasks_on_user1(&mut ctx)?;
+        }
         let (server, _) = self.listen(&mut ctx, address)?;
         let report = stop_on_signals(&mut ctx, &server)?;
         event_loop.run()?;
@@ -308,6 +369,14 @@ pub fn stop_on_signals(ctx: &mut Ctx<'_>, server: &Server) -> io::Result<Shared<
     Ok(report)
 }
 
+/// See [`App::without_task_dump`]. Where there is no such signal, nothing is printed.
+pub(super) fn dump_tasks_on_user1(ctx: &mut Ctx<'_>) -> io::Result<()> {
+    if cfg!(unix) {
+        ctx.dump_tasks_on(Signal::User1)?;
+    }
+    Ok(())
+}
+
 impl<S: 'static> App<S> {
     /// Look up the request's route, and note it there. Without one: what is to be said instead.
     #[inline(always)]
@@ -369,6 +438,11 @@ impl<S: 'static> Service for App<S> {
 
     fn origin(&self, route: u32) -> Origin {
         self.routes[route as usize].origin
+    }
+
+    #[cfg(feature = "deflate")]
+    fn deflate(&self, route: u32) -> Option<&DeflateOptions> {
+        self.routes[route as usize].deflate.as_ref()
     }
 }
 

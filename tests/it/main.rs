@@ -4,16 +4,22 @@
 //! count that the server gives. Every wait has the same generous bound, so that a test which fails does not hang.
 
 mod apps;
+mod client_extras;
+mod client_hostile;
 mod deadlines;
 mod disconnects;
 mod engines;
+mod files;
 mod http;
 mod limits;
 mod panics;
+#[cfg(unix)]
+mod processes;
 mod refusals;
 mod rooms;
 mod shutdown;
 mod streaming;
+mod streams;
 mod support;
 mod vanishing;
 mod websocket;

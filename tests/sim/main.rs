@@ -7,12 +7,17 @@
 
 mod app;
 mod bounds;
+mod client;
+mod debugging;
 mod http;
 mod life;
 mod reader;
 mod rude;
+mod streams;
 mod timers;
 mod ws;
+#[cfg(feature = "deflate")]
+mod ws_client;
 
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};

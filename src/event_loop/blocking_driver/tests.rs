@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::OWN_HOLDERS;
 use crate::event_loop::{
     BlockingDriver, Driver, Event, EventLoop, Interrupter, Readiness, Socket, ThreadPool, Token,
 };
@@ -16,8 +17,10 @@ const LONG: Option<Duration> = Some(Duration::from_secs(10));
 fn connected() -> (BlockingDriver, Interrupter, Socket, TcpStream) {
     let interrupter = Interrupter::default();
     let mut driver = BlockingDriver::new(ThreadPool::default(), &interrupter);
-    // Stands for the one that its loop keeps: for the whole of the test, as a loop would.
-    std::mem::forget(driver.notifier());
+    // Stand for those that its loop keeps, one of them in its spare waker: for the whole of the test, as a loop would.
+    for _ in 1..OWN_HOLDERS {
+        std::mem::forget(driver.notifier());
+    }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     peer.set_read_timeout(LONG).unwrap();

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use super::manual::manual;
 use super::*;
-use crate::task::{JoinError, oneshot, sleep, sleep_until, spawn, yield_now};
+use crate::task::coop::poll_proceed;
+use crate::task::{
+    BUDGET, JoinError, budget_left, consume_budget, sleep, sleep_until, spawn, yield_now,
+};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -123,25 +126,6 @@ fn a_sleep_that_is_dropped_leaves_no_timer() {
 }
 
 #[test]
-fn a_oneshot_brings_its_value_and_each_end_learns_that_the_other_has_gone() {
-    let (mut event_loop, _) = manual();
-    let (sender, receiver) = oneshot::channel();
-    let (unsent, lonely) = oneshot::channel::<()>();
-    let (refused, gone) = oneshot::channel();
-    drop(gone);
-    let received = event_loop.spawn(async { (receiver.await, lonely.await) });
-    turn(&mut event_loop);
-    assert!(refused.is_closed());
-    assert_eq!(refused.send(1), Err(1));
-    event_loop.call_soon(move |_| {
-        sender.send("value").unwrap();
-        drop(unsent);
-    });
-    let received = event_loop.run_until(received).unwrap().unwrap();
-    assert_eq!(received, (Ok("value"), Err(oneshot::Closed)));
-}
-
-#[test]
 fn run_until_goes_on_where_it_stopped_and_says_when_it_was_interrupted() {
     let (mut event_loop, _) = manual();
     let stopped = event_loop.run_until(async {
@@ -190,4 +174,67 @@ fn a_waker_wakes_from_another_thread() {
     });
     let joined = event_loop.run_until(woken_from).unwrap();
     assert!(joined.unwrap().is_ok());
+}
+
+#[test]
+fn a_task_says_its_name_where_it_comes_from_what_it_waits_on_and_since_when() {
+    let (mut event_loop, _) = manual();
+    let start = event_loop.time();
+    let line = line!() + 1;
+    event_loop.spawn_named("sleeper", async move { sleep_until(start + MS * 5).await });
+    turn(&mut event_loop);
+    let (_, task) = event_loop.census().next().unwrap();
+    assert_eq!(
+        (task.kind, task.state, task.name.as_deref()),
+        ("task", "waiting", Some("sleeper"))
+    );
+    assert_eq!(task.origin.map(|origin| origin.line()), Some(line));
+    let waits_on = WaitsOn {
+        what: "timer",
+        detail: Detail::Until(start + MS * 5),
+    };
+    assert_eq!((task.waits_on, task.waits), (Some(waits_on), 1));
+    assert_eq!(task.since, Some(event_loop.now()));
+}
+
+#[test]
+fn r8_a_task_does_so_many_things_in_one_poll_and_then_the_others_have_their_turn() {
+    let (mut event_loop, _) = manual();
+    let rounds = Rc::new(Cell::new(0));
+    let theirs = Rc::clone(&rounds);
+    assert_eq!(budget_left(), None, "no limit outside a task");
+    event_loop.spawn(async move {
+        loop {
+            consume_budget().await;
+            theirs.set(theirs.get() + 1);
+        }
+    });
+    for turns in 1..4 {
+        turn(&mut event_loop);
+        assert_eq!(rounds.get(), BUDGET * turns);
+    }
+    let (_, task) = event_loop.census().next().unwrap();
+    assert_eq!(
+        (task.state, task.waits_on.unwrap().what),
+        ("woken", "budget")
+    );
+}
+
+#[test]
+fn r8_what_has_to_wait_spends_nothing() {
+    let (mut event_loop, _) = manual();
+    event_loop.spawn(async {
+        let mut sleeps: Vec<_> = (0..500).map(|_| Box::pin(sleep(MS))).collect();
+        let all = std::future::poll_fn(move |context| {
+            for sleep in &mut sleeps {
+                assert!(poll_proceed(context).is_ready());
+                assert!(sleep.as_mut().poll(context).is_pending());
+            }
+            std::task::Poll::<()>::Pending
+        });
+        all.await
+    });
+    turn(&mut event_loop);
+    let (_, task) = event_loop.census().next().unwrap();
+    assert_eq!((task.state, task.waits), ("waiting", 500));
 }

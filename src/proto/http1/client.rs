@@ -148,8 +148,7 @@ impl OutgoingRequest<'_> {
             return Err(Misuse::BadHost);
         }
         // `TE` would have to be listed in `Connection`, and asks for what we do not read.
-        let is_ours = |name| self.fields.get(name).is_some();
-        if ["Host", "Expect", "TE"].into_iter().any(is_ours) {
+        if self.fields.has_any(&["Host", "Expect", "TE"]) {
             return Err(Misuse::OwnField);
         }
         match (line.method, self.length) {
@@ -212,7 +211,7 @@ impl Client {
         if self.is_peer_http10 && request.length == BodyLength::Unknown {
             return Err(Misuse::ChunkedToHttp10);
         }
-        let offers_upgrade = request.fields.get("Upgrade").is_some();
+        let offers_upgrade = request.fields.has_upgrade();
         for part in [
             request.method,
             " ",

@@ -29,6 +29,26 @@ pub fn format(seconds: u64) -> [u8; 29] {
     text
 }
 
+/// The seconds after 1970-01-01 00:00:00 UTC that an IMF-fixdate names; `None` for any other text, the two obsolete
+/// forms of RFC 9110, 5.6.7 included.
+///
+/// ```
+/// use tourbillon::proto::http1::date;
+/// assert_eq!(date::read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+/// assert_eq!(date::read("Mon, 06 Nov 1994 08:49:37 GMT"), None);
+/// ```
+pub fn read(text: &str) -> Option<u64> {
+    let number = |at: std::ops::Range<usize>| text.get(at)?.parse::<u64>().ok();
+    let (day, year) = (number(5..7)?, number(12..16)?);
+    let name = text.get(8..11)?.as_bytes();
+    let month = 1 + MONTHS.iter().position(|known| name == *known)? as u64;
+    let (hour, minute, second) = (number(17..19)?, number(20..22)?, number(23..25)?);
+    let days = days_before(year, month, day)?;
+    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
+    // Whatever is not as it should be, the name of the day included, comes out different.
+    (format(seconds) == text.as_bytes()).then_some(seconds)
+}
+
 /// Year, month (1 to 12) and day (1 to 31) of the day `days` after 1970-01-01.
 ///
 /// The calendar repeats every 146,097 days (400 years). Years are counted from March, so that the leap day is a year's
@@ -47,6 +67,15 @@ fn civil(days: u64) -> (u64, u64, u64) {
         month_from_march - 9
     };
     (400 * era + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// The inverse of [`civil`]. `None` before 1970.
+fn days_before(year: u64, month: u64, day: u64) -> Option<u64> {
+    let year_from_march = year.checked_sub(u64::from(month <= 2))?;
+    let (era, year_of_era) = (year_from_march / 400, year_from_march % 400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day.checked_sub(1)?;
+    let day_of_era = 365 * year_of_era + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    (era * 146_097 + day_of_era).checked_sub(719_468)
 }
 
 fn two_digits(number: u64) -> [u8; 2] {
@@ -82,6 +111,7 @@ mod tests {
         for days in 0..200 * 366 {
             assert_eq!(civil(days), expected);
             let (year, month, day) = expected;
+            assert_eq!(days_before(year, month, day), Some(days));
             let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
             let month_days = match month {
                 2 if is_leap => 29,
@@ -94,6 +124,31 @@ mod tests {
                 (month, day) if day == month_days => (year, month + 1, 1),
                 (month, day) => (year, month, day + 1),
             };
+        }
+    }
+
+    #[test]
+    fn a_text_that_no_moment_has_is_not_read() {
+        for text in [
+            "",
+            "0",
+            "Thu, 01 Jan 1970 00:00:00",
+            "Thu, 01 Jan 1970 00:00:00 UTC",
+            "Fri, 01 Jan 1970 00:00:00 GMT",
+            "Thu, 00 Jan 1970 00:00:00 GMT",
+            "Thu, 32 Jan 1970 00:00:00 GMT",
+            "Thu, 01 Jan 1970 24:00:00 GMT",
+            "Thu, +1 Jan 1970 00:00:00 GMT",
+            "Thu, 01 jan 1970 00:00:00 GMT",
+            "Wed, 31 Dec 1969 23:59:59 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        for seconds in [0, 784_111_777, 951_782_400, 253_402_300_799] {
+            let text = format(seconds);
+            assert_eq!(read(std::str::from_utf8(&text).unwrap()), Some(seconds));
         }
     }
 }

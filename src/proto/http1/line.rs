@@ -505,12 +505,12 @@ fn is_name(name: &[u8], lower: &[u8; 4]) -> bool {
 }
 
 /// Whether `text` is a token (RFC 9110, 5.6.2): one or more characters of names.
-pub(super) fn is_token(text: &[u8]) -> bool {
+pub(in crate::proto) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && front_len(text, &TOKEN) == text.len()
 }
 
 #[inline]
-pub(super) fn is_token_byte(byte: u8) -> bool {
+pub(in crate::proto) fn is_token_byte(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 

@@ -74,7 +74,7 @@ impl Fields {
             .next()
         {
             let line_len = line.len();
-            if split(line).0.eq_ignore_ascii_case(name) {
+            if self::name(line).eq_ignore_ascii_case(name.as_bytes()) {
                 self.encoded.drain(at..at + line_len);
             } else {
                 at += line_len;
@@ -85,16 +85,30 @@ impl Fields {
 
     /// The value of the first field of this name, whatever its case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        let mut lines = self.lines();
+        let line = lines.find(|line| self::name(line).eq_ignore_ascii_case(name.as_bytes()))?;
+        Some(split(line).1)
     }
 
     /// All fields in the order they were added.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.encoded
-            .split_inclusive(|byte| *byte == b'\n')
-            .map(split)
+        self.lines().map(split)
+    }
+
+    /// Whether there is a field of one of these names, whatever its case.
+    pub(super) fn has_any(&self, names: &[&str]) -> bool {
+        self.lines().map(name).any(|name| {
+            let is = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
+            names.iter().any(is)
+        })
+    }
+
+    pub(super) fn has_upgrade(&self) -> bool {
+        self.has_upgrade
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.encoded.split_inclusive(|byte| *byte == b'\n')
     }
 
     /// Whether there is none.
@@ -141,10 +155,14 @@ fn is_upgrade(name: &str) -> bool {
 
 /// Name and value of a line that [`Fields::push`] wrote.
 fn split(line: &[u8]) -> (&str, &str) {
-    std::str::from_utf8(line)
-        .ok()
-        .and_then(|line| line.strip_suffix("\r\n")?.split_once(": "))
-        .expect("each line was joined from a name and a value")
+    let text = |part| std::str::from_utf8(part).expect("each line was joined from strings");
+    let name = name(line);
+    (text(name), text(&line[name.len() + 2..line.len() - 2]))
+}
+
+fn name(line: &[u8]) -> &[u8] {
+    let colon = swar::find(line, b':').expect("each line has a name, which holds no colon");
+    &line[..colon]
 }
 
 /// Why a field was refused.

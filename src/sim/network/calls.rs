@@ -242,13 +242,24 @@ impl Network {
         count
     }
 
-    pub(in crate::sim) fn connect(&mut self, process: usize, to: SocketAddr) -> io::Result<Socket> {
+    pub(in crate::sim) fn connect(
+        &mut self,
+        process: usize,
+        from: Option<SocketAddr>,
+        to: SocketAddr,
+    ) -> io::Result<Socket> {
         self.check_limit(process)?;
-        let ip = match to.ip().is_loopback() {
-            true => to.ip(),
-            false => self.processes[process].address.into(),
-        };
-        let from = SocketAddr::new(ip, self.free_port());
+        let host = self.processes[process].address;
+        let mut from = from.unwrap_or_else(|| match to.ip().is_loopback() {
+            true => SocketAddr::new(to.ip(), 0),
+            false => SocketAddr::new(host.into(), 0),
+        });
+        if !is_local(from.ip(), host) {
+            return Err(ErrorKind::AddrNotAvailable.into());
+        }
+        if from.port() == 0 {
+            from.set_port(self.free_port());
+        }
         let send_max = self
             .rng
             .range(to_u64(self.faults.send_buffer_bytes.clone()));
@@ -424,6 +435,15 @@ impl Network {
     }
 
     pub(in crate::sim) fn close(&mut self, process: usize, socket: Socket) {
+        self.give_up(process, socket, Self::close_stream);
+    }
+
+    pub(in crate::sim) fn close_with_reset(&mut self, process: usize, socket: Socket) {
+        self.give_up(process, socket, Self::abort);
+    }
+
+    /// The driver no longer has the socket open; a connection is ended by `end`.
+    fn give_up(&mut self, process: usize, socket: Socket, end: fn(&mut Self, u32)) {
         let Some(entry) = self.sockets.get_mut(socket.0 as usize) else {
             return;
         };
@@ -459,7 +479,7 @@ impl Network {
             }
             kind => {
                 self.sockets[socket.0 as usize].kind = kind;
-                self.close_stream(socket.0);
+                end(self, socket.0);
             }
         }
     }

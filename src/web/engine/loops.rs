@@ -19,6 +19,7 @@ use crate::event_loop::{Ctx, EventLoop, Inspection, Next, Readiness, Remote, Sou
 pub(super) enum Order {
     Shutdown(Duration),
     Count(Sender<Tally>),
+    DumpTasks,
 }
 
 /// The source that takes the engine's orders in a loop.
@@ -83,6 +84,7 @@ struct Ready {
     reins: Reins,
     limits: Limits,
     crowd: Crowd,
+    dumps_tasks: bool,
 }
 
 struct Loops(Vec<Reins>);
@@ -97,6 +99,10 @@ impl Crew for Loops {
     fn tally(&self) -> Tally {
         self.0.iter().map(Reins::tally).sum()
     }
+
+    fn dump_tasks(&self) {
+        self.0.iter().for_each(|reins| reins.give(Order::DumpTasks));
+    }
 }
 
 pub(super) fn start<S: 'static>(
@@ -109,10 +115,11 @@ pub(super) fn start<S: 'static>(
     let mut crowd = None;
     let mut running = Running {
         address,
-        crew: Box::new(Loops(Vec::new())),
+        crew: Arc::new(Loops(Vec::new())),
         gathering: Arc::clone(&gathering),
         threads: Vec::new(),
         limits: Limits::default(),
+        dumps_tasks: false,
     };
     let mut all = Vec::new();
     let mut failed = None;
@@ -139,6 +146,7 @@ pub(super) fn start<S: 'static>(
             Ok(ready) => {
                 all.push(ready.reins);
                 running.limits = ready.limits;
+                running.dumps_tasks = ready.dumps_tasks;
                 crowd = Some(ready.crowd);
             }
             Err(error) => failed = failed.or(Some(error)),
@@ -147,7 +155,7 @@ pub(super) fn start<S: 'static>(
             break;
         }
     }
-    running.crew = Box::new(Loops(all));
+    running.crew = Arc::new(Loops(all));
     // Dropped, it ends those loops that began.
     failed.map_or(Ok(running), Err)
 }
@@ -165,6 +173,7 @@ fn run<S: 'static>(
     let mut ctx = event_loop.ctx();
     let app = make_app();
     engine.check(&app)?;
+    let dumps_tasks = app.dumps_tasks();
     let server = app.into_server(&mut ctx, crowd);
     let (limits, crowd) = (server.limits().clone(), server.crowd().clone());
     for listener in listeners {
@@ -182,11 +191,13 @@ fn run<S: 'static>(
         }
         // Who asked may have gone.
         Order::Count(tally) => drop(tally.send(Tally::of(&server))),
+        Order::DumpTasks => ctx.dump_tasks(),
     });
     let _ = ready.send(Ok(Ready {
         reins,
         limits,
         crowd,
+        dumps_tasks,
     }));
     let run = event_loop.run();
     reporter.add(report.get());

@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::app::App;
+use super::app::{App, dump_tasks_on_user1};
 use crate::conn::{Counts, Hits, Limits, Server, ShutdownReport};
-use crate::event_loop::{EventLoop, Signal, bind_several};
+use crate::event_loop::{Ctx, EventLoop, Signal, bind_several};
 use gathering::Gathering;
 
 /// How an app is scheduled.
@@ -158,7 +158,8 @@ impl<S, F: Fn() -> App<S> + Send + Sync + 'static> MakeApp<S> for F {}
 
 impl Engine {
     /// Serve on `address` until SIGINT or SIGTERM. The first signal begins a graceful shutdown of all loops and threads
-    /// within [`super::Limits::shutdown_timeout`], a second one ends it. [`Engine::Loop`] runs on this thread.
+    /// within [`super::Limits::shutdown_timeout`], a second one ends it. On SIGUSR1 each loop prints its tasks, unless
+    /// [`App::without_task_dump`] says otherwise; threads have none. [`Engine::Loop`] runs on this thread.
     ///
     /// # Errors
     /// As [`Engine::start`], and when the signals cannot be caught.
@@ -186,7 +187,11 @@ impl Engine {
         if self == Self::Loop {
             let mut event_loop = EventLoop::new()?;
             let mut ctx = event_loop.ctx();
-            let (server, address) = make_app().listen(&mut ctx, address)?;
+            let app = make_app();
+            if app.dumps_tasks() {
+                dump_tasks_on_user1(&mut ctx)?;
+            }
+            let (server, address) = app.listen(&mut ctx, address)?;
             let report = super::stop_on_signals(&mut ctx, &server)?;
             listening(address, server.limits());
             event_loop.run()?;
@@ -256,20 +261,24 @@ fn listen(
 }
 
 /// The loops or threads of a running engine, together.
-trait Crew: Send {
+trait Crew: Send + Sync {
     /// Begin a graceful shutdown, or move the deadline of one. The reports come to the [`Gathering`].
     fn begin_shutdown(&self, deadline: Duration);
     /// What all of them have done so far.
     fn tally(&self) -> Tally;
+    /// Have all of them print their tasks.
+    fn dump_tasks(&self);
 }
 
 /// An engine that serves. Dropped, it ends at once.
 pub struct Running {
     address: SocketAddr,
-    crew: Box<dyn Crew>,
+    crew: Arc<dyn Crew>,
     gathering: Arc<Gathering>,
     threads: Vec<JoinHandle<()>>,
     limits: Limits,
+    /// On SIGUSR1, while it waits for the other signals.
+    dumps_tasks: bool,
 }
 
 impl Running {
@@ -310,6 +319,11 @@ impl Running {
         let mut event_loop = EventLoop::new()?;
         for signal in [Signal::Interrupt, Signal::Terminate] {
             event_loop.ctx().on_signal(signal, |ctx| ctx.stop())?;
+        }
+        if self.dumps_tasks && cfg!(unix) {
+            let crew = Arc::clone(&self.crew);
+            let dump = move |_: &mut Ctx<'_>| crew.dump_tasks();
+            event_loop.ctx().on_signal(Signal::User1, dump)?;
         }
         event_loop.run()?;
         self.crew.begin_shutdown(self.limits.shutdown_timeout);

@@ -319,6 +319,10 @@ impl Crew for Acceptor {
     fn tally(&self) -> Tally {
         self.0.tally()
     }
+
+    fn dump_tasks(&self) {
+        self.0.give(Order::DumpTasks);
+    }
 }
 
 pub(super) fn start<S: 'static>(
@@ -346,10 +350,12 @@ pub(super) fn start<S: 'static>(
         gathering,
         threads: vec![thread],
         limits: ready.1,
+        // A thread waits in its handler, where a debugger sees it.
+        dumps_tasks: false,
     })
 }
 
-type Ready = (Box<dyn Crew>, Limits);
+type Ready = (Arc<dyn Crew>, Limits);
 
 /// The life of the loop that takes connections in.
 fn accept<S: 'static>(
@@ -397,8 +403,9 @@ fn accept<S: 'static>(
             });
         }
         Order::Count(tally) => drop(tally.send(ordered.tally(&server))),
+        Order::DumpTasks => ctx.dump_tasks(),
     });
-    let _ = ready.send(Ok((Box::new(Acceptor(reins)), limits)));
+    let _ = ready.send(Ok((Arc::new(Acceptor(reins)), limits)));
     let run = event_loop.run();
     reporter.add(pool.gathering.wait());
     run

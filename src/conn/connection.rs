@@ -2,8 +2,8 @@
 //!
 //! A visit is [`Connection::pump`]. Nearly every one takes a straight road, [`Connection::serve_http`] or
 //! [`Connection::serve_websocket`]: read, let the protocol take it and make output, write, and all is as before. The
-//! general way is [`Connection::go_on`]: the same in any order, again and again, within a budget. What the bytes mean is
-//! the business of [`Http`] and [`WebSocketLink`]; when time is up, of [`Phase`].
+//! general way is [`Connection::go_on`]: the same in any order, again and again, within a budget. What the bytes mean
+//! is the business of [`Http`] and [`WebSocketLink`]; when time is up, of [`Phase`].
 
 use std::hint::cold_path;
 use std::io;

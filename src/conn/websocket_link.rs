@@ -46,6 +46,7 @@ impl WebSocketLink {
         origin: Origin,
         #[cfg(feature = "deflate")] deflate: Option<Deflate>,
     ) -> Self {
+        #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]
         let mut endpoint = Endpoint::new(Role::Server);
         #[cfg(feature = "deflate")]
         if deflate.is_some() {

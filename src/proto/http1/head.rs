@@ -1,9 +1,9 @@
 //! The head of a request: its bytes, and where in them each part lies.
 //!
 //! A head is read line by line, by the rules in `line.rs`, and kept as its bytes and where its lines begin. One that is
-//! all there is read in one stroke. Of one that comes in pieces each line is judged once, as soon as it is complete, and
-//! when the last has come all are read. A head with a fault is judged as if it had come in pieces: whatever the cuts, the
-//! first offending line decides.
+//! all there is read in one stroke. Of one that comes in pieces each line is judged once, as soon as it is complete,
+//! and when the last has come all are read. A head with a fault is judged as if it had come in pieces: whatever the
+//! cuts, the first offending line decides.
 
 use std::fmt;
 use std::hint::cold_path;

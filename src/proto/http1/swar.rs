@@ -65,8 +65,8 @@ pub(super) fn field_text_len(bytes: &[u8]) -> usize {
     len + bytes[len..].iter().take_while(is_text).count()
 }
 
-/// How far the front of `bytes` has no control character, in whole sixteens: where the compiler has registers that wide,
-/// one question for all of them.
+/// How far the front of `bytes` has no control character, in whole sixteens: where the compiler has registers that
+/// wide, one question for all of them.
 #[inline(always)]
 fn plain_sixteens_len(bytes: &[u8]) -> usize {
     let mut len = 0;

@@ -46,6 +46,9 @@ pub trait Service {
     /// Answer. A task may take the request out and leave another, empty one.
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply;
 
+    /// Both, for a request that has no body: answer it, if need be with a refusal.
+    fn answer(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply;
+
     /// How the WebSockets of `route` may compress, if they may, see [`Request::route`]. The client has the last word.
     #[cfg(feature = "deflate")]
     fn deflate(&self, route: u32) -> Option<&DeflateOptions> {

@@ -46,6 +46,7 @@ impl WebSocketLink {
         origin: Origin,
         #[cfg(feature = "deflate")] deflate: Option<Deflate>,
     ) -> Self {
+        #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]
         let mut endpoint = Endpoint::new(Role::Server);
         #[cfg(feature = "deflate")]
         if deflate.is_some() {
@@ -229,7 +230,7 @@ impl WebSocketLink {
         loop {
             match self.sender.collect_mail(writer, visit.cork) {
                 Collected::All => break,
-                Collected::Full => visit.wire.flush(visit.ctx, visit.cork)?,
+                Collected::Full => visit.flush()?,
                 Collected::Large(frame) => visit.wire.flush_with(visit.ctx, visit.cork, frame)?,
             };
             if visit.wire.is_blocked() {
@@ -259,6 +260,11 @@ impl WebSocketLink {
             && !self.sender.has_mail()
             && !self.refused
             && self.endpoint.is_open()
+    }
+
+    /// Both sides go on, neither waits for the other, and nothing is held.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.probe == Probe::None && self.only_reads() && self.bytes_held() == 0
     }
 
     /// The peer will send no more.

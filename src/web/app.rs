@@ -44,6 +44,7 @@ pub struct App<S> {
 
 struct Route<S> {
     answer: Answer<S>,
+    streams_body: bool,
     origin: Origin,
     /// How its WebSockets may compress.
     #[cfg(feature = "deflate")]
@@ -242,8 +243,10 @@ impl<S: 'static> App<S> {
         origin: Origin,
     ) -> Self {
         self.router.add(method, path, self.routes.len() as u32);
+        let streams_body = matches!(&answer, Answer::Handler(handler) if handler.streams_body());
         self.routes.push(Route {
             answer,
+            streams_body,
             origin,
             #[cfg(feature = "deflate")]
             deflate: None,
@@ -374,34 +377,62 @@ pub(super) fn dump_tasks_on_user1(ctx: &mut Ctx<'_>) -> io::Result<()> {
     Ok(())
 }
 
-impl<S: 'static> Service for App<S> {
-    fn plan(&self, request: &mut Request) -> BodyPlan {
+impl<S: 'static> App<S> {
+    /// Look up the request's route, and note it there. Without one: what is to be said instead.
+    #[inline(always)]
+    fn find_route(&self, request: &mut Request) -> Result<&Route<S>, Response> {
         let found = request.find_route(|head, parameters| self.router.find(head, parameters));
         match found {
             Match::Route(route) => {
                 request.set_route(route);
-                match &self.routes[route as usize].answer {
-                    Answer::Handler(handler) if handler.streams_body() => BodyPlan::Stream,
-                    _ => BodyPlan::Whole {
-                        bytes_max: self.limits.body_bytes_max,
-                    },
-                }
+                Ok(&self.routes[route as usize])
             }
-            // RFC 9110, 9.3.7: what can be done here.
-            Match::OtherMethod(allow) if request.method() == "OPTIONS" => {
-                BodyPlan::Refuse(Response::of_status(204).with_header("allow", &allow))
-            }
-            Match::OtherMethod(allow) => {
-                BodyPlan::Refuse(Response::of_status(405).with_header("allow", &allow))
-            }
-            Match::Nothing => BodyPlan::Refuse(Response::of_status(404)),
+            Match::OtherMethod(allow) => Err(other_method(request, &allow)),
+            Match::Nothing => Err(Response::of_status(404)),
+        }
+    }
+}
+
+/// The answer to a method that a path does not have; `allow` are those that it has.
+#[cold]
+fn other_method(request: &Request, allow: &str) -> Response {
+    let status = match request.method() {
+        // RFC 9110, 9.3.7: what can be done here.
+        "OPTIONS" => 204,
+        _ => 405,
+    };
+    Response::of_status(status).with_header("allow", allow)
+}
+
+impl<S: 'static> Route<S> {
+    #[inline]
+    fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, state: &Shared<S>) -> Reply {
+        match &self.answer {
+            Answer::Handler(handler) => handler.call(ctx, request, state),
+            Answer::WebSocket(upgrade) => upgrade.upgrade(request, state),
+        }
+    }
+}
+
+impl<S: 'static> Service for App<S> {
+    fn plan(&self, request: &mut Request) -> BodyPlan {
+        match self.find_route(request) {
+            Ok(route) if route.streams_body => BodyPlan::Stream,
+            Ok(_) => BodyPlan::Whole {
+                bytes_max: self.limits.body_bytes_max,
+            },
+            Err(refusal) => BodyPlan::Refuse(refusal),
         }
     }
 
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply {
-        match &self.routes[request.route() as usize].answer {
-            Answer::Handler(handler) => handler.call(ctx, request, &self.state),
-            Answer::WebSocket(upgrade) => upgrade.upgrade(request, &self.state),
+        self.routes[request.route() as usize].call(ctx, request, &self.state)
+    }
+
+    fn answer(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply {
+        match self.find_route(request) {
+            Ok(route) => route.call(ctx, request, &self.state),
+            Err(refusal) => Reply::Now(refusal),
         }
     }
 

@@ -48,7 +48,10 @@ impl WebSocketLink {
     ) -> Self {
         let mut endpoint = Endpoint::new(Role::Server);
         #[cfg(feature = "deflate")]
-        if deflate.is_some() {
+        let may_be_deflated = deflate.is_some();
+        #[cfg(not(feature = "deflate"))]
+        let may_be_deflated = false;
+        if may_be_deflated {
             endpoint.agree_on_deflate();
         }
         let sender = Sender::new(

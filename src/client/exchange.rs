@@ -221,7 +221,8 @@ impl Exchange {
         }
     }
 
-    /// The reader leaves before the end. What is left is skipped if it is here already; otherwise the connection closes.
+    /// The reader leaves before the end. What is left is skipped if it is here already; otherwise the connection
+    /// closes.
     pub(super) fn leave(mut self, head: &mut IncomingResponse, deadlines: &Deadlines) {
         let (connection, limits) = (self.lease.connection(), &self.terms.limits);
         if connection.skip_rest(head, limits) {

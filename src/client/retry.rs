@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use super::error::{Error, ErrorKind, Phase};
 use crate::proto::http1::{PeerError, date};
 
-/// When a request that failed is sent again. Only one whose method is idempotent (RFC 9110, 9.2.2) and whose body, if it
-/// has one, is there to be sent again.
+/// When a request that failed is sent again. Only one whose method is idempotent (RFC 9110, 9.2.2) and whose body, if
+/// it has one, is there to be sent again.
 ///
 /// The pause before retry `n` is random between half and all of `pause · 2ⁿ⁻¹`, at most `pause_max`, so that those who
 /// failed together do not come back together. A `Retry-After` is obeyed if it asks for more, and not waited for if it

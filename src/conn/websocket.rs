@@ -83,6 +83,10 @@ pub enum CloseReason {
     Lost,
 }
 
+/// A WebSocket's compression, and perhaps that of others.
+#[cfg(feature = "deflate")]
+pub(super) type SharedDeflate = Rc<RefCell<Deflate>>;
+
 /// What became of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SendOutcome {
@@ -234,7 +238,7 @@ pub(super) struct PeerShared {
     posted: OnceCell<Arc<Mailbox>>,
     /// How messages are compressed, if that was agreed on.
     #[cfg(feature = "deflate")]
-    deflate: Option<Box<RefCell<Deflate>>>,
+    deflate: Option<SharedDeflate>,
 }
 
 /// What other threads posted; `None` when nobody will come for it any more.
@@ -262,7 +266,7 @@ impl Sender {
         token: Token,
         handle: Handle,
         server: Rc<Shared>,
-        #[cfg(feature = "deflate")] deflate: Option<Deflate>,
+        #[cfg(feature = "deflate")] deflate: Option<SharedDeflate>,
     ) -> Self {
         Self(Rc::new(PeerShared {
             token,
@@ -277,7 +281,7 @@ impl Sender {
             rooms: RefCell::default(),
             posted: OnceCell::new(),
             #[cfg(feature = "deflate")]
-            deflate: deflate.map(|deflate| Box::new(RefCell::new(deflate))),
+            deflate,
         }))
     }
 

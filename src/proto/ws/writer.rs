@@ -97,9 +97,7 @@ impl Writer {
         payload: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Misuse> {
-        let key = self.next_key()?;
-        encode_deflated(data, key, payload, out);
-        Ok(())
+        self.masked(|key| encode_deflated(data, key, payload, out))
     }
 
     /// A ping; the peer owes a pong with the same payload.
@@ -187,25 +185,21 @@ impl Writer {
 
     #[inline]
     fn frame(&mut self, opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Misuse> {
-        let key = self.next_key()?;
-        // Two calls, so that one of them is made for a server and knows of no mask.
-        match key {
-            None => encode(opcode, None, payload, out),
-            Some(key) => encode(opcode, Some(key), payload, out),
-        }
-        Ok(())
+        self.masked(|key| encode(opcode, key, payload, out))
     }
 
-    /// The key for a frame that may be written, if it takes one.
-    #[inline]
-    fn next_key(&mut self) -> Result<Option<[u8; 4]>, Misuse> {
+    /// Write a frame that may be written, with its key if it takes one.
+    #[inline(always)]
+    fn masked(&mut self, encode: impl FnOnce(Option<[u8; 4]>)) -> Result<(), Misuse> {
         if self.closed {
             return Err(Misuse::AfterClose);
         }
+        // Two calls, so that one of them is made for a server and knows of no mask.
         match &mut self.masking {
-            Masking::Never => Ok(None),
-            Masking::Always(key) => key.take().map(Some).ok_or(Misuse::NoMaskingKey),
+            Masking::Never => encode(None),
+            Masking::Always(key) => encode(Some(key.take().ok_or(Misuse::NoMaskingKey)?)),
         }
+        Ok(())
     }
 }
 

@@ -156,16 +156,18 @@ impl Peer<'_> {
         }
         let message = message.into();
         #[cfg(feature = "deflate")]
-        let written = match &self.sender.0.deflate {
-            Some(deflate) => {
-                let pool = &mut *self.sender.0.server.deflate_pool.borrow_mut();
-                let deflate = &mut *deflate.borrow_mut();
-                deflate.write(message, self.writer, pool, self.cork)
-            }
-            None => self.writer.message(message, self.cork),
+        if let Some(deflate) = &self.sender.0.deflate {
+            let pool = &mut *self.sender.0.server.deflate_pool.borrow_mut();
+            let deflate = &mut *deflate.borrow_mut();
+            return match deflate.write(message, self.writer, pool, self.cork) {
+                Ok(()) => SendOutcome::Sent,
+                Err(_) => SendOutcome::Closed,
+            };
+        }
+        let written = match message {
+            Message::Text(text) => self.writer.text(text, self.cork),
+            Message::Binary(bytes) => self.writer.binary(bytes, self.cork),
         };
-        #[cfg(not(feature = "deflate"))]
-        let written = self.writer.message(message, self.cork);
         if written.is_ok() {
             SendOutcome::Sent
         } else {

@@ -97,7 +97,15 @@ impl Writer {
         payload: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Misuse> {
-        self.masked(|key| encode_deflated(data, key, payload, out))
+        if self.closed {
+            return Err(Misuse::AfterClose);
+        }
+        let key = match &mut self.masking {
+            Masking::Never => None,
+            Masking::Always(key) => Some(key.take().ok_or(Misuse::NoMaskingKey)?),
+        };
+        encode_deflated(data, key, payload, out);
+        Ok(())
     }
 
     /// A ping; the peer owes a pong with the same payload.
@@ -185,19 +193,15 @@ impl Writer {
 
     #[inline]
     fn frame(&mut self, opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Misuse> {
-        self.masked(|key| encode(opcode, key, payload, out))
-    }
-
-    /// Write a frame that may be written, with its key if it takes one.
-    #[inline(always)]
-    fn masked(&mut self, encode: impl FnOnce(Option<[u8; 4]>)) -> Result<(), Misuse> {
         if self.closed {
             return Err(Misuse::AfterClose);
         }
-        // Two calls, so that one of them is made for a server and knows of no mask.
         match &mut self.masking {
-            Masking::Never => encode(None),
-            Masking::Always(key) => encode(Some(key.take().ok_or(Misuse::NoMaskingKey)?)),
+            Masking::Never => encode(opcode, None, payload, out),
+            Masking::Always(key) => {
+                let key = key.take().ok_or(Misuse::NoMaskingKey)?;
+                encode(opcode, Some(key), payload, out);
+            }
         }
         Ok(())
     }

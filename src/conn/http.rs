@@ -613,7 +613,10 @@ impl Http {
             Ok(Some((agreement, deflate))) => {
                 let response = agreement.response();
                 let push = |()| fields.push("Sec-WebSocket-Extensions", &response);
-                (pushed.and_then(push), Some(deflate))
+                (
+                    pushed.and_then(push),
+                    Some(visit.shared.share_deflate(deflate)),
+                )
             }
             Err(error) => {
                 let response = Response::text(format!("{error}\n")).with_status(400);

@@ -16,12 +16,14 @@ use super::crowd::{Crowd, Full};
 use super::http::Http;
 use super::limits::{Hits, Limits, Refusal};
 use super::service::Service;
+#[cfg(feature = "deflate")]
+use super::websocket::SharedDeflate;
 use crate::event_loop::{CallHandle, Ctx, Origin, Readiness, Socket, Token};
 use crate::net::Acceptor;
 use crate::parts::high_water::HighWater;
 use crate::proto::http1::Preamble;
 #[cfg(feature = "deflate")]
-use crate::proto::ws::DeflatePool;
+use crate::proto::ws::{Deflate, DeflatePool};
 
 /// The answer to a connection that is one too many.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
@@ -59,6 +61,9 @@ pub(super) struct Shared {
     /// What the WebSockets compress with that agreed on no context of their own.
     #[cfg(feature = "deflate")]
     pub(super) deflate_pool: RefCell<DeflatePool>,
+    /// What these agreed on: one of each kind, however many connections there are.
+    #[cfg(feature = "deflate")]
+    shared_deflates: RefCell<Vec<SharedDeflate>>,
     drain: RefCell<Option<Drain>>,
     draining: Cell<bool>,
 }
@@ -189,6 +194,8 @@ impl Server {
             detached: Cell::new(0),
             #[cfg(feature = "deflate")]
             deflate_pool: RefCell::default(),
+            #[cfg(feature = "deflate")]
+            shared_deflates: RefCell::default(),
             drain: RefCell::new(None),
             draining: Cell::new(false),
         }))
@@ -673,6 +680,24 @@ impl Shared {
 
     pub(super) fn count_exchange(&self) {
         self.requests.set(self.requests.get() + 1);
+    }
+
+    /// A WebSocket's compression, shared with those who agreed on the same if it has nothing of its own.
+    #[cfg(feature = "deflate")]
+    pub(super) fn share_deflate(&self, deflate: Deflate) -> SharedDeflate {
+        let shared = &mut *self.shared_deflates.borrow_mut();
+        let known = shared
+            .iter()
+            .find(|known| known.borrow().can_stand_for(&deflate));
+        if let Some(known) = known {
+            return Rc::clone(known);
+        }
+        let is_shared = deflate.is_shared();
+        let deflate = Rc::new(RefCell::new(deflate));
+        if is_shared {
+            shared.push(Rc::clone(&deflate));
+        }
+        deflate
     }
 
     pub(super) fn count_websocket(&self, change: isize) {

@@ -83,6 +83,10 @@ pub enum CloseReason {
     Lost,
 }
 
+/// A WebSocket's compression, and perhaps that of others.
+#[cfg(feature = "deflate")]
+pub(super) type SharedDeflate = Rc<RefCell<Deflate>>;
+
 /// What became of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SendOutcome {
@@ -152,16 +156,18 @@ impl Peer<'_> {
         }
         let message = message.into();
         #[cfg(feature = "deflate")]
-        let written = match &self.sender.0.deflate {
-            Some(deflate) => {
-                let pool = &mut *self.sender.0.server.deflate_pool.borrow_mut();
-                let deflate = &mut *deflate.borrow_mut();
-                deflate.write(message, self.writer, pool, self.cork)
-            }
-            None => self.writer.message(message, self.cork),
+        if let Some(deflate) = &self.sender.0.deflate {
+            let pool = &mut *self.sender.0.server.deflate_pool.borrow_mut();
+            let deflate = &mut *deflate.borrow_mut();
+            return match deflate.write(message, self.writer, pool, self.cork) {
+                Ok(()) => SendOutcome::Sent,
+                Err(_) => SendOutcome::Closed,
+            };
+        }
+        let written = match message {
+            Message::Text(text) => self.writer.text(text, self.cork),
+            Message::Binary(bytes) => self.writer.binary(bytes, self.cork),
         };
-        #[cfg(not(feature = "deflate"))]
-        let written = self.writer.message(message, self.cork);
         if written.is_ok() {
             SendOutcome::Sent
         } else {
@@ -234,7 +240,7 @@ pub(super) struct PeerShared {
     posted: OnceCell<Arc<Mailbox>>,
     /// How messages are compressed, if that was agreed on.
     #[cfg(feature = "deflate")]
-    deflate: Option<Box<RefCell<Deflate>>>,
+    deflate: Option<SharedDeflate>,
 }
 
 /// What other threads posted; `None` when nobody will come for it any more.
@@ -262,7 +268,7 @@ impl Sender {
         token: Token,
         handle: Handle,
         server: Rc<Shared>,
-        #[cfg(feature = "deflate")] deflate: Option<Deflate>,
+        #[cfg(feature = "deflate")] deflate: Option<SharedDeflate>,
     ) -> Self {
         Self(Rc::new(PeerShared {
             token,
@@ -277,7 +283,7 @@ impl Sender {
             rooms: RefCell::default(),
             posted: OnceCell::new(),
             #[cfg(feature = "deflate")]
-            deflate: deflate.map(|deflate| Box::new(RefCell::new(deflate))),
+            deflate,
         }))
     }
 

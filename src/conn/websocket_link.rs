@@ -7,10 +7,10 @@ use super::connection::{Progress, Visit};
 use super::limits::Hits;
 use super::rooms;
 use super::server::Shared;
+#[cfg(feature = "deflate")]
+use super::websocket::SharedDeflate;
 use super::websocket::{CloseReason, Collected, Peer, Sender, WebSocketHandler};
 use crate::event_loop::{Ctx, Origin, Panicked, Readiness, caught, guarded};
-#[cfg(feature = "deflate")]
-use crate::proto::ws::Deflate;
 use crate::proto::ws::{CloseCode, Endpoint, Message, PeerError, Role, Step};
 
 /// Whether the peer was asked if it is there.
@@ -44,12 +44,15 @@ impl WebSocketLink {
         visit: &mut Visit<'_, '_>,
         socket: Box<dyn WebSocketHandler>,
         origin: Origin,
-        #[cfg(feature = "deflate")] deflate: Option<Deflate>,
+        #[cfg(feature = "deflate")] deflate: Option<SharedDeflate>,
     ) -> Self {
         #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]
         let mut endpoint = Endpoint::new(Role::Server);
         #[cfg(feature = "deflate")]
-        if deflate.is_some() {
+        let may_be_deflated = deflate.is_some();
+        #[cfg(not(feature = "deflate"))]
+        let may_be_deflated = false;
+        if may_be_deflated {
             endpoint.agree_on_deflate();
         }
         let sender = Sender::new(

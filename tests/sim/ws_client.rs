@@ -10,12 +10,12 @@ use tourbillon::client::{
     Reconnect, WebSocket, WebSocketBuilder, WebSocketError, WebSocketTimeout,
 };
 use tourbillon::event_loop::{Ctx, EventLoop};
-use tourbillon::net::{StreamExt, TcpListener};
+use tourbillon::net::{StreamExt, TcpListener, TcpStream};
 use tourbillon::proto::ws::{
-    CloseCode, DeflateOptions, Message, OwnedMessage, PeerError, WsLimits,
+    CloseCode, DeflateOptions, Endpoint, Message, OwnedMessage, PeerError, Role, Step, WsLimits,
 };
 use tourbillon::sim::{Failure, Faults, Simulation, World, check};
-use tourbillon::task::{sleep, spawn};
+use tourbillon::task::{sleep, spawn, timeout};
 use tourbillon::web::{
     App, CloseReason, Limits, Overflow, Peer, Request, Response, Rooms, Server, Socket,
 };
@@ -321,34 +321,49 @@ fn what_cannot_be_asked_for_is_not_asked_for() {
     scene.finish().unwrap();
 }
 
-/// A server on a listener of its own, that sends `bytes` behind a handshake in order, and then does nothing.
-fn serve_raw(scene: &mut Scene, bytes: &'static [u8]) -> WebSocketBuilder {
+/// Take a client's handshake, by hand.
+async fn take_handshake(stream: &mut TcpStream) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        if let Ok(0) | Err(_) = stream.read_vec(&mut request).await {
+            return;
+        }
+    }
+    let request = String::from_utf8(request).unwrap();
+    let mut lines = request.lines();
+    let key = lines.find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+    let accept = tourbillon::proto::ws::accept_key(key.unwrap());
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        std::str::from_utf8(&accept).unwrap()
+    );
+    let _ = stream.write_all(head.as_bytes()).await;
+}
+
+/// A server on a listener of its own: it takes one handshake, and then does as `serve` does.
+fn serve_by<F: Future<Output = ()>>(
+    scene: &mut Scene,
+    serve: impl FnOnce(TcpStream) -> F + 'static,
+) -> WebSocketBuilder {
     let address: SocketAddr = (scene.world.address("server"), 81).into();
     let server = scene.simulation.loop_mut(SERVER);
     let mut listener = TcpListener::listen(&mut server.ctx(), address).unwrap();
     server.spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            stream.read_vec(&mut request).await.unwrap();
-        }
-        let request = String::from_utf8(request).unwrap();
-        let key = request
-            .lines()
-            .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
-            .unwrap();
-        let accept = tourbillon::proto::ws::accept_key(key);
-        let head = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {}\r\n\r\n",
-            std::str::from_utf8(&accept).unwrap()
-        );
-        let _ = stream.write_all(head.as_bytes()).await;
+        take_handshake(&mut stream).await;
+        serve(stream).await;
+    });
+    WebSocket::builder(&format!("ws://{address}/"))
+}
+
+/// One that sends `bytes`, and then only listens.
+fn serve_raw(scene: &mut Scene, bytes: &'static [u8]) -> WebSocketBuilder {
+    serve_by(scene, async move |mut stream: TcpStream| {
         let _ = stream.write_all(bytes).await;
         let mut thrown_away = Vec::new();
         while let Ok(1..) = stream.read_vec(&mut thrown_away).await {}
-    });
-    WebSocket::builder(&format!("ws://{address}/"))
+    })
 }
 
 #[test]
@@ -471,31 +486,11 @@ fn a_handshake_that_is_not_answered_has_its_limit() {
 #[test]
 fn a_server_that_takes_nothing_makes_senders_wait() {
     let mut scene = Scene::calm();
-    let address: SocketAddr = (scene.world.address("server"), 81).into();
-    // It reads the handshake, answers, and never reads again.
-    let builder =
-        {
-            let server = scene.simulation.loop_mut(SERVER);
-            let mut listener = TcpListener::listen(&mut server.ctx(), address).unwrap();
-            server.spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                stream.read_vec(&mut request).await.unwrap();
-            }
-            let request = String::from_utf8(request).unwrap();
-            let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
-            let accept = tourbillon::proto::ws::accept_key(key.unwrap());
-            let head = format!(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Accept: {}\r\n\r\n",
-                std::str::from_utf8(&accept).unwrap()
-            );
-            stream.write_all(head.as_bytes()).await.unwrap();
-            sleep(Duration::from_secs(60)).await;
-        });
-            WebSocket::builder(&format!("ws://{address}/"))
-        };
+    // It never reads again.
+    let builder = serve_by(&mut scene, async |stream: TcpStream| {
+        sleep(Duration::from_secs(60)).await;
+        drop(stream);
+    });
     scene.run(async move {
         let mut socket = builder.connect().await.unwrap();
         let sender = socket.sender();
@@ -682,6 +677,65 @@ fn reconnecting_goes_on_until_there_is_a_server() {
         assert!(hopeless.connect().await.is_err());
     });
     scene.finish().unwrap();
+}
+
+/// Echo one connection's messages until it closes.
+async fn echo(mut stream: TcpStream) -> std::io::Result<()> {
+    take_handshake(&mut stream).await;
+    let mut endpoint = Endpoint::new(Role::Server);
+    let (mut input, mut output) = (Vec::new(), Vec::new());
+    while !endpoint.is_over() && stream.read_vec(&mut input).await? > 0 {
+        loop {
+            let (reader, writer) = endpoint.split();
+            let (used, step) = reader.next(&mut input, &WsLimits::default()).unwrap();
+            match step {
+                Step::Text(text) => writer.text(text, &mut output).unwrap(),
+                Step::Close(close) => {
+                    let code = close.map(|(code, _)| code);
+                    writer.close_reply(code, &mut output).unwrap();
+                }
+                Step::NeedMore => {
+                    input.drain(..used);
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+            input.drain(..used);
+        }
+        stream.write_all(&output).await?;
+        output.clear();
+    }
+    Ok(())
+}
+
+#[test]
+fn cancelled_at_any_await_a_conversation_leaves_nothing_behind() {
+    let awaits = tourbillon::sim::cancel_at_each_await(|| {
+        let conversation = async {
+            let mut listener = TcpListener::bind("127.0.0.1:7".parse().unwrap())
+                .await
+                .unwrap();
+            spawn(async move {
+                let accepted = timeout(Duration::from_secs(1), listener.accept()).await;
+                if let Ok(accepted) = accepted {
+                    let _ = echo(accepted.unwrap().0).await;
+                }
+            });
+            let mut socket = WebSocket::connect("ws://127.0.0.1:7/").await.unwrap();
+            let long = "a message that fills the outbox ".repeat(3_000);
+            for _ in 0..3 {
+                socket.send(&long).await.unwrap();
+            }
+            for _ in 0..3 {
+                assert_eq!(socket.recv().await.unwrap(), Some(text(&long)));
+            }
+            let frame = socket.close(CloseCode::Normal, "").await.unwrap();
+            assert_eq!(frame.code, CloseCode::Normal);
+        };
+        // Until the other side has noticed.
+        (conversation, sleep(Duration::from_secs(20)))
+    });
+    assert!(awaits > 5, "{awaits}");
 }
 
 /// Some clients that talk for a while through faults; what comes back is what was said, as far as it comes.

@@ -173,6 +173,21 @@ impl Deflate {
         }
     }
 
+    /// Whether nothing in it belongs to one connection: those who agreed on the same may have one of these together.
+    pub fn is_shared(&self) -> bool {
+        matches!(
+            (&self.sending, &self.receiving),
+            (Context::Shared, Context::Shared)
+        )
+    }
+
+    /// Whether this one will do for whom `other` was made.
+    pub fn can_stand_for(&self, other: &Self) -> bool {
+        self.is_shared()
+            && other.is_shared()
+            && (self.setting, self.threshold_bytes) == (other.setting, other.threshold_bytes)
+    }
+
     /// How messages for this connection are compressed, if it is the same for others: `None` for one that keeps a
     /// context of its own, or does not compress.
     pub fn variant(&self) -> Option<DeflateVariant> {

@@ -3,7 +3,7 @@
 //! A message that lies whole in the caller's buffer is unmasked where it lies and handed out as a slice of it: no
 //! copy, no allocation. One that comes in pieces, be it by its fragments or by the network's cuts, is put together in
 //! a buffer that grows with the bytes that came, never with the length that was claimed, and is given up after the
-//! message.
+//! message. So is one that is compressed, which is of no use before it is whole.
 
 use std::ops::Range;
 
@@ -115,8 +115,6 @@ enum Found {
     /// A whole control frame, or a message of one frame that is all there. Where its payload lies, unmasked, in the
     /// input.
     Frame(OpCode, Range<usize>),
-    /// A message of one frame, compressed.
-    Deflated(Data, Range<usize>),
     Assembled,
     NeedMore,
 }
@@ -158,10 +156,6 @@ impl Reader {
                 }
                 step
             }
-            Found::Deflated(data, payload) => Step::Deflated(Deflated {
-                data,
-                payload: &input[payload],
-            }),
             Found::Assembled => match &self.incoming {
                 Incoming::Message(assembly) => assembly.message(),
                 _ => unreachable!("found in the message that was put together"),
@@ -246,17 +240,19 @@ impl Reader {
                 (OpCode::Data(_), Incoming::Message(_)) => {
                     return Err(PeerError::ContinuationExpected);
                 }
-                (OpCode::Data(_), _) if header.payload_len > header.payload_len_max(limits) => {
+                (OpCode::Data(_), _)
+                    if header.payload_len > limits.message_bytes_max as u64
+                        && header.is_too_big(limits) =>
+                {
                     return Err(PeerError::MessageTooBig);
                 }
                 (OpCode::Data(_), _) => {}
             }
+            // What is compressed is put together in any case: beside inflating it, a copy is nothing.
             if header.is_final
+                && !header.is_deflated
                 && let Some(payload) = unmask_whole(&header, input, used)
             {
-                if let (true, OpCode::Data(data)) = (header.is_deflated, header.opcode) {
-                    return Ok((payload.end, Found::Deflated(data, payload)));
-                }
                 return Ok((payload.end, Found::Frame(header.opcode, payload)));
             }
             let OpCode::Data(data) = header.opcode else {
@@ -339,13 +335,11 @@ impl Assembly {
 }
 
 impl Header {
-    /// The longest payload that the first frame of a message may have.
-    #[inline]
-    fn payload_len_max(&self, limits: &WsLimits) -> u64 {
-        if self.is_deflated {
-            return deflated_bytes_max(limits.message_bytes_max) as u64;
-        }
-        limits.message_bytes_max as u64
+    /// Whether the first frame of a message, longer than a message may be, is longer than it may come: compressed, it
+    /// may be a little longer.
+    #[cold]
+    fn is_too_big(&self, limits: &WsLimits) -> bool {
+        !self.is_deflated || self.payload_len > deflated_bytes_max(limits.message_bytes_max) as u64
     }
 }
 

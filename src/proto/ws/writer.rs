@@ -97,7 +97,13 @@ impl Writer {
         payload: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Misuse> {
-        let key = self.next_key()?;
+        if self.closed {
+            return Err(Misuse::AfterClose);
+        }
+        let key = match &mut self.masking {
+            Masking::Never => None,
+            Masking::Always(key) => Some(key.take().ok_or(Misuse::NoMaskingKey)?),
+        };
         encode_deflated(data, key, payload, out);
         Ok(())
     }
@@ -187,25 +193,17 @@ impl Writer {
 
     #[inline]
     fn frame(&mut self, opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Misuse> {
-        let key = self.next_key()?;
-        // Two calls, so that one of them is made for a server and knows of no mask.
-        match key {
-            None => encode(opcode, None, payload, out),
-            Some(key) => encode(opcode, Some(key), payload, out),
-        }
-        Ok(())
-    }
-
-    /// The key for a frame that may be written, if it takes one.
-    #[inline]
-    fn next_key(&mut self) -> Result<Option<[u8; 4]>, Misuse> {
         if self.closed {
             return Err(Misuse::AfterClose);
         }
         match &mut self.masking {
-            Masking::Never => Ok(None),
-            Masking::Always(key) => key.take().map(Some).ok_or(Misuse::NoMaskingKey),
+            Masking::Never => encode(opcode, None, payload, out),
+            Masking::Always(key) => {
+                let key = key.take().ok_or(Misuse::NoMaskingKey)?;
+                encode(opcode, Some(key), payload, out);
+            }
         }
+        Ok(())
     }
 }
 

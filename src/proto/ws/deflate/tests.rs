@@ -360,6 +360,10 @@ fn connections_that_share_do_not_mix() {
     peer.inflate(&second, PLENTY, &mut pool, &mut got).unwrap();
     assert_eq!(got, message.as_bytes());
     assert_eq!((one.bytes_held(), peer.bytes_held()), (0, 0));
+    assert!(one.can_stand_for(&other));
+    let own = options(DeflateContext::Own, 15);
+    let (narrow, own) = (pair(&options(DeflateContext::Shared, 9)).0, pair(&own).0);
+    assert!(!one.can_stand_for(&narrow) && !one.can_stand_for(&own) && !own.can_stand_for(&own));
     assert_ne!(
         one.variant(),
         pair(&options(DeflateContext::Shared, 9)).0.variant()

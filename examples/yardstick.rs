@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
+#[cfg(feature = "deflate")]
+use tourbillon::proto::ws::DeflateOptions;
 use tourbillon::web::{
     App, Body, Engine, Hub, Limits, Message, Peer, Refusal, Request, Response, Rooms, Shared,
     Socket, task,
@@ -184,10 +186,15 @@ impl Socket<State> for Member {
 fn app(hub: &Hub) -> App<State> {
     let open_echo = |_: &Request, _: &mut State| Ok(Echo);
     let open_room = |_: &Request, _: &mut State| Ok(Member);
-    App::new(State {
+    let app = App::new(State {
         rooms: Rooms::spanning(hub),
-    })
-    .get(
+    });
+    #[cfg(feature = "deflate")]
+    let app = app
+        .ws_deflate("/ws/deflate", DeflateOptions::own_context(), open_echo)
+        .ws_deflate("/ws/deflate/shared", DeflateOptions::default(), open_echo)
+        .ws_deflate("/ws/deflate/room", DeflateOptions::default(), open_room);
+    app.get(
         "/",
         |_: &Request, _: &mut State| "A yardstick of Tourbillon.\n",
     )

@@ -19,3 +19,4 @@ against_yardstick "$python" aiohttp_client.py
 against_yardstick node --no-warnings --experimental-websocket node.mjs
 echo "-- our client"
 "$python" fetch.py
+"$python" websocket_servers.py

@@ -40,6 +40,7 @@ step-install() {
 step-format() {
   cargo fmt --check
   cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
+  cargo fmt --check --manifest-path benches/peers/Cargo.toml
 }
 step-tidy() { cargo test --quiet --test tidy; }
 step-clippy() { cargo clippy --quiet --all-targets -- -D warnings; }
@@ -63,10 +64,17 @@ step-fuzz() {
 }
 step-doctest() { cargo test --all-features --doc; }
 
-# Every case of the benches once: the figures of a smoke test are none.
-step-benches() { cargo bench --quiet --bench loop --bench engines -- --test; }
+# Every case of the benches once: the figures of a smoke test are none. The comparison with others compiles, at least.
+step-benches() {
+  cargo bench --quiet --bench loop --bench engines -- --test
+  cargo clippy --quiet --manifest-path benches/peers/Cargo.toml --locked --all-targets -- -D warnings
+}
 
-step-release() { cargo build --release --examples; }
+step-release() {
+  cargo build --release --examples
+  # Others' programs are to see compression, too.
+  cargo build --release --features deflate --example yardstick --example wsload --target-dir target/compressing
+}
 step-instructions() { scripts/instructions.sh; }
 step-size() { scripts/size.sh; }
 # As built without any feature; `simulate`, which needs one, was tried among the units.

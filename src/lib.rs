@@ -62,6 +62,8 @@
 //! - `brotli`: the client decodes brotli, too.
 //! - `compression`: the client asks for gzip and deflate and decodes them, by flate2.
 //! - `cookies`: the client keeps cookies.
+//! - `deflate`: WebSocket messages may be compressed (permessage-deflate), by flate2: [`App::ws_deflate`],
+//!   [`client::WebSocketBuilder::deflate`].
 //! - `futures`: streams have the traits of futures-io; listeners and the receivers of [`sync`]'s channels are
 //!   `Stream`s.
 //! - `json`: `Response::json` and `Request::json`, by serde.

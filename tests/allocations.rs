@@ -323,5 +323,6 @@ fn a_request_of_the_client_makes_a_small_number_that_is_known() {
     );
 }
 
-/// For a request on a connection from the pool.
-const CLIENT_ALLOCATIONS_MAX: u64 = 4;
+/// For a request on a connection from the pool: its headers, the exchange that its response holds, a timer's callback;
+/// and in the stream below, what is written, and the queue for it.
+const CLIENT_ALLOCATIONS_MAX: u64 = 5;

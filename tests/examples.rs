@@ -9,6 +9,11 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use tourbillon::event_loop::Ctx;
+use tourbillon::web::{
+    App, CloseCode, CloseReason, Engine, Message, OwnedMessage, Peer, Request, Socket,
+};
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn example(name: &str) -> Command {
@@ -536,4 +541,130 @@ fn a_simulated_world_shows_that_the_app_is_right_and_finds_the_bug_that_is_put_i
     let text = String::from_utf8_lossy(&text);
     assert!(!broken.status.success(), "{text}");
     assert!(text.contains("SEED="), "{text}");
+}
+
+/// What `wsload` prints of a load on the yardstick: its lines, by their first words.
+fn wsload(arguments: &[&str]) -> String {
+    let mut server = Server::start("yardstick", &["--port", "0"]);
+    let address = server.address();
+    let mut arguments = arguments.to_vec();
+    let path = arguments.remove(1);
+    let url = format!("ws://{address}{path}");
+    arguments.insert(1, &url);
+    let output = output("wsload", &arguments);
+    assert!(output.status.success(), "{output:?}");
+    server.interrupt();
+    String::from_utf8(output.stdout).expect("it prints UTF-8")
+}
+
+/// The first number behind a word at the beginning of a line.
+fn number_of(word: &str, table: &str) -> u64 {
+    let line = table.lines().find(|line| line.starts_with(word));
+    let number = line.and_then(|line| line[word.len()..].split_whitespace().next());
+    let number = number.and_then(|number| number.parse().ok());
+    number.unwrap_or_else(|| panic!("no {word} in {table}"))
+}
+
+#[test]
+fn wsload_counts_what_comes_back() {
+    let load = [
+        "echo",
+        "/ws/echo",
+        "--connections",
+        "5",
+        "--seconds",
+        "1",
+        "--depth",
+        "3",
+    ];
+    let table = wsload(&load);
+    assert!(table.starts_with("connections 5 of 5 "), "{table}");
+    assert!(
+        table.contains(", 0 lost") && table.contains(", 0 failed"),
+        "{table}"
+    );
+    let sent = number_of("sent", &table);
+    assert!(sent > 15 && number_of("total", &table) == sent, "{table}");
+}
+
+#[test]
+fn wsload_counts_what_a_room_hears() {
+    let room = [
+        "broadcast",
+        "/ws/room",
+        "--connections",
+        "4",
+        "--seconds",
+        "1",
+    ];
+    let table = wsload(&[&room[..], &["--senders", "2", "--rate", "20"]].concat());
+    let sent = number_of("sent", &table);
+    // Those that were on their way at the end may be missing.
+    let heard = number_of("total", &table);
+    assert!(
+        sent > 4 && heard <= 4 * sent && heard + 16 >= 4 * sent,
+        "{table}"
+    );
+}
+
+#[test]
+fn wsload_holds_connections_that_say_nothing() {
+    let idle = ["idle", "/ws/echo", "--connections", "20", "--seconds", "1"];
+    let table = wsload(&idle);
+    assert!(table.starts_with("connections 20 of 20 "), "{table}");
+    assert!(table.contains(", 0 lost"), "{table}");
+    assert_eq!(number_of("sent", &table), 0);
+}
+
+#[test]
+fn wsload_loads_nobody_elsewhere_unless_forced() {
+    let output = output("wsload", &["echo", "ws://192.0.2.1/"]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("--force"), "{told}");
+}
+
+/// Says two things, and closes when both have come back.
+struct Speaks {
+    heard: Vec<OwnedMessage>,
+    tell: std::sync::mpsc::Sender<Vec<OwnedMessage>>,
+}
+
+impl Socket<()> for Speaks {
+    fn opened(&mut self, peer: &mut Peer<'_>, _: &mut ()) {
+        peer.send("to be reflected");
+        peer.send(&[0, 1, 2][..]);
+    }
+
+    fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>, _: &mut ()) {
+        self.heard.push(message.to_owned());
+        if self.heard.len() == 2 {
+            peer.close(CloseCode::Normal, "enough");
+        }
+    }
+
+    fn closed(&mut self, _: &mut Ctx<'_>, _: &CloseReason, _: &mut ()) {
+        self.tell.send(std::mem::take(&mut self.heard)).unwrap();
+    }
+}
+
+#[test]
+fn wsload_reflects_until_the_server_closes() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let make_app = move || {
+        let tell = tell.clone();
+        let open = move |_: &Request, _: &mut ()| {
+            let (heard, tell) = (Vec::new(), tell.clone());
+            Ok(Speaks { heard, tell })
+        };
+        App::new(()).ws("/", open)
+    };
+    let running = Engine::Loops(1).start("127.0.0.1:0", make_app).unwrap();
+    let url = format!("ws://{}/", running.address());
+    assert_eq!(printed("wsload", &["reflect", &url]), "");
+    let expected = [
+        OwnedMessage::Text("to be reflected".to_owned()),
+        OwnedMessage::Binary(vec![0, 1, 2]),
+    ];
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), expected);
 }

@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// A user name and a password. A name with a colon in it cannot be told from its password by whoever reads it (RFC 7617,
-/// 2); it is sent all the same.
+/// A user name and a password. A name with a colon in it cannot be told from its password by whoever reads it (RFC
+/// 7617, 2); it is sent all the same.
 pub(super) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }

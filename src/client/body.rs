@@ -27,8 +27,8 @@ enum Content {
 
 /// Where a body comes from that is not all there.
 pub trait BodySource: 'static {
-    /// The next piece; `None` behind the last. Asked only when the piece before it has been handed to the connection, so
-    /// there is never more than one on its way.
+    /// The next piece; `None` behind the last. Asked only when the piece before it has been handed to the connection,
+    /// so there is never more than one on its way.
     ///
     /// # Errors
     ///

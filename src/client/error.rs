@@ -43,7 +43,7 @@ impl Error {
     /// Say who had the connections that were waited for.
     pub(super) fn with_pool(mut self, report: impl FnOnce() -> PoolReport) -> Self {
         if let ErrorKind::Timeout(timeout) = &mut self.0.kind {
-            timeout.pool = Some(report());
+            timeout.pool = Some(Box::new(report()));
         }
         self
     }
@@ -248,7 +248,7 @@ pub struct Timeout {
     /// How long that was.
     pub after: Duration,
     /// Who had the connections, if it was one that was waited for.
-    pub pool: Option<PoolReport>,
+    pub pool: Option<Box<PoolReport>>,
 }
 
 impl fmt::Display for Timeout {

@@ -106,6 +106,10 @@ impl Exchange {
         head: &mut IncomingResponse,
         deadlines: &mut Deadlines,
     ) -> Poll<Result<Option<Range<usize>>, Error>> {
+        // A body that comes without a pause and without end is never waited for.
+        if let Some(timeout) = deadlines.total_reached() {
+            return Poll::Ready(Err(Error::new(ErrorKind::Timeout(timeout), Phase::Body)));
+        }
         self.poll_sending(context, deadlines.handle())?;
         let (connection, limits) = (self.lease.connection(), &self.terms.limits);
         match connection.poll_data(context, head, limits) {
@@ -221,7 +225,8 @@ impl Exchange {
         }
     }
 
-    /// The reader leaves before the end. What is left is skipped if it is here already; otherwise the connection closes.
+    /// The reader leaves before the end. What is left is skipped if it is here already; otherwise the connection
+    /// closes.
     pub(super) fn leave(mut self, head: &mut IncomingResponse, deadlines: &Deadlines) {
         let (connection, limits) = (self.lease.connection(), &self.terms.limits);
         if connection.skip_rest(head, limits) {

@@ -146,8 +146,9 @@ impl Drop for Shared {
     }
 }
 
-/// Close idle connections when they are due, and at once when their peers have closed them. It ends when none is idle at
-/// the end of a round, and not before: in a busy pool connections are idle now and then, and it need not begin each time.
+/// Close idle connections when they are due, and at once when their peers have closed them. It ends when none is idle
+/// at the end of a round, and not before: in a busy pool connections are idle now and then, and it need not begin each
+/// time.
 async fn tidy(shared: Weak<Shared>) {
     loop {
         let now = Handle::current().now();

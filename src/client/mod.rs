@@ -4,7 +4,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `client.rs` | [`Client`]: what all requests share |
+//! | `session.rs` | [`Client`]: what all requests share |
 //! | `request.rs` | [`RequestBuilder`]; redirects around retries around one try |
 //! | `response.rs` | [`Response`]: the body, as it is asked for |
 //! | `exchange.rs` | one request and its response: sending and reading side by side, under deadlines |
@@ -18,10 +18,11 @@
 //! | `decode.rs`, `cookies.rs` | bodies that came compressed; cookies, each behind its feature |
 //! | `timeouts.rs` | time limits, all on one timer |
 //! | `trace.rs`, `error.rs` | what happened, and what went wrong |
+//!
+//! A [`WebSocket`] is apart from it: it needs no pool, and goes on where a request ends.
 
 mod auth;
 mod body;
-mod client;
 mod connect;
 mod connection;
 #[cfg(feature = "cookies")]
@@ -37,17 +38,23 @@ mod redirect;
 mod request;
 mod response;
 mod retry;
+mod session;
 mod timeouts;
 mod trace;
 mod url;
+mod websocket;
 
 pub use body::{Body, BodySource, BodyWriter};
-pub use client::{Client, ClientBuilder, PoolCounts};
 pub use error::{Error, ErrorKind, Held, Phase, PoolReport, TimeLimit, Timeout};
 pub use redirect::Redirects;
 pub use request::RequestBuilder;
 pub use response::{Hop, Response};
 pub use retry::RetryPolicy;
+pub use session::{Client, ClientBuilder, PoolCounts};
 pub use timeouts::Timeouts;
 pub use trace::{Trace, TraceEvent};
 pub use url::{IntoUrl, Scheme, Url, UrlError};
+pub use websocket::{
+    CloseFrame, Reconnect, Refusal, WebSocket, WebSocketBuilder, WebSocketError, WebSocketSender,
+    WebSocketTimeout,
+};

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use super::auth;
 use super::body::Body;
-use super::client::Client;
 use super::error::{Error, ErrorKind, Phase, TimeLimit};
 use super::exchange::{Exchange, Terms};
 use super::leases::Lease;
@@ -19,6 +18,7 @@ use super::pool::User;
 use super::redirect::{Redirection, Redirects};
 use super::response::{Hop, Response};
 use super::retry::{self, Outcome, RetryPolicy};
+use super::session::Client;
 use super::timeouts::{Deadline, Deadlines, Timeouts};
 use super::trace::{TraceEvent, Tracer};
 use super::url::{Scheme, Url, UrlError};
@@ -189,8 +189,8 @@ impl RequestBuilder {
         self.with(|parts| parts.retries = Some(policy))
     }
 
-    /// Ask the server whether it wants the body before it is sent (RFC 9110, 10.1.1). One that says nothing for a second
-    /// gets it.
+    /// Ask the server whether it wants the body before it is sent (RFC 9110, 10.1.1). One that says nothing for a
+    /// second gets it.
     pub fn expect_continue(self) -> Self {
         self.with(|parts| parts.expects_continue = true)
     }

@@ -7,11 +7,11 @@ use std::ops::Range;
 use std::task::ready;
 use std::task::{Context, Poll};
 
-use super::client::Client;
 #[cfg(feature = "compression")]
 use super::decode::{DecodeError, Decoder};
 use super::error::{Error, ErrorKind, Phase};
 use super::exchange::Exchange;
+use super::session::Client;
 use super::timeouts::Deadlines;
 use super::url::Url;
 use crate::net::Stream;
@@ -37,7 +37,8 @@ pub struct Response {
 #[cfg(feature = "compression")]
 struct Decoding {
     decoder: Decoder,
-    /// What has come and is still to be decoded, in the exchange's buffer. Empty if the decoder itself has more to give.
+    /// What has come and is still to be decoded, in the exchange's buffer. Empty if the decoder itself has more to
+    /// give.
     rest: Option<Range<usize>>,
     /// The piece that was asked for last.
     output: Vec<u8>,
@@ -142,8 +143,8 @@ impl Response {
         self.head.headers()
     }
 
-    /// What the server says the body's length is, as it is sent: not decoded. Of a response to HEAD it is that of a body
-    /// which does not follow.
+    /// What the server says the body's length is, as it is sent: not decoded. Of a response to HEAD it is that of a
+    /// body which does not follow.
     pub fn content_length(&self) -> Option<u64> {
         self.head.content_length()
     }
@@ -219,8 +220,8 @@ impl Response {
             .map_err(|error| Error::new(ErrorKind::Json(error), Phase::Body).about(&url))
     }
 
-    /// The connection as a stream of another protocol, after 101 to a request that offered one, with what has come of it
-    /// already. `None` after any other response. It does not count towards the pool's limits any more.
+    /// The connection as a stream of another protocol, after 101 to a request that offered one, with what has come of
+    /// it already. `None` after any other response. It does not count towards the pool's limits any more.
     pub fn upgrade(mut self) -> Option<(Box<dyn Stream>, Vec<u8>)> {
         if self.status() != 101 {
             return None;

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use super::error::{Error, ErrorKind, Phase};
 use crate::proto::http1::{PeerError, date};
 
-/// When a request that failed is sent again. Only one whose method is idempotent (RFC 9110, 9.2.2) and whose body, if it
-/// has one, is there to be sent again.
+/// When a request that failed is sent again. Only one whose method is idempotent (RFC 9110, 9.2.2) and whose body, if
+/// it has one, is there to be sent again.
 ///
 /// The pause before retry `n` is random between half and all of `pause · 2ⁿ⁻¹`, at most `pause_max`, so that those who
 /// failed together do not come back together. A `Retry-After` is obeyed if it asks for more, and not waited for if it
@@ -55,7 +55,7 @@ impl RetryPolicy {
     }
 
     /// How long to wait before retry `number`, counted from 1. `random` is any number.
-    fn pause_before(&self, number: u32, random: u64) -> Duration {
+    pub(super) fn pause_before(&self, number: u32, random: u64) -> Duration {
         let doubled = self
             .pause
             .saturating_mul(1 << number.saturating_sub(1).min(20));

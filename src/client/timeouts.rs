@@ -69,6 +69,14 @@ impl Deadline {
             after,
         })
     }
+
+    fn reached(&self) -> Timeout {
+        Timeout {
+            limit: self.limit,
+            after: self.after,
+            pool: None,
+        }
+    }
 }
 
 /// The deadlines of one request. However many there are, one timer runs: it is set when something has to be waited
@@ -110,11 +118,7 @@ impl Deadlines {
         let all = deadlines.iter().chain([&self.total]).flatten();
         let first = all.min_by_key(|deadline| deadline.when);
         if let Some(first) = first.filter(|first| first.when <= self.handle.now()) {
-            return Poll::Ready(Timeout {
-                limit: first.limit,
-                after: first.after,
-                pool: None,
-            });
+            return Poll::Ready(first.reached());
         }
         let when = [first.map(|first| first.when), wake_at]
             .into_iter()
@@ -124,6 +128,12 @@ impl Deadlines {
             self.arm(when, context.waker());
         }
         Poll::Pending
+    }
+
+    /// The limit on the whole, if it has passed: for what need not be waited for and still has to end.
+    pub(super) fn total_reached(&self) -> Option<Timeout> {
+        let total = self.total.filter(|total| total.when <= self.handle.now());
+        total.map(|total| total.reached())
     }
 
     /// The result of `future`, or the first of `deadlines` that passed, in the phase that it was in.

@@ -1,11 +1,14 @@
 //! One accepted connection as a source: its life from the first byte to the close, whatever it speaks in between.
 //!
-//! A visit is [`Connection::pump`]: write what is owed, let the protocol take the input and make output, read more, and
-//! again, within a budget. What the bytes mean is the business of [`Http`] and [`WebSocketLink`]; when time is up, of
-//! [`Phase`].
+//! A visit is [`Connection::pump`]. Nearly every one takes a straight road, [`Connection::serve_http`] or
+//! [`Connection::serve_websocket`]: read, let the protocol take it and make output, write, and all is as before. The
+//! general way is [`Connection::go_on`]: the same in any order, again and again, within a budget. What the bytes mean
+//! is the business of [`Http`] and [`WebSocketLink`]; when time is up, of [`Phase`].
 
+use std::hint::cold_path;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::deadline::Deadline;
@@ -45,18 +48,34 @@ pub(super) struct Visit<'v, 'c> {
     pub(super) wire: &'v mut Wire,
     pub(super) input: Input<'v>,
     pub(super) cork: &'v mut Vec<u8>,
-    pub(super) peer: SocketAddr,
+    peer: &'v PeerAddr,
     /// Requests or messages that may still be handled.
     pub(super) steps_left: u32,
 }
 
 impl Visit<'_, '_> {
+    /// Say whose visit it is.
+    #[inline]
+    pub(super) fn write_peer(&self, address: &mut SocketAddr) {
+        match self.peer {
+            PeerAddr::V4(peer) => *address = SocketAddr::V4(*peer),
+            PeerAddr::V6(_) => *address = self.peer.get(self.shared),
+        }
+    }
+
     /// Flush when the cork is full. Whether more may be written.
+    #[inline]
     pub(super) fn make_room(&mut self) -> io::Result<bool> {
         if self.cork.len() >= CORK_BYTES {
-            self.wire.flush(self.ctx, self.cork)?;
+            cold_path();
+            self.flush()?;
         }
         Ok(!self.wire.is_blocked())
+    }
+
+    #[inline(never)]
+    pub(super) fn flush(&mut self) -> io::Result<usize> {
+        self.wire.flush(self.ctx, self.cork)
     }
 }
 
@@ -68,23 +87,13 @@ pub(super) struct Input<'b> {
 }
 
 impl<'b> Input<'b> {
-    /// Begin with what the last visit left in `spill`.
-    fn new(buffer: &'b mut [u8], spill: &mut Vec<u8>) -> Self {
-        let end = spill.len();
-        if end > 0 {
-            buffer[..end].copy_from_slice(spill);
-            *spill = Vec::new();
-        }
-        Self::holding(buffer, end)
+    /// Begin with these of the buffer's bytes.
+    fn holding(buffer: &'b mut [u8], Range { start, end }: Range<usize>) -> Self {
+        Self { buffer, start, end }
     }
 
-    /// Begin with the first `end` bytes of the buffer.
-    fn holding(buffer: &'b mut [u8], end: usize) -> Self {
-        Self {
-            buffer,
-            start: 0,
-            end,
-        }
+    fn range(&self) -> Range<usize> {
+        self.start..self.end
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -162,6 +171,31 @@ enum Phase {
     Untimed,
 }
 
+/// What a visit has come to so far.
+struct SoFar {
+    /// What of the receive buffer is input that was not used up.
+    input: Range<usize>,
+    /// What the protocol made of it, if it was asked.
+    progress: Option<Progress>,
+    bytes_in: usize,
+    bytes_out: usize,
+    /// Requests or messages that may still be handled.
+    steps_left: u32,
+}
+
+impl SoFar {
+    /// A visit begins, with so many bytes of input that the last one left.
+    fn new(input_len: usize) -> Self {
+        Self {
+            input: 0..input_len,
+            progress: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            steps_left: STEPS_MAX,
+        }
+    }
+}
+
 /// What a visit has moved.
 #[derive(Default)]
 struct Moved {
@@ -231,42 +265,179 @@ impl Connection {
         }
     }
 
+    /// One visit. A straight road says what it has left to do, and the general way goes on with that.
     fn pump(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Next> {
-        let mut read_left = READ_BYTES_MAX;
-        let input = match &mut self.protocol {
-            Protocol::Rest => {
-                // The usual visit: there is nothing to do before something is read.
-                let read = match self.wire.may_read() && !self.wire.is_blocked() {
-                    true => self.wire.fill(ctx, &mut buffers.receive)?.bytes(),
-                    false => 0,
+        let may_read = self.wire.may_read() && !self.wire.is_blocked();
+        let so_far = match &mut self.protocol {
+            Protocol::Rest if may_read => self.serve_http(ctx, buffers)?,
+            Protocol::WebSocket(link) if may_read && link.only_reads() && link.spill.is_empty() => {
+                self.serve_websocket(ctx, buffers)?
+            }
+            protocol => {
+                let spill = match protocol {
+                    Protocol::Http(http) => std::mem::take(&mut http.spill),
+                    Protocol::WebSocket(link) => std::mem::take(&mut link.spill),
+                    _ => Vec::new(),
                 };
-                read_left -= read;
-                self.protocol = Protocol::Http(self.shared.lend_http());
-                Input::holding(&mut buffers.receive, read)
+                buffers.receive[..spill.len()].copy_from_slice(&spill);
+                Some(SoFar::new(spill.len()))
             }
-            Protocol::Http(http) => Input::new(&mut buffers.receive, &mut http.spill),
-            Protocol::WebSocket(link) => Input::new(&mut buffers.receive, &mut link.spill),
-            Protocol::Flushing { .. } | Protocol::Lingering(_) => {
-                Input::holding(&mut buffers.receive, 0)
+        };
+        match so_far {
+            None => Ok(Next::Wait),
+            Some(so_far) => self.go_on(ctx, buffers, so_far),
+        }
+    }
+
+    /// The usual visit of a connection at rest, straight ahead: something is read, it is whole requests, they are
+    /// answered on the spot, the answers leave in one write, and the connection is at rest as before but for its
+    /// deadline. Then there is nothing left, `None`. Whatever turns out otherwise goes on the general way, from where
+    /// it stands.
+    fn serve_http(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        buffers: &mut Buffers,
+    ) -> io::Result<Option<SoFar>> {
+        let read = self.wire.fill(ctx, &mut buffers.receive)?.bytes();
+        let mut http = self.shared.lend_http();
+        let mut visit = Visit {
+            ctx,
+            shared: &self.shared,
+            wire: &mut self.wire,
+            input: Input::holding(&mut buffers.receive, 0..read),
+            cork: &mut buffers.cork,
+            peer: &self.peer,
+            steps_left: STEPS_MAX,
+        };
+        let progress = match read {
+            0 => Ok(Progress::NeedInput),
+            _ => http.step(&mut visit),
+        };
+        let (input, steps_left) = (visit.input.range(), visit.steps_left);
+        let is_at_rest = matches!(progress, Ok(Progress::NeedInput))
+            && input.is_empty()
+            && http.is_between_requests()
+            && self.phase == Phase::Idle
+            && self.is_undisturbed();
+        let mut bytes_out = 0;
+        if is_at_rest {
+            self.shared.keep_spare(http);
+            bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
+            if !self.wire.is_blocked() {
+                if steps_left < STEPS_MAX {
+                    self.time_anew(ctx, self.shared.keep_alive_ticks());
+                }
+                return Ok(None);
             }
+        } else {
+            cold_path();
+            self.protocol = Protocol::Http(http);
+        }
+        Ok(Some(SoFar {
+            input,
+            progress: Some(progress?),
+            bytes_in: read,
+            bytes_out,
+            steps_left,
+        }))
+    }
+
+    /// As [`Connection::serve_http`], for a WebSocket: whole messages are read and handled, and what its handler sends
+    /// leaves in one write.
+    fn serve_websocket(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        buffers: &mut Buffers,
+    ) -> io::Result<Option<SoFar>> {
+        let read = self.wire.fill(ctx, &mut buffers.receive)?.bytes();
+        let Protocol::WebSocket(link) = &mut self.protocol else {
+            unreachable!("the caller has seen to that")
         };
         let mut visit = Visit {
             ctx,
             shared: &self.shared,
             wire: &mut self.wire,
-            input,
+            input: Input::holding(&mut buffers.receive, 0..read),
             cork: &mut buffers.cork,
-            peer: self.peer.get(&self.shared),
+            peer: &self.peer,
             steps_left: STEPS_MAX,
         };
-        // Old bytes leave before new ones are made; while they cannot, nothing is read either (rule R10).
-        let mut written = visit.wire.flush(visit.ctx, visit.cork)?;
+        let progress = match read {
+            0 => Progress::NeedInput,
+            _ => link.step(&mut visit)?,
+        };
+        let (input, steps_left) = (visit.input.range(), visit.steps_left);
+        let is_at_rest = matches!(progress, Progress::NeedInput)
+            && input.is_empty()
+            && link.is_at_rest()
+            && self.phase == Phase::Quiet
+            && self.is_undisturbed();
+        let mut bytes_out = 0;
+        if is_at_rest {
+            bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
+            if !self.wire.is_blocked() {
+                if read > 0 {
+                    self.time_anew(ctx, self.shared.ping_ticks());
+                }
+                return Ok(None);
+            }
+        }
+        cold_path();
+        Ok(Some(SoFar {
+            input,
+            progress: Some(progress),
+            bytes_in: read,
+            bytes_out,
+            steps_left,
+        }))
+    }
+
+    /// Nothing more is to be read, and nobody wants anything of the connection.
+    #[inline]
+    fn is_undisturbed(&self) -> bool {
+        !self.wire.may_read() && !self.wire.has_ended() && !self.holds && !self.shared.is_draining()
+    }
+
+    /// The time for what is to come next begins now.
+    #[inline]
+    fn time_anew(&mut self, ctx: &mut Ctx<'_>, ticks: u64) {
+        self.deadline.set(ctx, Some(ctx.tick() + ticks + 1));
+    }
+
+    /// The general way, from the beginning of a visit or from where another way has ended.
+    fn go_on(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        buffers: &mut Buffers,
+        so_far: SoFar,
+    ) -> io::Result<Next> {
+        let mut first = so_far.progress;
+        let mut read_left = READ_BYTES_MAX - so_far.bytes_in;
+        let mut visit = Visit {
+            ctx,
+            shared: &self.shared,
+            wire: &mut self.wire,
+            input: Input::holding(&mut buffers.receive, so_far.input),
+            cork: &mut buffers.cork,
+            peer: &self.peer,
+            steps_left: so_far.steps_left,
+        };
+        let mut written = so_far.bytes_out;
+        if first.is_none() {
+            // Old bytes leave before new ones are made; while they cannot, nothing is read either (rule R10).
+            written += visit.flush()?;
+        }
         let next = loop {
-            if visit.wire.is_blocked() {
+            if visit.wire.is_blocked() && first.is_none() {
                 break Next::Wait;
             }
             let progress = match &mut self.protocol {
-                Protocol::Rest => Progress::NeedInput,
+                _ if let Some(progress) = first.take() => progress,
+                // Before something is read there must be someone to take it.
+                Protocol::Rest => {
+                    self.protocol = Protocol::Http(self.shared.lend_http());
+                    Progress::NeedInput
+                }
                 // Nothing is here yet, and there is nothing to do before something is read.
                 Protocol::Http(http) if visit.input.is_empty() && http.only_reads() => {
                     Progress::NeedInput
@@ -308,10 +479,10 @@ impl Connection {
                 if let Protocol::Http(http) = over {
                     self.shared.take_back(http);
                 }
-                written += visit.wire.flush(visit.ctx, visit.cork)?;
+                written += visit.flush()?;
                 continue;
             }
-            written += visit.wire.flush(visit.ctx, visit.cork)?;
+            written += visit.flush()?;
             match progress {
                 // What came before the peer's end was all used up: only now is it the protocol's end, too.
                 Progress::NeedInput if visit.wire.has_ended() => {
@@ -414,15 +585,6 @@ impl Connection {
 
     /// Which deadline runs now; it runs anew when the phase is new, or when what counts in that phase has moved.
     fn set_deadline(&mut self, ctx: &mut Ctx<'_>, moved: &Moved) {
-        let was_at_rest = self.phase == Phase::Idle && !self.wire.is_blocked();
-        if was_at_rest && matches!(self.protocol, Protocol::Rest) {
-            // The usual visit once more.
-            if moved.steps > 0 {
-                let at = ctx.tick() + self.shared.keep_alive_ticks() + 1;
-                self.deadline.set(ctx, Some(at));
-            }
-            return;
-        }
         let limits = &self.shared.limits;
         if let Protocol::WebSocket(link) = &mut self.protocol
             && moved.bytes_in > 0

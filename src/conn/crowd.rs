@@ -21,6 +21,8 @@ pub struct Crowd(Arc<Inner>);
 
 struct Inner {
     connections_max: usize,
+    /// With more it is crowded.
+    comfortable_max: usize,
     per_peer_max: usize,
     /// A proxy in front of the server is one peer, and on the same machine more often than not.
     spares_loopback: bool,
@@ -73,6 +75,7 @@ impl Crowd {
         let per_peer_max = limits.connections_per_peer_max;
         Self(Arc::new(Inner {
             connections_max,
+            comfortable_max: connections_max / 5 * 4,
             per_peer_max: per_peer_max.unwrap_or((connections_max / 4).max(1)),
             spares_loopback: per_peer_max.is_none(),
             accept_rate_max: limits.accept_rate_max,
@@ -102,7 +105,7 @@ impl Crowd {
 
     /// Whether more than four fifths of the places are taken by connections.
     pub(super) fn is_crowded(&self) -> bool {
-        self.open() > self.0.connections_max / 5 * 4
+        self.open() > self.0.comfortable_max
     }
 
     /// Let `peer` in, by the clock of the loop that asks. When it leaves, [`Crowd::leave`] has to hear of it.

@@ -25,6 +25,7 @@ impl Deadline {
     }
 
     /// The deadline is now `at`; `None` for none.
+    #[inline]
     pub(super) fn set(&mut self, ctx: &mut Ctx<'_>, at: Option<u64>) {
         let before = std::mem::replace(&mut self.at, at.unwrap_or(NEVER));
         match self.entry {

@@ -1,5 +1,6 @@
 //! HTTP/1.1 on a connection: the machine's events on one side, the service's replies on the other.
 
+use std::hint::cold_path;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::task::Poll;
@@ -13,16 +14,18 @@ use super::pipe::{BodyReader, BodySender, Pull, body_channel};
 use super::request::Request;
 use super::response::Response;
 use super::server::Shared;
-use super::service::{BodyPlan, Reply};
+use super::service::{BodyPlan, Reply, Service};
 use super::websocket::WebSocketHandler;
 use super::websocket_link::WebSocketLink;
 use super::wire::BY_REFERENCE_BYTES;
-use crate::event_loop::{Ctx, Inspection, Panicked, caught};
+use crate::event_loop::{Ctx, Inspection, Origin, Panicked, caught};
 use crate::parts::output::Chunk;
 use crate::proto::http1::{
     self, After, BodyLength, Fields, Method, Misuse, PeerError, ResponseHead, Step, Version,
 };
 use crate::proto::ws;
+#[cfg(feature = "deflate")]
+use crate::proto::ws::{Agreement, BadExtensions, Deflate};
 
 /// Where the body of the request at hand goes.
 enum Incoming {
@@ -44,6 +47,9 @@ enum Outgoing {
     /// Nobody: it is given up, and 503 is said instead.
     GivenUp,
 }
+
+/// What a connection goes on as when it speaks HTTP no more.
+type Upgraded = Box<WebSocketLink>;
 
 /// What a connection needs while something of a request is here, or something of its answer is left. The server lends
 /// it, see [`super::server::Shared::lend_http`].
@@ -114,9 +120,10 @@ impl Http {
             match step {
                 Step::Head => {
                     visit.input.use_up(used);
-                    self.request.begin(visit.peer, visit.ctx.handle());
-                    if let Some(progress) = self.head(visit)? {
-                        return Ok(progress);
+                    visit.write_peer(&mut self.request.peer);
+                    self.request.begin(visit.ctx.handle());
+                    if let Some(link) = self.head(visit)? {
+                        return Ok(Progress::Upgrade(link));
                     }
                     if self.machine.is_reading_body() {
                         continue;
@@ -149,8 +156,8 @@ impl Http {
                     visit.input.use_up(used);
                     match std::mem::replace(&mut self.incoming, Incoming::Done) {
                         Incoming::Whole { .. } => {
-                            if let Some(progress) = self.call(visit)? {
-                                return Ok(progress);
+                            if let Some(link) = self.call(visit)? {
+                                return Ok(Progress::Upgrade(link));
                             }
                         }
                         Incoming::Stream(sender) => sender.finish(),
@@ -196,22 +203,34 @@ impl Http {
     }
 
     /// A head is complete: decide about its body, and call the handler if it does not wait for it.
-    fn head(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Progress>> {
-        let plan = if self.request.head.is_https() {
+    #[inline]
+    fn head(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Upgraded>> {
+        if self.request.head.is_https() {
             // RFC 9110, 7.4: what is under https must not be had in plain text, and no one has secured it before us.
-            BodyPlan::Refuse(Response::of_status(421))
-        } else {
-            match caught(|| visit.shared.service.plan(&mut self.request)) {
-                Ok(plan) => plan,
-                Err(caught) => {
-                    let panicked = caught.blame(visit.shared.origin());
-                    BodyPlan::Refuse(self.panicked(visit, &panicked))
-                }
-            }
-        };
-        if !matches!(plan, BodyPlan::Refuse(_)) && self.machine.take_end() {
-            return self.call(visit);
+            return self.body(visit, BodyPlan::Refuse(Response::of_status(421)));
         }
+        // As with nearly every request, is there no body to wait for?
+        let is_whole = self.machine.take_end();
+        // (Who looks closely wants to know whose handler it is before it begins.)
+        if is_whole && !visit.ctx.looks_closely() {
+            return self.call_at_once(visit, |service, ctx, request| service.answer(ctx, request));
+        }
+        match caught(|| visit.shared.service.plan(&mut self.request)) {
+            Ok(BodyPlan::Refuse(response)) if is_whole => {
+                self.respond(visit, response)?;
+                Ok(None)
+            }
+            Ok(_) if is_whole => self.call(visit),
+            Ok(plan) => self.body(visit, plan),
+            Err(caught) => {
+                let response = self.panicked(visit, &caught.blame(visit.shared.origin()));
+                self.body(visit, BodyPlan::Refuse(response))
+            }
+        }
+    }
+
+    /// A body is to come, or the answer is known without it.
+    fn body(&mut self, visit: &mut Visit<'_, '_>, plan: BodyPlan) -> io::Result<Option<Upgraded>> {
         let announced = self.request.head.content_length();
         let here = visit.input.bytes().len();
         let is_all_here = announced.is_some_and(|length| length <= here as u64);
@@ -277,36 +296,67 @@ impl Http {
         }
     }
 
-    fn call(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Progress>> {
-        let request = &mut self.request;
-        // A task takes the request with it.
-        let route = request.route();
+    /// The request is here, as far as its handler waits for it.
+    fn call(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Upgraded>> {
+        self.call_at_once(visit, |service, ctx, request| {
+            ctx.begin_handler(|| service.origin(request.route()));
+            service.call(ctx, request)
+        })
+    }
+
+    /// Have `call` answer the request.
+    #[inline(always)]
+    fn call_at_once(
+        &mut self,
+        visit: &mut Visit<'_, '_>,
+        call: impl FnOnce(&dyn Service, &mut Ctx<'_>, &mut Request) -> Reply,
+    ) -> io::Result<Option<Upgraded>> {
         self.stays = false;
-        let service = &visit.shared.service;
-        visit.ctx.begin_handler(|| service.origin(route));
-        let called = caught(|| service.call(visit.ctx, request));
+        // What is caught is moved, so it is to be small: nearly every answer is written already when there is nothing
+        // to catch.
+        let mut reply = None;
+        let called = caught(|| {
+            let made = call(&*visit.shared.service, visit.ctx, &mut self.request);
+            let is_written =
+                matches!(&made, Reply::Now(response) if self.respond_plainly(visit, response));
+            if !is_written {
+                cold_path();
+                reply = Some(made);
+            }
+        });
+        let (service, route) = (&visit.shared.service, self.request.route());
         visit.ctx.end_handler(|| service.origin(route));
-        match called {
-            Ok(Reply::Now(response)) => self.respond(visit, response)?,
-            Ok(Reply::Later(later)) => {
-                let origin = visit.shared.service.origin(route);
+        if let Err(caught) = called {
+            let panicked = caught.blame(self.origin(visit));
+            let response = self.panicked(visit, &panicked);
+            self.respond(visit, response)?;
+            return Ok(None);
+        }
+        match reply {
+            None => {}
+            Some(Reply::Now(response)) => self.respond_with_all(visit, response)?,
+            Some(Reply::Later(later)) => {
+                let origin = self.origin(visit);
                 self.stays = later.on_disconnect != OnDisconnect::Cancel;
                 let running = Running::new(visit.ctx, later, origin);
                 self.poll_handler(visit, running)?;
             }
-            Ok(Reply::WebSocket {
+            Some(Reply::WebSocket {
                 socket,
                 subprotocol,
             }) => {
                 return self.upgrade(visit, socket, subprotocol);
             }
-            Err(caught) => {
-                let panicked = caught.blame(visit.shared.service.origin(route));
-                let response = self.panicked(visit, &panicked);
-                self.respond(visit, response)?;
-            }
         }
         Ok(None)
+    }
+
+    /// Where the code was given to the service, or to us, that answers the request at hand.
+    fn origin(&self, visit: &Visit<'_, '_>) -> Origin {
+        match self.request.has_route() {
+            true => visit.shared.service.origin(self.request.route()),
+            false => visit.shared.origin(),
+        }
     }
 
     /// Go on with an answer that was begun, or is being made.
@@ -359,19 +409,30 @@ impl Http {
         self.lingers = true;
     }
 
-    /// Write the answer, or as much of it as there is. Nearly every answer is a plain one, and takes the short way.
+    /// Write the answer, or as much of it as there is.
     fn respond(&mut self, visit: &mut Visit<'_, '_>, response: Response) -> io::Result<()> {
-        if let Some((status, content_type, body)) = response.as_plain()
-            && body.len() < BY_REFERENCE_BYTES
-            && !visit.shared.is_draining()
-        {
-            let preamble = &mut visit.shared.preamble(visit.ctx);
-            let machine = &mut self.machine;
-            if machine.respond_plainly(preamble, status, content_type, body, visit.cork) {
-                return Ok(());
-            }
+        if self.respond_plainly(visit, &response) {
+            return Ok(());
         }
         self.respond_with_all(visit, response)
+    }
+
+    /// The short way, which nearly every answer takes. Whether this one did.
+    #[inline(always)]
+    fn respond_plainly(&mut self, visit: &mut Visit<'_, '_>, response: &Response) -> bool {
+        match response.as_plain() {
+            Some((status, content_type, body))
+                if body.len() < BY_REFERENCE_BYTES && !visit.shared.is_draining() =>
+            {
+                let preamble = &mut visit.shared.preamble(visit.ctx);
+                let machine = &mut self.machine;
+                machine.respond_plainly(preamble, status, content_type, body, visit.cork)
+            }
+            _ => {
+                cold_path();
+                false
+            }
+        }
     }
 
     /// The long way: any status and fields, a body that is streamed or sent from where it lies, a connection that ends.
@@ -475,7 +536,7 @@ impl Http {
 
     /// Half an answer must not look like a whole one: the connection ends behind what there is of it.
     fn cut_off(visit: &mut Visit<'_, '_>) -> io::Result<()> {
-        visit.wire.flush(visit.ctx, visit.cork)?;
+        visit.flush()?;
         Err(ErrorKind::ConnectionAborted.into())
     }
 
@@ -506,7 +567,7 @@ impl Http {
         visit: &mut Visit<'_, '_>,
         socket: Box<dyn WebSocketHandler>,
         subprotocol: Option<String>,
-    ) -> io::Result<Option<Progress>> {
+    ) -> io::Result<Option<Upgraded>> {
         let head = &self.request.head;
         let is_get = head.method() == Method::Get;
         let is_http11 = head.version() == Version::Http11;
@@ -546,6 +607,23 @@ impl Http {
                     .as_deref()
                     .map_or(Ok(()), |name| fields.push("Sec-WebSocket-Protocol", name))
             });
+        #[cfg(feature = "deflate")]
+        let (pushed, deflate) = match self.agree_on_deflate(visit.shared) {
+            Ok(None) => (pushed, None),
+            Ok(Some((agreement, deflate))) => {
+                let response = agreement.response();
+                let push = |()| fields.push("Sec-WebSocket-Extensions", &response);
+                (
+                    pushed.and_then(push),
+                    Some(visit.shared.share_deflate(deflate)),
+                )
+            }
+            Err(error) => {
+                let response = Response::text(format!("{error}\n")).with_status(400);
+                self.respond(visit, response)?;
+                return Ok(None);
+            }
+        };
         if let Err(error) = pushed {
             return Err(io::Error::new(ErrorKind::InvalidData, error));
         }
@@ -559,10 +637,39 @@ impl Http {
         };
         self.machine.respond(&head, visit.cork).map_err(misuse)?;
         visit.shared.count_exchange();
-        let origin = visit.shared.service.origin(self.request.route());
-        Ok(Some(Progress::Upgrade(Box::new(WebSocketLink::open(
-            visit, socket, origin,
-        )))))
+        let origin = self.origin(visit);
+        Ok(Some(Box::new(WebSocketLink::open(
+            visit,
+            socket,
+            origin,
+            #[cfg(feature = "deflate")]
+            deflate,
+        ))))
+    }
+
+    /// What the route and the client agree on about compression.
+    #[cfg(feature = "deflate")]
+    fn agree_on_deflate(
+        &self,
+        shared: &Shared,
+    ) -> Result<Option<(Agreement, Deflate)>, BadExtensions> {
+        let Some(options) = shared.service.deflate(self.request.route()) else {
+            return Ok(None);
+        };
+        // Several lines are one list (RFC 9110, 5.3).
+        let lines = self
+            .request
+            .head
+            .headers()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("Sec-WebSocket-Extensions"));
+        let lines: Vec<_> = lines
+            .map(|(_, value)| String::from_utf8_lossy(value))
+            .collect();
+        let agreement = options.choose(&lines.join(","))?;
+        Ok(agreement.map(|agreement| {
+            let deflate = Deflate::new(&agreement, ws::Role::Server, options);
+            (agreement, deflate)
+        }))
     }
 
     /// The peer will send no more.

@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::rooms::Local;
+use super::websocket::Frame;
 use crate::event_loop::{Ctx, Handle, Inspection, Next, Readiness, Remote, Source, Token};
 
 /// What [`super::Rooms::spanning`] spans. Cheap to clone, and of any thread.
@@ -170,7 +171,7 @@ impl Source for Delivery {
             return Next::Close;
         };
         for Posted { room, frame } in posted {
-            local.deliver(&room, &Rc::from(&*frame), |_| true);
+            local.deliver(&room, Frame::from_plain(Rc::from(&*frame)), |_| true);
         }
         Next::Wait
     }

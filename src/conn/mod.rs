@@ -35,5 +35,7 @@ pub use rooms::{Published, Rooms};
 pub use server::{Counts, Server, ShutdownReport, WeakServer};
 pub use service::{BodyPlan, Reply, Service};
 pub use websocket::{
-    CloseReason, Message, Peer, RemoteSender, SendOutcome, Sender, WeakSender, WebSocketHandler,
+    CloseReason, Peer, RemoteSender, SendOutcome, Sender, WeakSender, WebSocketHandler,
 };
+
+pub use crate::proto::ws::Message;

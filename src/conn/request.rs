@@ -22,7 +22,8 @@ pub struct Request {
     pub(super) peer: SocketAddr,
     handle: Option<Handle>,
     disconnection: Option<Disconnection>,
-    route: u32,
+    /// `None` until it was looked up.
+    route: Option<u32>,
     parameters: Parameters,
 }
 
@@ -101,14 +102,18 @@ impl Request {
             peer: NO_PEER,
             handle: None,
             disconnection: None,
-            route: 0,
+            route: None,
             parameters: Parameters::default(),
         }
     }
 
-    /// The request, with an empty one left in its place.
+    /// The request, with an empty one left in its place that still says what route it was for.
     pub(crate) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::empty())
+        let empty = Self {
+            route: self.route,
+            ..Self::empty()
+        };
+        std::mem::replace(self, empty)
     }
 
     /// The same without its body.
@@ -124,13 +129,14 @@ impl Request {
     }
 
     /// Make it ready for the next request, keeping its allocations.
-    pub(super) fn begin(&mut self, peer: SocketAddr, handle: &Handle) {
+    pub(super) fn begin(&mut self, handle: &Handle) {
         match &mut self.body {
+            Body::Empty => {}
             Body::Owned(bytes) if bytes.capacity() <= BODY_BYTES_KEPT => bytes.clear(),
             body => *body = Body::Empty,
         }
-        self.peer = peer;
         self.parameters.truncate(0);
+        self.route = None;
         if self.handle.is_none() {
             self.handle = Some(handle.clone());
         }
@@ -251,6 +257,7 @@ impl Request {
     }
 
     /// Look up which of its service's routes the request is for: `find` gets the head, and the parameters to fill.
+    #[inline(always)]
     pub fn find_route<T>(&mut self, find: impl FnOnce(&RequestHead, &mut Parameters) -> T) -> T {
         self.parameters.truncate(0);
         find(&self.head, &mut self.parameters)
@@ -258,11 +265,16 @@ impl Request {
 
     /// Note the number of the route that was found.
     pub fn set_route(&mut self, route: u32) {
-        self.route = route;
+        self.route = Some(route);
     }
 
-    /// The number that the service knows the request's route by.
+    /// The number that the service knows the request's route by; 0 when it has noted none.
     pub fn route(&self) -> u32 {
-        self.route
+        self.route.unwrap_or(0)
+    }
+
+    /// Whether its service has got so far as to note its route.
+    pub(super) fn has_route(&self) -> bool {
+        self.route.is_some()
     }
 }

@@ -36,9 +36,12 @@ impl Default for Status {
 impl Response {
     /// 200 with `body`, and no `Content-Type`.
     pub fn new(body: impl Into<Body>) -> Self {
+        // Without a default that would have to be moved and dropped again.
         Self {
+            status: Status::default(),
+            content_type: None,
+            fields: Fields::new(),
             body: body.into(),
-            ..Self::default()
         }
     }
 

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::hub::{Hub, Mailbox};
-use super::websocket::{Message, SendOutcome, Sender};
+use super::websocket::{Frame, SendOutcome, Sender};
+use crate::proto::ws::Message;
 
 /// A set of rooms by name. Cheap to clone; the clones share the rooms.
 ///
@@ -183,11 +184,11 @@ impl Rooms {
         if !is_here && self.0.hub.is_none() {
             return Published::default();
         }
-        let frame = message.encode();
+        let frame = Frame::of(message);
         if let Some(hub) = &self.0.hub {
-            hub.publish(self.0.mailbox.borrow().as_ref(), room, &frame);
+            hub.publish(self.0.mailbox.borrow().as_ref(), room, frame.plain());
         }
-        self.0.deliver(room, &frame, to)
+        self.0.deliver(room, frame, to)
     }
 
     /// How many are in a room, in all loops that it spans.
@@ -228,7 +229,7 @@ impl Local {
     pub(super) fn deliver(
         &self,
         room: &str,
-        frame: &Rc<[u8]>,
+        mut frame: Frame,
         to: impl Fn(&Sender) -> bool,
     ) -> Published {
         let mut published = Published::default();
@@ -237,7 +238,7 @@ impl Local {
             return published;
         };
         for (_, member) in room.members.iter().filter(|(_, member)| to(member)) {
-            match member.send_frame(Rc::clone(frame)) {
+            match member.send_frame(&mut frame) {
                 SendOutcome::Sent => published.delivered += 1,
                 SendOutcome::Queued => published.queued += 1,
                 SendOutcome::Dropped => published.dropped += 1,

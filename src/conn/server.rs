@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
+use std::hint::cold_path;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 use std::panic::Location;
@@ -15,21 +16,28 @@ use super::crowd::{Crowd, Full};
 use super::http::Http;
 use super::limits::{Hits, Limits, Refusal};
 use super::service::Service;
+#[cfg(feature = "deflate")]
+use super::websocket::SharedDeflate;
 use crate::event_loop::{CallHandle, Ctx, Origin, Readiness, Socket, Token};
 use crate::net::Acceptor;
 use crate::parts::high_water::HighWater;
 use crate::proto::http1::Preamble;
+#[cfg(feature = "deflate")]
+use crate::proto::ws::{Deflate, DeflatePool};
 
 /// The answer to a connection that is one too many.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Connection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n";
 /// Keep-alive is cut to this when connections run short.
-const SHORT_KEEP_ALIVE: Duration = Duration::from_secs(10);
+const SHORT_KEEP_ALIVE_TICKS: u64 = 10_000;
 
 /// What all connections of a server share.
 pub(super) struct Shared {
     pub(super) service: Rc<dyn Service>,
     pub(super) limits: Limits,
+    /// [`Limits::keep_alive_timeout`] and [`Limits::ping_after`].
+    keep_alive_ticks: u64,
+    ping_ticks: u64,
     pub(super) hits: Hits,
     crowd: Crowd,
     /// What all connections hold, see [`super::Budget::bytes_max`].
@@ -50,6 +58,12 @@ pub(super) struct Shared {
     websockets: Cell<usize>,
     /// Tasks that outlive their connections.
     detached: Cell<usize>,
+    /// What the WebSockets compress with that agreed on no context of their own.
+    #[cfg(feature = "deflate")]
+    pub(super) deflate_pool: RefCell<DeflatePool>,
+    /// What these agreed on: one of each kind, however many connections there are.
+    #[cfg(feature = "deflate")]
+    shared_deflates: RefCell<Vec<SharedDeflate>>,
     drain: RefCell<Option<Drain>>,
     draining: Cell<bool>,
 }
@@ -161,6 +175,8 @@ impl Server {
         Self(Rc::new(Shared {
             service,
             hits: Hits::default(),
+            keep_alive_ticks: ticks(limits.keep_alive_timeout),
+            ping_ticks: ticks(limits.ping_after),
             limits: crowd.limits_of(limits),
             crowd,
             bytes: Cell::new(0),
@@ -176,6 +192,10 @@ impl Server {
             requests: Cell::new(0),
             websockets: Cell::new(0),
             detached: Cell::new(0),
+            #[cfg(feature = "deflate")]
+            deflate_pool: RefCell::default(),
+            #[cfg(feature = "deflate")]
+            shared_deflates: RefCell::default(),
             drain: RefCell::new(None),
             draining: Cell::new(false),
         }))
@@ -588,19 +608,28 @@ impl Shared {
     }
 
     /// For a connection at rest to which something comes.
+    #[inline(always)]
     pub(super) fn lend_http(&self) -> Box<Http> {
-        self.spare_http
-            .take()
-            .unwrap_or_else(|| Box::new(Http::new()))
+        self.spare_http.take().unwrap_or_else(|| {
+            cold_path();
+            Box::new(Http::new())
+        })
     }
 
     /// From a connection that is at rest again. One is kept; what a burst of busy connections needed is freed. The one
     /// at the lower address, since the allocator gives back from the top.
+    #[inline]
     pub(super) fn keep_spare(&self, http: Box<Http>) {
         let address = |http: &Http| std::ptr::from_ref(http).addr();
         let kept = match self.spare_http.take() {
-            Some(spare) if address(&spare) < address(&http) => spare,
-            _ => http,
+            None => http,
+            Some(spare) => {
+                cold_path();
+                match address(&spare) < address(&http) {
+                    true => spare,
+                    false => http,
+                }
+            }
         };
         self.spare_http.set(Some(kept));
     }
@@ -612,28 +641,37 @@ impl Shared {
     }
 
     /// What answers begin with now: the date is formatted once a second.
+    #[inline]
     pub(super) fn preamble(&self, ctx: &Ctx<'_>) -> RefMut<'_, Preamble> {
-        let mut preamble = self.preamble.borrow_mut();
-        let tick = ctx.tick();
-        if self.date_until.get() <= tick {
-            let since = ctx
-                .wall_clock()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            preamble.set_date(since.as_secs());
-            self.date_until
-                .set(tick + 1000 - u64::from(since.subsec_millis()));
+        if self.date_until.get() <= ctx.tick() {
+            self.renew_date(ctx);
         }
-        preamble
+        self.preamble.borrow_mut()
+    }
+
+    #[cold]
+    fn renew_date(&self, ctx: &Ctx<'_>) {
+        let since = ctx
+            .wall_clock()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        self.preamble.borrow_mut().set_date(since.as_secs());
+        let left = 1000 - u64::from(since.subsec_millis());
+        self.date_until.set(ctx.tick() + left);
     }
 
     /// How long a connection may be at rest.
+    #[inline]
     pub(super) fn keep_alive_ticks(&self) -> u64 {
-        let timeout = self.limits.keep_alive_timeout;
-        ticks(match self.crowd.is_crowded() {
-            true => timeout.min(SHORT_KEEP_ALIVE),
-            false => timeout,
-        })
+        match self.crowd.is_crowded() {
+            true => self.keep_alive_ticks.min(SHORT_KEEP_ALIVE_TICKS),
+            false => self.keep_alive_ticks,
+        }
+    }
+
+    /// How long a WebSocket may be silent before it is asked whether it is there.
+    pub(super) fn ping_ticks(&self) -> u64 {
+        self.ping_ticks
     }
 
     pub(super) fn origin(&self) -> Origin {
@@ -642,6 +680,24 @@ impl Shared {
 
     pub(super) fn count_exchange(&self) {
         self.requests.set(self.requests.get() + 1);
+    }
+
+    /// A WebSocket's compression, shared with those who agreed on the same if it has nothing of its own.
+    #[cfg(feature = "deflate")]
+    pub(super) fn share_deflate(&self, deflate: Deflate) -> SharedDeflate {
+        let shared = &mut *self.shared_deflates.borrow_mut();
+        let known = shared
+            .iter()
+            .find(|known| known.borrow().can_stand_for(&deflate));
+        if let Some(known) = known {
+            return Rc::clone(known);
+        }
+        let is_shared = deflate.is_shared();
+        let deflate = Rc::new(RefCell::new(deflate));
+        if is_shared {
+            shared.push(Rc::clone(&deflate));
+        }
+        deflate
     }
 
     pub(super) fn count_websocket(&self, change: isize) {

@@ -5,6 +5,8 @@ use super::request::Request;
 use super::response::Response;
 use super::websocket::WebSocketHandler;
 use crate::event_loop::{Ctx, Origin};
+#[cfg(feature = "deflate")]
+use crate::proto::ws::DeflateOptions;
 
 /// How the body of a request is to be taken.
 #[derive(Debug)]
@@ -43,6 +45,16 @@ pub trait Service {
 
     /// Answer. A task may take the request out and leave another, empty one.
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply;
+
+    /// Both, for a request that has no body: answer it, if need be with a refusal.
+    fn answer(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply;
+
+    /// How the WebSockets of `route` may compress, if they may, see [`Request::route`]. The client has the last word.
+    #[cfg(feature = "deflate")]
+    fn deflate(&self, route: u32) -> Option<&DeflateOptions> {
+        let _ = route;
+        None
+    }
 
     /// Where the code that answers requests of `route` was given to the service, see [`Request::route`].
     fn origin(&self, route: u32) -> Origin;

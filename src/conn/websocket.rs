@@ -12,61 +12,63 @@ use super::rooms::Membership;
 use super::server::Shared;
 use crate::event_loop::{CORK_BYTES, Ctx, Handle, LoopGone, Origin, Remote, Token};
 use crate::parts::output::Chunk;
-use crate::proto::ws::{self, CloseCode, Writer};
+use crate::proto::ws::{self, CloseCode, Message, Writer};
+#[cfg(feature = "deflate")]
+use crate::proto::ws::{Deflate, DeflateVariant, Deflated, PeerError};
 
-/// A whole message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Message<'a> {
-    /// Text, which is UTF-8.
-    Text(&'a str),
-    /// Bytes.
-    Binary(&'a [u8]),
+/// A message as a server's frame, for one receiver or many: made once for each way in which they want it.
+pub(super) struct Frame {
+    plain: Rc<[u8]>,
+    #[cfg(feature = "deflate")]
+    deflated: Vec<(DeflateVariant, Rc<[u8]>)>,
 }
 
-impl Message<'_> {
-    /// How many bytes it has.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
+impl Frame {
+    pub(super) fn of(message: Message<'_>) -> Self {
+        Self::from_plain(match message {
+            Message::Text(text) => ws::encode_text(text).into(),
+            Message::Binary(bytes) => ws::encode_binary(bytes).into(),
+        })
+    }
+
+    /// A message that is encoded already, as it goes to those who agreed on nothing.
+    pub(super) fn from_plain(plain: Rc<[u8]>) -> Self {
+        Self {
+            plain,
+            #[cfg(feature = "deflate")]
+            deflated: Vec::new(),
         }
     }
 
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub(super) fn plain(&self) -> &Rc<[u8]> {
+        &self.plain
     }
 
-    /// As a server's frame, to be shared by many receivers.
-    pub(super) fn encode(&self) -> Rc<[u8]> {
-        match self {
-            Self::Text(text) => ws::encode_text(text).into(),
-            Self::Binary(bytes) => ws::encode_binary(bytes).into(),
+    /// As this peer wants it. It must be sent then: where a peer keeps a context, what follows refers to it.
+    #[cfg(feature = "deflate")]
+    fn for_peer(&mut self, peer: &PeerShared) -> Rc<[u8]> {
+        let Some(deflate) = &peer.deflate else {
+            return Rc::clone(&self.plain);
+        };
+        let deflate = &mut *deflate.borrow_mut();
+        let pool = &mut *peer.server.deflate_pool.borrow_mut();
+        let Some(variant) = deflate.variant() else {
+            let compressed = deflate.compress(&self.plain, pool);
+            return compressed.map_or_else(|| Rc::clone(&self.plain), Rc::from);
+        };
+        let known = self.deflated.iter().find(|(known, _)| *known == variant);
+        if let Some((_, frame)) = known {
+            return Rc::clone(frame);
         }
+        let compressed = variant.compress(&self.plain, pool);
+        let frame = compressed.map_or_else(|| Rc::clone(&self.plain), Rc::from);
+        self.deflated.push((variant, Rc::clone(&frame)));
+        frame
     }
-}
 
-impl<'a> From<&'a str> for Message<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl<'a> From<&'a String> for Message<'a> {
-    fn from(text: &'a String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl<'a> From<&'a [u8]> for Message<'a> {
-    fn from(bytes: &'a [u8]) -> Self {
-        Self::Binary(bytes)
-    }
-}
-
-impl<'a> From<&'a Vec<u8>> for Message<'a> {
-    fn from(bytes: &'a Vec<u8>) -> Self {
-        Self::Binary(bytes)
+    #[cfg(not(feature = "deflate"))]
+    fn for_peer(&mut self, _: &PeerShared) -> Rc<[u8]> {
+        Rc::clone(&self.plain)
     }
 }
 
@@ -80,6 +82,10 @@ pub enum CloseReason {
     /// The connection broke: no close frame came (what the RFC calls 1006).
     Lost,
 }
+
+/// A WebSocket's compression, and perhaps that of others.
+#[cfg(feature = "deflate")]
+pub(super) type SharedDeflate = Rc<RefCell<Deflate>>;
 
 /// What became of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -148,7 +154,17 @@ impl Peer<'_> {
         if self.sender.has_mail() || self.cork.len() > CORK_BYTES || !self.sender.is_open() {
             return self.sender.send(message);
         }
-        let written = match message.into() {
+        let message = message.into();
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = &self.sender.0.deflate {
+            let pool = &mut *self.sender.0.server.deflate_pool.borrow_mut();
+            let deflate = &mut *deflate.borrow_mut();
+            return match deflate.write(message, self.writer, pool, self.cork) {
+                Ok(()) => SendOutcome::Sent,
+                Err(_) => SendOutcome::Closed,
+            };
+        }
+        let written = match message {
             Message::Text(text) => self.writer.text(text, self.cork),
             Message::Binary(bytes) => self.writer.binary(bytes, self.cork),
         };
@@ -222,6 +238,9 @@ pub(super) struct PeerShared {
     close_code: Cell<Option<CloseCode>>,
     rooms: RefCell<Vec<Membership>>,
     posted: OnceCell<Arc<Mailbox>>,
+    /// How messages are compressed, if that was agreed on.
+    #[cfg(feature = "deflate")]
+    deflate: Option<SharedDeflate>,
 }
 
 /// What other threads posted; `None` when nobody will come for it any more.
@@ -245,7 +264,12 @@ impl PeerShared {
 pub struct Sender(pub(super) Rc<PeerShared>);
 
 impl Sender {
-    pub(super) fn new(token: Token, handle: Handle, server: Rc<Shared>) -> Self {
+    pub(super) fn new(
+        token: Token,
+        handle: Handle,
+        server: Rc<Shared>,
+        #[cfg(feature = "deflate")] deflate: Option<SharedDeflate>,
+    ) -> Self {
         Self(Rc::new(PeerShared {
             token,
             handle,
@@ -258,6 +282,8 @@ impl Sender {
             close_code: Cell::new(None),
             rooms: RefCell::default(),
             posted: OnceCell::new(),
+            #[cfg(feature = "deflate")]
+            deflate,
         }))
     }
 
@@ -266,11 +292,11 @@ impl Sender {
         if !self.is_open() {
             return SendOutcome::Closed;
         }
-        self.send_frame(message.into().encode())
+        self.send_frame(&mut Frame::of(message.into()))
     }
 
-    /// Send a frame that others get too.
-    pub(super) fn send_frame(&self, frame: Rc<[u8]>) -> SendOutcome {
+    /// Send a frame that others may get too.
+    pub(super) fn send_frame(&self, frame: &mut Frame) -> SendOutcome {
         let peer = &*self.0;
         if !peer.open.get() {
             return SendOutcome::Closed;
@@ -293,7 +319,7 @@ impl Sender {
             };
         }
         let before = peer.mail_bytes.get();
-        peer.put(Mail::Frame(frame));
+        peer.put(Mail::Frame(frame.for_peer(peer)));
         if waits {
             // It is visited when its peer reads on, which may be never: what is held must be counted before.
             if before / COUNTED_BYTES < peer.mail_bytes.get() / COUNTED_BYTES {
@@ -414,6 +440,30 @@ impl Sender {
     /// Whether the connection was marked to look at its mail.
     pub(super) fn has_mail(&self) -> bool {
         self.0.marked.get()
+    }
+
+    /// Read a message that came compressed, into `out`.
+    #[cfg(feature = "deflate")]
+    pub(super) fn read_deflated<'o>(
+        &self,
+        message: Deflated<'_>,
+        out: &'o mut Vec<u8>,
+    ) -> Result<Message<'o>, PeerError> {
+        let server = &self.0.server;
+        let deflate = self.0.deflate.as_ref().expect("it was agreed on");
+        deflate.borrow_mut().read(
+            message,
+            server.limits.websocket.message_bytes_max,
+            &mut server.deflate_pool.borrow_mut(),
+            out,
+        )
+    }
+
+    /// Bytes held for compression, for this connection alone.
+    #[cfg(feature = "deflate")]
+    pub(super) fn deflate_bytes_held(&self) -> usize {
+        let deflate = self.0.deflate.as_ref();
+        deflate.map_or(0, |deflate| deflate.borrow().bytes_held())
     }
 
     /// Move the mail into `cork`, as far as there is room.

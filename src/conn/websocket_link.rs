@@ -7,9 +7,11 @@ use super::connection::{Progress, Visit};
 use super::limits::Hits;
 use super::rooms;
 use super::server::Shared;
-use super::websocket::{CloseReason, Collected, Message, Peer, Sender, WebSocketHandler};
+#[cfg(feature = "deflate")]
+use super::websocket::SharedDeflate;
+use super::websocket::{CloseReason, Collected, Peer, Sender, WebSocketHandler};
 use crate::event_loop::{Ctx, Origin, Panicked, Readiness, caught, guarded};
-use crate::proto::ws::{CloseCode, Endpoint, PeerError, Role, Step};
+use crate::proto::ws::{CloseCode, Endpoint, Message, PeerError, Role, Step};
 
 /// Whether the peer was asked if it is there.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,16 +44,28 @@ impl WebSocketLink {
         visit: &mut Visit<'_, '_>,
         socket: Box<dyn WebSocketHandler>,
         origin: Origin,
+        #[cfg(feature = "deflate")] deflate: Option<SharedDeflate>,
     ) -> Self {
+        #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]
+        let mut endpoint = Endpoint::new(Role::Server);
+        #[cfg(feature = "deflate")]
+        let may_be_deflated = deflate.is_some();
+        #[cfg(not(feature = "deflate"))]
+        let may_be_deflated = false;
+        if may_be_deflated {
+            endpoint.agree_on_deflate();
+        }
         let sender = Sender::new(
             visit.ctx.token(),
             visit.ctx.handle().clone(),
             visit.shared.clone(),
+            #[cfg(feature = "deflate")]
+            deflate,
         );
         visit.shared.count_websocket(1);
         let mut link = Self {
             spill: Vec::new(),
-            endpoint: Endpoint::new(Role::Server),
+            endpoint,
             socket,
             sender,
             origin,
@@ -138,9 +152,28 @@ impl WebSocketLink {
         // A close that was asked for is on its way: what the peer sent before it heard of it is not delivered.
         let is_open = self.sender.is_open();
         let told = match step {
-            Step::Text(_) | Step::Binary(_) | Step::Pong(_) if !is_open => Ok(()),
+            Step::Text(_) | Step::Binary(_) | Step::Deflated(_) | Step::Pong(_) if !is_open => {
+                Ok(())
+            }
+
             Step::Text(text) => caught(|| socket.message(&mut peer, Message::Text(text))),
             Step::Binary(bytes) => caught(|| socket.message(&mut peer, Message::Binary(bytes))),
+            #[cfg(feature = "deflate")]
+            Step::Deflated(message) => {
+                // Lent, for the handler may send, and then others compress.
+                let mut buffer = visit.shared.deflate_pool.borrow_mut().take_buffer();
+                let told = match self.sender.read_deflated(message, &mut buffer) {
+                    Ok(message) => caught(|| socket.message(&mut peer, message)),
+                    Err(error) => {
+                        self.refuse(visit, error);
+                        return true;
+                    }
+                };
+                visit.shared.deflate_pool.borrow_mut().put_back(buffer);
+                told
+            }
+            #[cfg(not(feature = "deflate"))]
+            Step::Deflated(_) => unreachable!("it was not agreed on"),
             Step::Pong(payload) => caught(|| socket.pong(&mut peer, payload)),
             Step::Ping(payload) => {
                 // After our close frame nothing is owed (RFC 6455, 5.5.1).
@@ -200,7 +233,7 @@ impl WebSocketLink {
         loop {
             match self.sender.collect_mail(writer, visit.cork) {
                 Collected::All => break,
-                Collected::Full => visit.wire.flush(visit.ctx, visit.cork)?,
+                Collected::Full => visit.flush()?,
                 Collected::Large(frame) => visit.wire.flush_with(visit.ctx, visit.cork, frame)?,
             };
             if visit.wire.is_blocked() {
@@ -230,6 +263,11 @@ impl WebSocketLink {
             && !self.sender.has_mail()
             && !self.refused
             && self.endpoint.is_open()
+    }
+
+    /// Both sides go on, neither waits for the other, and nothing is held.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.probe == Probe::None && self.only_reads() && self.bytes_held() == 0
     }
 
     /// The peer will send no more.
@@ -273,7 +311,11 @@ impl WebSocketLink {
     }
 
     pub(super) fn bytes_held(&self) -> usize {
-        self.endpoint.bytes_held() + self.sender.outbox_bytes() + self.socket.bytes_held()
+        let held =
+            self.endpoint.bytes_held() + self.sender.outbox_bytes() + self.socket.bytes_held();
+        #[cfg(feature = "deflate")]
+        let held = held + self.sender.deflate_bytes_held();
+        held
     }
 
     /// It holds more than can be spared.

@@ -137,28 +137,33 @@ impl Wire {
     /// not go joins the backlog. Returns how many bytes went.
     #[inline]
     pub(super) fn flush(&mut self, ctx: &mut Ctx<'_>, cork: &mut Vec<u8>) -> io::Result<usize> {
-        if cork.is_empty() && self.backlog.is_none() {
-            return Ok(0);
-        }
-        self.flush_all(ctx, cork)
-    }
-
-    fn flush_all(&mut self, ctx: &mut Ctx<'_>, cork: &mut Vec<u8>) -> io::Result<usize> {
         if self.backlog.is_none() {
+            if cork.is_empty() {
+                return Ok(0);
+            }
             // Nearly always the only call: everything at once.
             let written = self.write(ctx, cork)?;
             if written == cork.len() {
                 cork.clear();
                 return Ok(written);
             }
+            return Ok(written + self.flush_rest(ctx, cork, written)?);
+        }
+        self.flush_rest(ctx, cork, 0)
+    }
+
+    /// The same when something waits, or so much of `cork` has gone that the rest must.
+    #[cold]
+    fn flush_rest(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        cork: &mut Vec<u8>,
+        written: usize,
+    ) -> io::Result<usize> {
+        if written < cork.len() {
             self.backlog.get_or_insert_default().copy(&cork[written..]);
-            cork.clear();
-            return Ok(written + self.flush_backlog(ctx)?);
         }
-        if !cork.is_empty() {
-            self.backlog.get_or_insert_default().copy(cork);
-            cork.clear();
-        }
+        cork.clear();
         self.flush_backlog(ctx)
     }
 

@@ -282,12 +282,18 @@ impl Ctx<'_> {
         Ok(token)
     }
 
+    /// Whether debug mode or the watchdog wants to hear of each handler.
+    #[inline]
+    pub(crate) fn looks_closely(&self) -> bool {
+        self.event_loop.looks_closely
+    }
+
     /// A handler begins that debug mode and the watchdog are to know by itself: it runs in the visit of a connection,
     /// and was created elsewhere. [`Ctx::end_handler`] follows, also after a panic.
     #[inline]
     pub(crate) fn begin_handler(&mut self, origin: impl FnOnce() -> Origin) {
         if self.event_loop.looks_closely {
-            self.event_loop.watch(Work::handler(origin()));
+            self.event_loop.watch(|| Work::handler(origin()));
         }
     }
 

@@ -297,15 +297,18 @@ impl Debugging {
 impl EventLoop {
     /// Let the watchdog know what runs from here on, if there is one.
     #[cold]
-    pub(super) fn watch(&self, work: Work) {
+    pub(super) fn watch(&self, work: impl FnOnce() -> Work) {
         if let Some(watchdog) = &self.watchdog {
-            watchdog.begin(work);
+            watchdog.begin(work());
         }
     }
 
-    /// What was begun last has ended.
+    /// What has begun last has ended and was timed: tell of it if it was slow.
     #[cold]
-    pub(super) fn unwatch(&self) {
+    pub(super) fn tell_if_slow(&mut self, work: impl FnOnce() -> Work, token: Option<Token>) {
+        if self.took >= self.slow_from {
+            self.tell_slow(work(), token, self.took);
+        }
         if let Some(watchdog) = &self.watchdog {
             watchdog.end();
         }
@@ -313,14 +316,11 @@ impl EventLoop {
 
     #[cold]
     pub(super) fn handler_ended(&mut self, token: Option<Token>, origin: Origin) {
-        if let Some(took) = self.blame(origin) {
-            self.tell_slow(Work::handler(origin), token, took);
-        }
-        self.unwatch();
+        self.blame(origin);
+        self.tell_if_slow(|| Work::handler(origin), token);
     }
 
-    #[cold]
-    pub(super) fn tell_slow(&mut self, work: Work, token: Option<Token>, took: Duration) {
+    fn tell_slow(&mut self, work: Work, token: Option<Token>, took: Duration) {
         let times = (self.debugging.slow_times)
             .entry((work.kind, work.origin))
             .or_default();

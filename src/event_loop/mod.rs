@@ -213,6 +213,8 @@ pub struct EventLoop {
     turn: Turn,
     /// When the last piece of work ended, so that one reading of the clock times each.
     stamp: Instant,
+    /// How long that piece took.
+    took: Duration,
     /// Visits since then, and how many of them are timed together.
     untimed: u32,
     timed_together: u32,
@@ -263,6 +265,7 @@ impl EventLoop {
             stats: Stats::default(),
             turn: Turn::default(),
             stamp,
+            took: Duration::ZERO,
             untimed: 0,
             timed_together: 1,
             last_visited: Location::caller(),
@@ -451,7 +454,7 @@ impl EventLoop {
             self.listeners.retain(|listener| *listener != token);
             let work = self.looks_closely.then(|| slot.work());
             if let Some(work) = &work {
-                self.watch(work.clone());
+                self.watch(|| work.clone());
             }
             let mut ctx = Ctx {
                 event_loop: self,
@@ -461,10 +464,8 @@ impl EventLoop {
             let dropped = caught(|| drop(slot.source));
             self.sources.release(token.into());
             if let Some(work) = work {
-                if let Some(took) = self.blame(work.origin) {
-                    self.tell_slow(work, Some(token), took);
-                }
-                self.unwatch();
+                self.blame(work.origin);
+                self.tell_if_slow(|| work, Some(token));
             }
             for waiting in self.waiting_for_close.drain(..) {
                 self.handle.wake(waiting);
@@ -500,18 +501,16 @@ impl EventLoop {
     fn visit_taken(&mut self, token: Token, mut slot: Slot, readiness: Readiness) {
         self.turn.visits += 1;
         if self.looks_closely {
-            self.watch(slot.work());
+            self.watch(|| slot.work());
         }
         let mut ctx = Ctx {
             event_loop: self,
             token: Some(token),
         };
         let next = caught(|| slot.source.ready(&mut ctx, readiness));
-        if let Some(took) = self.work_ended(slot.origin) {
-            self.tell_slow(slot.work(), Some(token), took);
-        }
+        self.work_ended(slot.origin);
         if self.looks_closely {
-            self.unwatch();
+            self.tell_if_slow(|| slot.work(), Some(token));
         }
         let next = match next {
             Ok(_) if !self.doomed.is_empty() && self.doomed.contains(&token) => Next::Close,
@@ -581,18 +580,16 @@ impl EventLoop {
         };
         self.turn.callbacks += 1;
         if self.looks_closely {
-            self.watch(Work::callback(origin));
+            self.watch(|| Work::callback(origin));
         }
         let mut ctx = Ctx {
             event_loop: self,
             token: None,
         };
         let called = caught(|| callback(&mut ctx));
-        if let Some(took) = self.work_ended(origin) {
-            self.tell_slow(Work::callback(origin), None, took);
-        }
+        self.work_ended(origin);
         if self.looks_closely {
-            self.unwatch();
+            self.tell_if_slow(|| Work::callback(origin), None);
         }
         if let Err(panic) = called {
             self.report_caught(panic, Work::callback(origin));
@@ -616,21 +613,21 @@ impl EventLoop {
         }
     }
 
-    /// A piece of work has ended. Answers as [`EventLoop::blame`], which is called for the last of a group.
-    fn work_ended(&mut self, origin: Origin) -> Option<Duration> {
+    /// A piece of work has ended.
+    fn work_ended(&mut self, origin: Origin) {
         self.untimed += 1;
         self.last_visited = origin;
-        match self.untimed >= self.timed_together {
-            true => self.blame(origin),
-            false => None,
+        if self.untimed >= self.timed_together {
+            self.blame(origin);
         }
     }
 
-    /// Blame the time since the last stamp on `origin`. Answers how long that is when it should be told of.
-    fn blame(&mut self, origin: Origin) -> Option<Duration> {
+    /// Blame the time since the last stamp on `origin`.
+    fn blame(&mut self, origin: Origin) {
         let now = self.handle.time();
         let took = now.saturating_duration_since(self.stamp);
         self.stamp = now;
+        self.took = took;
         let visits = std::mem::take(&mut self.untimed).max(1);
         self.suspicious = self.suspicious.saturating_sub(visits);
         if self.turn.longest.is_none_or(|longest| took > longest.took) {
@@ -643,7 +640,6 @@ impl EventLoop {
                 self.suspicious = TIMED_ALONE;
             }
         }
-        (took >= self.slow_from).then_some(took)
     }
 
     #[cold]
@@ -669,7 +665,10 @@ impl EventLoop {
     fn next_alarm(&self) -> Option<Instant> {
         let tick = self.handle.next_timer_tick();
         let timer = tick.map(|tick| self.handle.instant_of(tick));
-        timer.into_iter().chain(self.next_look()).min()
+        match self.handle.is_debug() {
+            true => timer.into_iter().chain(self.next_look()).min(),
+            false => timer,
+        }
     }
 
     fn has_work(&self) -> bool {

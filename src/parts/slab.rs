@@ -204,6 +204,7 @@ impl<T> Slab<T> {
     ///
     /// # Panics
     /// When the slot of `key` has no value in hand: then somebody else may have it by now, and the value no place.
+    #[inline(always)]
     pub fn put_back(&mut self, key: Key, value: T) {
         let slot = self.in_hand(key);
         slot.state = FULL;

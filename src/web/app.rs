@@ -16,6 +16,8 @@ use crate::conn::{
     BodyPlan, Crowd, Limits, Reply, Request, Response, Server, Service, ShutdownReport,
 };
 use crate::event_loop::{Ctx, EventLoop, Origin, Signal};
+#[cfg(feature = "deflate")]
+use crate::proto::ws::DeflateOptions;
 
 /// Routes and the state their handlers share.
 ///
@@ -42,7 +44,11 @@ pub struct App<S> {
 
 struct Route<S> {
     answer: Answer<S>,
+    streams_body: bool,
     origin: Origin,
+    /// How its WebSockets may compress.
+    #[cfg(feature = "deflate")]
+    deflate: Option<DeflateOptions>,
 }
 
 enum Answer<S> {
@@ -192,6 +198,42 @@ impl<S: 'static> App<S> {
         )
     }
 
+    /// Open WebSockets whose messages may be compressed, if the client agrees (permessage-deflate).
+    ///
+    /// ```
+    /// use tourbillon::proto::ws::DeflateOptions;
+    /// use tourbillon::web::{App, Message, Peer, Request, Socket};
+    ///
+    /// struct Echo;
+    /// impl Socket<()> for Echo {
+    ///     fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>, _: &mut ()) {
+    ///         peer.send(message);
+    ///     }
+    /// }
+    /// let app = App::new(())
+    ///     .ws_deflate("/echo", DeflateOptions::default(), |_: &Request, _: &mut ()| Ok(Echo));
+    /// # drop(app);
+    /// ```
+    ///
+    /// # Panics
+    /// When a level or a window of the options is out of its range.
+    #[cfg(feature = "deflate")]
+    #[track_caller]
+    pub fn ws_deflate(
+        self,
+        path: &'static str,
+        options: DeflateOptions,
+        upgrade: impl Upgrade<S>,
+    ) -> Self {
+        // Read once, so that a mistake is found here.
+        options.offer();
+        let mut app = self.ws(path, upgrade);
+        if let Some(route) = app.routes.last_mut() {
+            route.deflate = Some(options);
+        }
+        app
+    }
+
     #[track_caller]
     fn add(
         mut self,
@@ -201,7 +243,14 @@ impl<S: 'static> App<S> {
         origin: Origin,
     ) -> Self {
         self.router.add(method, path, self.routes.len() as u32);
-        self.routes.push(Route { answer, origin });
+        let streams_body = matches!(&answer, Answer::Handler(handler) if handler.streams_body());
+        self.routes.push(Route {
+            answer,
+            streams_body,
+            origin,
+            #[cfg(feature = "deflate")]
+            deflate: None,
+        });
         self
     }
 
@@ -328,39 +377,72 @@ pub(super) fn dump_tasks_on_user1(ctx: &mut Ctx<'_>) -> io::Result<()> {
     Ok(())
 }
 
-impl<S: 'static> Service for App<S> {
-    fn plan(&self, request: &mut Request) -> BodyPlan {
+impl<S: 'static> App<S> {
+    /// Look up the request's route, and note it there. Without one: what is to be said instead.
+    #[inline(always)]
+    fn find_route(&self, request: &mut Request) -> Result<&Route<S>, Response> {
         let found = request.find_route(|head, parameters| self.router.find(head, parameters));
         match found {
             Match::Route(route) => {
                 request.set_route(route);
-                match &self.routes[route as usize].answer {
-                    Answer::Handler(handler) if handler.streams_body() => BodyPlan::Stream,
-                    _ => BodyPlan::Whole {
-                        bytes_max: self.limits.body_bytes_max,
-                    },
-                }
+                Ok(&self.routes[route as usize])
             }
-            // RFC 9110, 9.3.7: what can be done here.
-            Match::OtherMethod(allow) if request.method() == "OPTIONS" => {
-                BodyPlan::Refuse(Response::of_status(204).with_header("allow", &allow))
-            }
-            Match::OtherMethod(allow) => {
-                BodyPlan::Refuse(Response::of_status(405).with_header("allow", &allow))
-            }
-            Match::Nothing => BodyPlan::Refuse(Response::of_status(404)),
+            Match::OtherMethod(allow) => Err(other_method(request, &allow)),
+            Match::Nothing => Err(Response::of_status(404)),
+        }
+    }
+}
+
+/// The answer to a method that a path does not have; `allow` are those that it has.
+#[cold]
+fn other_method(request: &Request, allow: &str) -> Response {
+    let status = match request.method() {
+        // RFC 9110, 9.3.7: what can be done here.
+        "OPTIONS" => 204,
+        _ => 405,
+    };
+    Response::of_status(status).with_header("allow", allow)
+}
+
+impl<S: 'static> Route<S> {
+    #[inline]
+    fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, state: &Shared<S>) -> Reply {
+        match &self.answer {
+            Answer::Handler(handler) => handler.call(ctx, request, state),
+            Answer::WebSocket(upgrade) => upgrade.upgrade(request, state),
+        }
+    }
+}
+
+impl<S: 'static> Service for App<S> {
+    fn plan(&self, request: &mut Request) -> BodyPlan {
+        match self.find_route(request) {
+            Ok(route) if route.streams_body => BodyPlan::Stream,
+            Ok(_) => BodyPlan::Whole {
+                bytes_max: self.limits.body_bytes_max,
+            },
+            Err(refusal) => BodyPlan::Refuse(refusal),
         }
     }
 
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply {
-        match &self.routes[request.route() as usize].answer {
-            Answer::Handler(handler) => handler.call(ctx, request, &self.state),
-            Answer::WebSocket(upgrade) => upgrade.upgrade(request, &self.state),
+        self.routes[request.route() as usize].call(ctx, request, &self.state)
+    }
+
+    fn answer(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply {
+        match self.find_route(request) {
+            Ok(route) => route.call(ctx, request, &self.state),
+            Err(refusal) => Reply::Now(refusal),
         }
     }
 
     fn origin(&self, route: u32) -> Origin {
         self.routes[route as usize].origin
+    }
+
+    #[cfg(feature = "deflate")]
+    fn deflate(&self, route: u32) -> Option<&DeflateOptions> {
+        self.routes[route as usize].deflate.as_ref()
     }
 }
 

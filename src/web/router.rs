@@ -23,7 +23,8 @@ impl MethodName {
         }
     }
 
-    fn is_of(self, head: &RequestHead) -> bool {
+    #[inline]
+    fn is_of(&self, head: &RequestHead) -> bool {
         self.known == head.method()
             && (self.known != Method::Other || self.name == head.method_str())
     }
@@ -105,33 +106,50 @@ impl Router {
     }
 
     /// The route for a request. The parameters of its path are added to `parameters`.
+    #[inline(always)]
     pub(super) fn find(&self, head: &RequestHead, parameters: &mut Parameters) -> Match {
         let path = head.path_bytes();
         let literal = self
             .literals
             .get(path.len())
             .and_then(|bucket| bucket.iter().find(|(known, _)| known.as_bytes() == path))
-            .map(|(_, methods)| methods);
-        let Some(methods) = literal.or_else(|| self.root.find(head.path(), 1, parameters)) else {
+            .map(|(_, methods)| methods.as_slice());
+        match literal {
+            // Nearly every path has one method, and nearly every request that one.
+            Some([(method, route)]) if method.is_of(head) => Match::Route(*route),
+            _ => self.search(literal, head, parameters),
+        }
+    }
+
+    /// The same for a path with parameters, if it is no literal one, and for any number of methods.
+    #[inline(never)]
+    fn search(
+        &self,
+        literal: Option<&[(MethodName, u32)]>,
+        head: &RequestHead,
+        parameters: &mut Parameters,
+    ) -> Match {
+        let in_tree = || {
+            self.root
+                .find(head.path(), 1, parameters)
+                .map(Vec::as_slice)
+        };
+        let Some(methods) = literal.or_else(in_tree) else {
             return Match::Nothing;
         };
-        let route_of = |is_wanted: &dyn Fn(MethodName) -> bool| {
+        let route_of = |is_wanted: &dyn Fn(&MethodName) -> bool| {
             methods
                 .iter()
-                .find(|(method, _)| is_wanted(*method) || method.name == ANY)
+                .find(|(method, _)| is_wanted(method) || method.name == ANY)
                 .map(|(_, route)| *route)
         };
-        match methods.as_slice() {
-            // Nearly every path has one method, and nearly every request that one.
-            [(method, route)] if method.is_of(head) => Match::Route(*route),
-            _ => route_of(&|method| method.is_of(head))
-                // What can be got can be asked about (RFC 9110, 9.3.2); the connection leaves the body out.
-                .or_else(|| match head.method() {
-                    Method::Head => route_of(&|method| method.known == Method::Get),
-                    _ => None,
-                })
-                .map_or_else(|| Match::OtherMethod(allow(methods)), Match::Route),
-        }
+        route_of(&|method| method.is_of(head))
+            // What can be got can be asked about (RFC 9110, 9.3.2); the connection leaves the body out.
+            .or_else(|| match head.method() {
+                Method::Head => route_of(&|method| method.known == Method::Get),
+                _ => None,
+            })
+            .map_or_else(|| Match::OtherMethod(allow(methods)), Match::Route)
     }
 }
 
@@ -141,7 +159,7 @@ fn name_of(segment: &str) -> Option<&str> {
 }
 
 /// The value of `Allow` (RFC 9110, 10.2.1).
-fn allow(methods: &Methods) -> String {
+fn allow(methods: &[(MethodName, u32)]) -> String {
     let mut names: Vec<&str> = methods.iter().map(|(method, _)| method.name).collect();
     if names.contains(&"GET") && !names.contains(&"HEAD") {
         names.push("HEAD");

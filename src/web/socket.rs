@@ -10,10 +10,10 @@ use std::task::{Poll, Waker};
 use super::handler::Task;
 use super::state::Shared;
 use crate::conn::{
-    CloseReason, Message, Peer, Reply, Request, Response, SendOutcome, Sender, WebSocketHandler,
+    CloseReason, Peer, Reply, Request, Response, SendOutcome, Sender, WebSocketHandler,
 };
 use crate::event_loop::{Ctx, Handle, Token};
-use crate::proto::ws::CloseCode;
+use crate::proto::ws::{CloseCode, Message, OwnedMessage};
 
 /// One WebSocket's side of the conversation. There is a value for each connection, so its fields are the connection's
 /// data.
@@ -111,24 +111,6 @@ impl<S, W: Socket<S>> WebSocketHandler for Called<S, W> {
     fn closed(&mut self, ctx: &mut Ctx<'_>, reason: &CloseReason) {
         self.state
             .with(|state| self.socket.closed(ctx, reason, state));
-    }
-}
-
-/// A whole message that belongs to who reads it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum OwnedMessage {
-    /// Text.
-    Text(String),
-    /// Bytes.
-    Binary(Vec<u8>),
-}
-
-impl<'a> From<&'a OwnedMessage> for Message<'a> {
-    fn from(message: &'a OwnedMessage) -> Self {
-        match message {
-            OwnedMessage::Text(text) => Self::Text(text),
-            OwnedMessage::Binary(bytes) => Self::Binary(bytes),
-        }
     }
 }
 
@@ -298,10 +280,7 @@ impl WebSocketHandler for Read {
                 return;
             }
             inbox.bytes += message.len();
-            inbox.messages.push_back(match message {
-                Message::Text(text) => OwnedMessage::Text(text.to_owned()),
-                Message::Binary(bytes) => OwnedMessage::Binary(bytes.to_vec()),
-            });
+            inbox.messages.push_back(message.to_owned());
             if inbox.is_full() {
                 let ctx = peer.ctx();
                 inbox.paused = Some((ctx.handle().clone(), ctx.token()));

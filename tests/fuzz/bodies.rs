@@ -954,6 +954,7 @@ fn hear(role: Role, limits: &WsLimits, input: &[u8], ends: &[usize]) -> (Vec<Str
                             echo.close(code, reason, &mut said).unwrap();
                             format!("close {} {reason:?}", u16::from(code))
                         }
+                        ws::Step::Deflated(_) => unreachable!("it was not agreed on"),
                         ws::Step::NeedMore => break,
                     });
                 }

@@ -5,8 +5,10 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+#[cfg(any(feature = "json", feature = "compression", feature = "tls"))]
+use tourbillon::client::ErrorKind;
 use tourbillon::client::multipart::Part;
-use tourbillon::client::{Client, ClientBuilder, Error, ErrorKind};
+use tourbillon::client::{Client, ClientBuilder, Error};
 use tourbillon::event_loop::EventLoop;
 use tourbillon::net::{Stream, StreamExt, TcpListener};
 use tourbillon::task::spawn;
@@ -334,8 +336,10 @@ mod compression {
 
 #[cfg(feature = "tls")]
 mod tls {
+    use std::time::Duration;
+
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-    use tourbillon::client::Phase;
+    use tourbillon::client::{Phase, Timeouts};
     use tourbillon::net::{TcpStream, TlsAcceptor, TlsConnector, TlsError, copy_bidirectional};
 
     use super::*;
@@ -436,8 +440,10 @@ mod tls {
             let address = serve(|_, _| ok("", b"plain")).await;
             let client = build(client(connector, address));
             let url = format!("https://secure.test:{}/", address.port());
-            let mut timeouts = tourbillon::client::Timeouts::default();
-            timeouts.sock_connect = Some(std::time::Duration::from_millis(300));
+            let timeouts = Timeouts {
+                sock_connect: Some(Duration::from_millis(300)),
+                ..Timeouts::default()
+            };
             let error = client.get(url).timeouts(timeouts).send().await.unwrap_err();
             assert_eq!(error.phase(), Phase::Tls, "{error}");
         });

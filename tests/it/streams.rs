@@ -1,11 +1,9 @@
 //! Streams over real sockets, with threads of std on the other side: TCP, Unix sockets, UDP; and foreign code that is
 //! written against the ecosystem's traits.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
@@ -426,6 +424,9 @@ mod unix {
 #[cfg(feature = "futures")]
 #[test]
 fn foreign_code_for_futures_io_runs_on_our_streams() {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
     use futures_util::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, StreamExt as _, io};
     use tourbillon::net::Compat;
 
@@ -466,7 +467,7 @@ fn foreign_code_for_futures_io_runs_on_our_streams() {
         // By lines, with a buffer of ours.
         let mut listener = TcpListener::bind((LOCALHOST, 0).into()).await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr()).await.unwrap();
-        StreamExtOurs::write_all(&mut client, b"one\ntwo")
+        tourbillon::net::StreamExt::write_all(&mut client, b"one\ntwo")
             .await
             .unwrap();
         drop(client);
@@ -476,9 +477,6 @@ fn foreign_code_for_futures_io_runs_on_our_streams() {
         assert_eq!(lines, ["one", "two"]);
     });
 }
-
-#[cfg(feature = "futures")]
-use tourbillon::net::StreamExt as StreamExtOurs;
 
 #[cfg(feature = "tokio-io")]
 #[test]

@@ -466,6 +466,26 @@ fn sock_read_is_about_pauses_and_not_about_the_whole() {
 }
 
 #[test]
+fn a_body_without_end_and_without_a_pause_ends_with_the_whole() {
+    run(async {
+        serve(|_, mut peer| async move {
+            peer.ask().await;
+            peer.say("HTTP/1.1 200 OK\r\n\r\n").await;
+            while peer.stream.write_all(&[b'x'; 10_000]).await.is_ok() {}
+        });
+        let client = Client::builder().timeout(seconds(2)).build().unwrap();
+        let mut response = client.get(url("/")).send().await.unwrap();
+        let error = loop {
+            if let Err(error) = response.chunk().await {
+                break error;
+            }
+        };
+        check_timeout(&error, TimeLimit::Total, Phase::Body);
+        assert_eq!(client.pool().open, 0);
+    });
+}
+
+#[test]
 fn the_reader_s_own_pauses_are_not_the_server_s() {
     run(async {
         serve(|_, mut peer| async move {

@@ -17,6 +17,8 @@ mod rude;
 mod streams;
 mod timers;
 mod ws;
+#[cfg(feature = "deflate")]
+mod ws_client;
 
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};

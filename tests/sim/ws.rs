@@ -296,6 +296,7 @@ impl WsClient {
                 Step::Text(text) => Said::Text(text.to_owned()),
                 Step::Binary(bytes) => Said::Binary(bytes.to_vec()),
                 Step::Pong(payload) => Said::Pong(payload.to_vec()),
+                Step::Deflated(_) => unreachable!("this client agrees to nothing"),
                 // A server asks those who were silent for long.
                 Step::Ping(payload) => {
                     let mut pong = Vec::new();

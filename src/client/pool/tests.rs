@@ -240,7 +240,7 @@ fn a_sweep_closes_what_is_due_and_what_the_peer_closed() {
 fn a_closed_connection_is_replaced_by_another_idle_one_and_then_by_room() {
     let mut bench = Bench::new(2, 0);
     let held = [bench.take("http://a"), bench.take("http://a")];
-    held.map(|one| bench.put_back(one));
+    held.into_iter().for_each(|one| bench.put_back(one));
     let (place, _) = bench.take("http://a");
     assert_eq!(
         bench.with(|pool, now, effects| pool.replace(place, now, effects)),

@@ -6,7 +6,7 @@
 
 use super::error::PeerError;
 use super::head::HeadLimits;
-use super::line;
+use super::line::{self, FieldLine};
 use super::percent::hex_digit;
 use super::server::Step;
 use super::swar;
@@ -217,9 +217,8 @@ impl Chunks {
             match whole.strip_suffix(b"\r\n").ok_or(PeerError::BareLf)? {
                 [] => return Ok((end, Step::End)),
                 line => {
-                    let (name, _, _) =
-                        line::read_field(whole).ok_or_else(|| line::fault_of_field(line))?;
-                    if line::is_forbidden_in_trailers(name.of(line)) {
+                    let field = FieldLine::read(whole).ok_or_else(|| line::fault_of_field(line))?;
+                    if line::is_forbidden_in_trailers(field.name) {
                         return Err(PeerError::BadTrailer);
                     }
                 }

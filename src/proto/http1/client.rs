@@ -19,7 +19,7 @@ use super::body::{Chunks, Framing};
 use super::error::{Misuse, PeerError};
 use super::head::{HeadLimits, Method, Version};
 use super::incoming::{IncomingResponse, ResponseScan};
-use super::line::{self, Meaning, RequestLine, Seen};
+use super::line::{self, Known, Meaning, RequestLine, Seen};
 use super::response::{self, BodyLength, Fields};
 use super::server::{After, Persist, Step};
 
@@ -135,12 +135,15 @@ impl OutgoingRequest<'_> {
             RequestLine::of_words(method, target, Version::Http11).ok_or(Misuse::BadTarget)?;
         let host = self.host.as_bytes();
         let mut seen = Seen::request_line(Version::Http11);
-        if seen.field(b"host", host) != Ok(Meaning::Host) {
+        if seen.judge(Known::Host, host) != Ok(Meaning::Host) {
             return Err(Misuse::BadHost);
         }
         // RFC 9112, 3.2: where the target names an authority, `Host` is the same.
-        if let Some(authority) = line.authority
-            && authority.of(format!("{} {}", self.method, self.target).as_bytes()) != host
+        if line.authority.len() > 0
+            && line
+                .authority
+                .of(format!("{} {}", self.method, self.target).as_bytes())
+                != host
         {
             return Err(Misuse::BadHost);
         }

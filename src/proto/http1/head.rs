@@ -1,14 +1,15 @@
 //! The head of a request: its bytes, and where in them each part lies.
 //!
-//! A head is read line by line, by the rules in `line.rs`, into spans over its bytes. One that is all there is read in
-//! one stroke. Of one that comes in pieces each line is judged once, as soon as it is complete, and when the last has
-//! come all are read. A head with a fault is judged as if it had come in pieces: whatever the cuts, the first offending
-//! line decides.
+//! A head is read line by line, by the rules in `line.rs`, and kept as its bytes and where its lines begin. One that is
+//! all there is read in one stroke. Of one that comes in pieces each line is judged once, as soon as it is complete,
+//! and when the last has come all are read. A head with a fault is judged as if it had come in pieces: whatever the
+//! cuts, the first offending line decides.
 
 use std::fmt;
+use std::hint::cold_path;
 
 use super::error::PeerError;
-use super::line::{self, Meaning, Options, RequestLine, Seen};
+use super::line::{self, FieldLine, Known, Meaning, Options, RequestLine, Seen};
 use super::swar;
 
 /// Bounds on what is read before a handler sees anything. Hitting one is the peer's error, with its own name and
@@ -133,31 +134,18 @@ impl Span {
         }
     }
 
-    pub(super) const fn end(self) -> usize {
-        self.end as usize
+    pub(super) const fn len(self) -> usize {
+        (self.end - self.start) as usize
     }
 
     #[inline]
     pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.start as usize..self.end as usize]
     }
-
-    pub(super) const fn moved_by(self, offset: usize) -> Self {
-        Self {
-            start: self.start + offset as u32,
-            end: self.end + offset as u32,
-        }
-    }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct FieldSpan {
-    name: Span,
-    value: Span,
-}
-
-/// The head of a request, owned: the bytes as they were sent, and spans over them. Cleared and filled again it
-/// allocates nothing, so one can serve a connection, or a pool of them a loop.
+/// The head of a request, owned: the bytes as they were sent, and where in them its lines begin. Cleared and filled
+/// again it allocates nothing, so one can serve a connection, or a pool of them a loop.
 ///
 /// ```
 /// use tourbillon::proto::http1::{Method, RequestHead};
@@ -170,11 +158,12 @@ struct FieldSpan {
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestHead {
     bytes: Vec<u8>,
-    fields: Vec<FieldSpan>,
+    /// Where each field line begins. What in it is name and what value is seen when somebody asks.
+    fields: Vec<u32>,
     line: RequestLine,
-    /// Indices of fields.
-    host: Option<u32>,
-    upgrade: Option<u32>,
+    /// The lines of these two fields, their ends included.
+    host: Span,
+    upgrade: Span,
     content_length: Option<u64>,
     is_chunked: bool,
     expects_continue: bool,
@@ -188,8 +177,8 @@ impl RequestHead {
             bytes: Vec::new(),
             fields: Vec::new(),
             line: RequestLine::EMPTY,
-            host: None,
-            upgrade: None,
+            host: Span::EMPTY,
+            upgrade: Span::EMPTY,
             content_length: None,
             is_chunked: false,
             expects_continue: false,
@@ -267,21 +256,32 @@ impl RequestHead {
     /// empty; `*` for `OPTIONS *`; empty for CONNECT.
     #[inline]
     pub fn path(&self) -> &str {
-        std::str::from_utf8(self.path_bytes()).expect(ASCII)
+        ascii(self.path_bytes())
     }
 
     /// [`path`](Self::path) as bytes, which costs less: no one checks again that they are text.
     #[inline]
     pub fn path_bytes(&self) -> &[u8] {
         match self.line.path.of(&self.bytes) {
-            b"" if self.line.method != Method::Connect => b"/",
+            b"" => self.empty_path(),
             path => path,
+        }
+    }
+
+    #[cold]
+    fn empty_path(&self) -> &[u8] {
+        match self.line.method {
+            Method::Connect => b"",
+            _ => b"/",
         }
     }
 
     /// What stands behind the target's first `?`, still encoded; see [`query_pairs`](super::query_pairs).
     pub fn query(&self) -> Option<&str> {
-        self.line.query.map(|query| self.text(query))
+        let Span { end: start, .. } = self.line.path;
+        let Span { end, .. } = self.line.target;
+        let is_there = start < end;
+        is_there.then(|| self.text(Span::new(start as usize + 1, end as usize)))
     }
 
     /// Whether the target is a whole URI under `https`.
@@ -304,31 +304,38 @@ impl RequestHead {
 
     /// The value of the first field of this name, whatever its case, without whitespace around it.
     pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
-        self.fields
-            .iter()
-            .find(|field| {
-                field
-                    .name
-                    .of(&self.bytes)
-                    .eq_ignore_ascii_case(name.as_bytes())
-            })
-            .map(|field| field.value.of(&self.bytes))
+        let name = name.as_bytes();
+        let has_name = |line: &&[u8]| {
+            line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name)
+        };
+        let line = self.lines().find(has_name)?;
+        // A name with a colon in it is none.
+        let (known, value) = name_and_value(line);
+        (known.len() == name.len()).then_some(value)
     }
 
     /// All fields in the order sent, names as sent.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.fields
-            .iter()
-            .map(|field| (self.text(field.name), field.value.of(&self.bytes)))
+        self.lines().map(|line| {
+            let (name, value) = name_and_value(line);
+            (ascii(name), value)
+        })
+    }
+
+    /// The field lines, their ends included.
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let behind_last = self.bytes.len().saturating_sub(b"\r\n".len());
+        let starts = self.fields.iter().map(|start| *start as usize);
+        let ends = starts.clone().skip(1).chain([behind_last]);
+        starts.zip(ends).map(|(start, end)| &self.bytes[start..end])
     }
 
     /// The host that the request is for, with its port if it has one: the target's own if it names one, else `Host`
     /// (RFC 9112, 3.2.2). Empty if an HTTP/1.0 request names none.
     pub fn host(&self) -> &str {
-        match (self.line.authority, self.host) {
-            (Some(authority), _) => self.text(authority),
-            (None, Some(field)) => self.text(self.fields[field as usize].value),
-            (None, None) => "",
+        match self.text(self.line.authority) {
+            "" => ascii(self.value(self.host)),
+            authority => authority,
         }
     }
 
@@ -368,50 +375,72 @@ impl RequestHead {
     /// body belongs to.
     #[inline]
     pub fn upgrade(&self) -> Option<&str> {
-        let field = self.fields[self.upgrade? as usize];
-        if self.options.upgrade && self.line.version == Version::Http11 && !self.has_body() {
-            std::str::from_utf8(field.value.of(&self.bytes)).ok()
-        } else {
-            None
+        self.options.upgrade.then(|| self.listed_upgrade())?
+    }
+
+    /// The same when `Connection` lists it.
+    #[cold]
+    fn listed_upgrade(&self) -> Option<&str> {
+        let is_offered =
+            self.upgrade != Span::EMPTY && self.line.version == Version::Http11 && !self.has_body();
+        is_offered.then(|| std::str::from_utf8(self.value(self.upgrade)).ok())?
+    }
+
+    /// The value of the field whose line this is; empty where there is none.
+    fn value(&self, line: Span) -> &[u8] {
+        match line.of(&self.bytes) {
+            [] => &[],
+            line => name_and_value(line).1,
         }
     }
 
     #[inline]
     fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(span.of(&self.bytes)).expect(ASCII)
+        ascii(span.of(&self.bytes))
     }
 
     fn forget_fields(&mut self) {
-        self.host = None;
-        self.upgrade = None;
+        self.host = Span::EMPTY;
+        self.upgrade = Span::EMPTY;
         self.content_length = None;
         self.is_chunked = false;
         self.expects_continue = false;
         self.options = Options::default();
     }
 
+    /// Keep what the field at `line` says.
     #[inline(always)]
-    fn push(&mut self, field: FieldSpan, meaning: Meaning) {
-        let index = Some(self.fields.len() as u32);
-        self.fields.push(field);
+    fn note(&mut self, line: Span, meaning: Meaning) {
         match meaning {
             Meaning::Plain => {}
-            Meaning::Host => self.host = index,
+            Meaning::Host => self.host = line,
             Meaning::Length(length) => self.content_length = Some(length),
             Meaning::Chunked => self.is_chunked = true,
             Meaning::Connection(options) => self.options.add(options),
             Meaning::Continue => self.expects_continue = true,
-            Meaning::Upgrade => self.upgrade = self.upgrade.or(index),
+            // The first.
+            Meaning::Upgrade if self.upgrade == Span::EMPTY => self.upgrade = line,
+            Meaning::Upgrade => {}
         }
     }
 
     /// Fill from the front of `input`: how many bytes the head takes. `None` if it is incomplete, at fault, or beyond a
-    /// limit: then [`Scan`] says which.
+    /// limit: then [`Scan`] says which, and nothing is here.
     ///
     /// The rules for lines are inlined here, and this nowhere: its callers need their registers for other things.
     #[inline(never)]
     fn fill(&mut self, input: &[u8], limits: &HeadLimits) -> Option<usize> {
-        self.bytes.clear();
+        let len = self.read(input, limits);
+        if len.is_none() {
+            cold_path();
+            self.clear();
+        }
+        len
+    }
+
+    #[inline(always)]
+    fn read(&mut self, input: &[u8], limits: &HeadLimits) -> Option<usize> {
+        let host_before = self.host;
         self.fields.clear();
         self.forget_fields();
         let mut at;
@@ -420,29 +449,36 @@ impl RequestHead {
             return None;
         }
         let mut seen = Seen::request_line(self.line.version);
-        loop {
-            let rest = &input[at..];
-            if let [b'\r', b'\n', ..] = rest {
-                break;
-            }
-            let (name, value, len) = line::read_field(rest)?;
+        // Host should come first (RFC 9110, 7.2), and nearly every request names it in the words of the one before:
+        // what was good then is good now.
+        if host_before != Span::EMPTY
+            && input[at..].starts_with(host_before.of(&self.bytes))
+            && host_before.len() <= limits.line_bytes_max
+            && limits.fields_max > 0
+        {
+            seen.host_again();
+            self.fields.push(at as u32);
+            self.host = Span::new(at, at + host_before.len());
+            at += host_before.len();
+        }
+        while !input[at..].starts_with(b"\r\n") {
+            let field = FieldLine::read(&input[at..])?;
+            let len = field.len();
             if len > limits.line_bytes_max || self.fields.len() == limits.fields_max {
                 return None;
             }
-            let meaning = seen.field(name.of(rest), value.of(rest)).ok()?;
-            self.push(
-                FieldSpan {
-                    name: name.moved_by(at),
-                    value: value.moved_by(at),
-                },
-                meaning,
-            );
+            self.fields.push(at as u32);
+            if let Some(known) = Known::by_name(field.name) {
+                let meaning = seen.judge(known, field.value()).ok()?;
+                self.note(Span::new(at, at + len), meaning);
+            }
             at += len;
         }
         let len = at + 2;
         if len > limits.head_bytes_max || seen.end().is_err() {
             return None;
         }
+        self.bytes.clear();
         self.bytes.extend_from_slice(&input[..len]);
         Some(len)
     }
@@ -454,6 +490,13 @@ impl Default for RequestHead {
     }
 }
 
+/// The name and the value in a field line that was found good, without what stands around them.
+fn name_and_value(line: &[u8]) -> (&[u8], &[u8]) {
+    let colon = line.iter().position(|byte| *byte == b':');
+    let (name, behind) = line.split_at(colon.expect("each field line has a colon"));
+    (name, behind[1..].trim_ascii())
+}
+
 /// The head as text, bytes that are not UTF-8 replaced.
 impl fmt::Debug for RequestHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -463,7 +506,10 @@ impl fmt::Debug for RequestHead {
     }
 }
 
-const ASCII: &str = "what of a head is text was checked to be ASCII";
+/// What of a head is text.
+fn ascii(text: &[u8]) -> &str {
+    std::str::from_utf8(text).expect("it was checked to be ASCII")
+}
 
 /// How far an incomplete head has been judged. The caller shows the same bytes again, grown; none is judged twice, so a
 /// head that comes byte by byte costs what one in a piece costs (CVE-2023-43669 is the quadratic way).
@@ -594,9 +640,8 @@ impl Scan {
                     return Err(PeerError::TooManyFields);
                 }
                 (Some(seen), line) => {
-                    let (name, value, _) =
-                        line::read_field(whole).ok_or_else(|| line::fault_of_field(line))?;
-                    seen.field(name.of(line), value.of(line))?;
+                    let field = FieldLine::read(whole).ok_or_else(|| line::fault_of_field(line))?;
+                    seen.field(&field)?;
                     self.fields += 1;
                 }
             }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::error::PeerError;
 use super::head::{HeadLimits, Method, Span, Version};
-use super::line::{self, Meaning, Options, Seen};
+use super::line::{self, FieldLine, Meaning, Options, Seen};
 use super::swar;
 
 /// The head of a response, owned: the bytes as they were sent, and spans over them. Cleared and filled again it
@@ -324,19 +324,21 @@ impl ResponseScan {
             (Some(_), []) => Ok(true),
             (Some(_), _) if head.fields.len() >= limits.fields_max => Err(PeerError::TooManyFields),
             (Some(seen), line) => {
-                let (name, value, _) =
-                    line::read_field(whole).ok_or_else(|| line::fault_of_field(line))?;
-                let is = |known: &[u8]| name.of(line).eq_ignore_ascii_case(known);
+                let field = FieldLine::read(whole).ok_or_else(|| line::fault_of_field(line))?;
+                let is = |known: &[u8]| field.name.eq_ignore_ascii_case(known);
                 // RFC 9110, 9.3.6: what a response that grants CONNECT says about length is ignored.
                 let is_tunnel = method == Method::Connect && matches!(head.line.status, 200..=299);
                 let frames = is(b"content-length") || is(b"transfer-encoding");
                 // These two are a request's.
                 let meaning = match is(b"host") || is(b"expect") || is_tunnel && frames {
                     true => Meaning::Plain,
-                    false => seen.field(name.of(line), value.of(line))?,
+                    false => seen.field(&field)?,
                 };
                 let at = self.bytes as usize;
-                head.push(name.moved_by(at), value.moved_by(at), meaning);
+                let value_at = at + line.len() - field.text.trim_ascii_start().len();
+                let name = Span::new(at, at + field.name.len());
+                let value = Span::new(value_at, value_at + field.value().len());
+                head.push(name, value, meaning);
                 Ok(false)
             }
         }

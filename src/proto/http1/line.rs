@@ -17,12 +17,10 @@ pub(super) struct RequestLine {
     pub(super) is_https: bool,
     pub(super) method_text: Span,
     pub(super) target: Span,
-    /// Empty where the target has no path of its own.
+    /// Empty where the target has no path of its own. A query stands behind it, up to the target's end.
     pub(super) path: Span,
-    /// Behind the `?`, if there is one.
-    pub(super) query: Option<Span>,
-    /// The host and port that the target itself names.
-    pub(super) authority: Option<Span>,
+    /// The host and port that the target itself names; empty where it names none.
+    pub(super) authority: Span,
 }
 
 impl RequestLine {
@@ -33,82 +31,96 @@ impl RequestLine {
         method_text: Span::EMPTY,
         target: Span::EMPTY,
         path: Span::EMPTY,
-        query: None,
-        authority: None,
+        authority: Span::EMPTY,
     };
 
     /// The request line (RFC 9112, 3) at the front of `input`, and how many bytes it takes with its CRLF. `None` if it
     /// is incomplete or at fault.
     #[inline(always)]
     pub(super) fn read(input: &[u8]) -> Option<(Self, usize)> {
-        let method_len = front_len(input, &TOKEN);
+        let (method, method_len) = if input.starts_with(b"GET ") {
+            (Method::Get, b"GET".len())
+        } else {
+            let name = &input[..front_len(input, &TOKEN)];
+            (Method::from_bytes(name), name.len())
+        };
         let (b' ', behind) = input[method_len..].split_first()? else {
             return None;
         };
         // RFC 9112, 3.2: a fragment is never sent. Bytes outside visible ASCII are refused; characters that a URI
         // should have encoded (`|`, `"`, braces) come from real browsers and mean nothing to framing.
         let path_len = front_len(behind, &PATH);
-        let target_len = path_len + front_len(&behind[path_len..], &TARGET);
-        let (name, behind_name) = behind[target_len..].split_first_chunk()?;
-        let version = match behind_name {
-            [b'1', b'\r', b'\n', ..] => Version::Http11,
-            [b'0', b'\r', b'\n', ..] => Version::Http10,
-            _ => return None,
+        let target_len = match behind.get(path_len)? {
+            b'?' => path_len + front_len(&behind[path_len..], &TARGET),
+            _ => path_len,
         };
-        // (Compared with `==`, and not by a pattern, the eight bytes are one word.)
-        if name != b" HTTP/1." || method_len == 0 || target_len == 0 {
+        let (target, behind) = behind.split_at(target_len);
+        let (ending, _) = behind.split_first_chunk()?;
+        let version = if ending == b" HTTP/1.1\r\n" {
+            Version::Http11
+        } else if ending == b" HTTP/1.0\r\n" {
+            Version::Http10
+        } else {
+            return None;
+        };
+        if method_len == 0 {
             return None;
         }
-        let target = &behind[..target_len];
-        let line = Self::new(&input[..method_len], target, path_len, version)?;
-        Some((line, method_len + 1 + target_len + b" HTTP/1.1\r\n".len()))
+        let line = Self::new(method, method_len, target, path_len, version)?;
+        Some((line, method_len + 1 + target_len + ending.len()))
     }
 
     /// The request line of these words; `method` is known to be a token, `target` is judged here.
     pub(super) fn of_words(method: &[u8], target: &[u8], version: Version) -> Option<Self> {
         let path_len = front_len(target, &PATH);
         let target_len = path_len + front_len(&target[path_len..], &TARGET);
-        let is_sendable = target_len == target.len() && !target.is_empty();
-        is_sendable.then(|| Self::new(method, target, path_len, version))?
+        let method_len = method.len();
+        let method = Method::from_bytes(method);
+        let is_sendable = target_len == target.len();
+        is_sendable.then(|| Self::new(method, method_len, target, path_len, version))?
     }
 
     /// The request line of these words; each is known to hold only what it may. `path_len`: where the query begins.
     #[inline(always)]
-    fn new(method: &[u8], target: &[u8], path_len: usize, version: Version) -> Option<Self> {
-        let method_text = Span::new(0, method.len());
-        let method = Method::from_bytes(method);
-        let at = method_text.end() + 1;
-        let mut is_https = false;
-        // Where the path begins, and the authority before it.
-        let (path_start, authority) = match (method, target) {
-            (Method::Connect, _) if is_authority(target, Port::Required) => {
-                (path_len, Some((0, target.len())))
-            }
-            (Method::Connect, _) => return None,
-            (_, [b'/', ..]) | (Method::Options, b"*") => (0, None),
-            _ => {
-                let start = scheme_len(target)?;
-                is_https = start == HTTPS.len();
-                let behind = &target[start..path_len];
-                let end = start + swar::find(behind, b'/').unwrap_or(behind.len());
-                if !is_authority(&target[start..end], Port::Optional) {
-                    return None;
-                }
-                (end, Some((start, end)))
-            }
+    fn new(
+        method: Method,
+        method_len: usize,
+        target: &[u8],
+        path_len: usize,
+        version: Version,
+    ) -> Option<Self> {
+        // Where the authority lies in the target; the path begins where it ends.
+        let (start, end) = match target {
+            [b'/', ..] if method != Method::Connect => (0, 0),
+            b"*" if method == Method::Options => (0, 0),
+            _ => authority(method, target, path_len)?,
         };
-        let has_query = path_len < target.len();
+        let at = method_len + 1;
         Some(Self {
             method,
             version,
-            is_https,
-            method_text,
+            is_https: start == HTTPS.len(),
+            method_text: Span::new(0, method_len),
             target: Span::new(at, at + target.len()),
-            path: Span::new(at + path_start, at + path_len),
-            query: has_query.then(|| Span::new(at + path_len + 1, at + target.len())),
-            authority: authority.map(|(start, end)| Span::new(at + start, at + end)),
+            path: Span::new(at + end, at + path_len),
+            authority: Span::new(at + start, at + end),
         })
     }
+}
+
+/// Where the authority begins and ends in a target that has one: CONNECT's, or one in absolute form (RFC 9112, 3.2).
+/// `None` if there is none, or it is at fault.
+#[cold]
+fn authority(method: Method, target: &[u8], path_len: usize) -> Option<(usize, usize)> {
+    let (start, end, port) = if method == Method::Connect {
+        (0, target.len(), Port::Required)
+    } else {
+        let start = scheme_len(target)?;
+        let behind = &target[start..path_len];
+        let len = swar::find(behind, b'/').unwrap_or(behind.len());
+        (start, start + len, Port::Optional)
+    };
+    is_authority(&target[start..end], port).then_some((start, end))
 }
 
 /// Which fault of a complete request line that [`RequestLine::read`] does not take comes first; its CRLF is taken off.
@@ -135,38 +147,38 @@ pub(super) fn fault_of_request_line(line: &[u8]) -> PeerError {
     }
 }
 
-/// The name and value of the field line (RFC 9112, 5) at the front of `input`, and how many bytes it takes with its
-/// CRLF; spans count from the line's first byte. `None` if it is incomplete or at fault.
-#[inline(always)]
-pub(super) fn read_field(input: &[u8]) -> Option<(Span, Span, usize)> {
-    let colon = front_len(input, &TOKEN);
-    let (b':', behind) = input[colon..].split_first()? else {
-        return None;
-    };
-    if colon == 0 {
-        return None;
-    }
-    let text = &behind[..swar::field_text_len(behind)];
-    let (b"\r\n", _) = behind[text.len()..].split_first_chunk()? else {
-        return None;
-    };
-    let start = text
-        .iter()
-        .position(|byte| !is_blank(*byte))
-        .unwrap_or(text.len());
-    let end = text
-        .iter()
-        .rposition(|byte| !is_blank(*byte))
-        .map_or(start, |last| last + 1);
-    let at = colon + 1;
-    Some((
-        Span::new(0, colon),
-        Span::new(at + start, at + end),
-        at + text.len() + 2,
-    ))
+/// A field line (RFC 9112, 5).
+pub(super) struct FieldLine<'i> {
+    pub(super) name: &'i [u8],
+    /// What stands between the colon and the CRLF.
+    pub(super) text: &'i [u8],
 }
 
-/// Which fault of a complete field line that [`read_field`] does not take comes first; its CRLF is taken off.
+impl<'i> FieldLine<'i> {
+    /// The line at the front of `input`. `None` if it is incomplete or at fault.
+    #[inline(always)]
+    pub(super) fn read(input: &'i [u8]) -> Option<Self> {
+        let (name, behind) = input.split_at(front_len(input, &TOKEN));
+        let (b':', behind) = behind.split_first()? else {
+            return None;
+        };
+        let (text, ending) = behind.split_at(swar::field_text_len(behind));
+        let is_whole = ending.starts_with(b"\r\n") && !name.is_empty();
+        is_whole.then_some(Self { name, text })
+    }
+
+    /// How many bytes it takes, its CRLF included.
+    pub(super) fn len(&self) -> usize {
+        self.name.len() + self.text.len() + b":\r\n".len()
+    }
+
+    /// The value, without the blanks around it: what else ASCII calls white space cannot stand there.
+    pub(super) fn value(&self) -> &'i [u8] {
+        self.text.trim_ascii()
+    }
+}
+
+/// Which fault of a complete field line that [`FieldLine::read`] does not take comes first; its CRLF is taken off.
 #[cold]
 pub(super) fn fault_of_field(line: &[u8]) -> PeerError {
     if line.first().is_some_and(|first| is_blank(*first)) {
@@ -185,6 +197,33 @@ pub(super) fn fault_of_field(line: &[u8]) -> PeerError {
         PeerError::BadFieldName
     } else {
         PeerError::BadFieldValue
+    }
+}
+
+/// The fields that concern us.
+#[derive(Clone, Copy)]
+pub(super) enum Known {
+    Host,
+    Expect,
+    Upgrade,
+    Connection,
+    ContentLength,
+    TransferEncoding,
+}
+
+impl Known {
+    /// Told apart by length first: most fields are none of these.
+    #[inline(always)]
+    pub(super) fn by_name(name: &[u8]) -> Option<Self> {
+        Some(match name.len() {
+            4 if is_name(name, b"host") => Self::Host,
+            6 if name.eq_ignore_ascii_case(b"expect") => Self::Expect,
+            7 if name.eq_ignore_ascii_case(b"upgrade") => Self::Upgrade,
+            10 if name.eq_ignore_ascii_case(b"connection") => Self::Connection,
+            14 if name.eq_ignore_ascii_case(b"content-length") => Self::ContentLength,
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => Self::TransferEncoding,
+            _ => return None,
+        })
     }
 }
 
@@ -238,20 +277,31 @@ impl Seen {
         }
     }
 
-    /// The next field, in the order of the head. Told apart by length first: most fields are none of these.
+    /// The next field, in the order of the head.
     #[inline(always)]
-    pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<Meaning, PeerError> {
-        match name.len() {
-            4 if is_name(name, b"host") => self.host(value),
-            6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value),
-            7 if name.eq_ignore_ascii_case(b"upgrade") => Ok(Meaning::Upgrade),
-            10 if name.eq_ignore_ascii_case(b"connection") => {
-                Ok(Meaning::Connection(connection_options(value)))
-            }
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
-            _ => Ok(Meaning::Plain),
+    pub(super) fn field(&mut self, field: &FieldLine<'_>) -> Result<Meaning, PeerError> {
+        match Known::by_name(field.name) {
+            Some(known) => self.judge(known, field.value()),
+            None => Ok(Meaning::Plain),
         }
+    }
+
+    /// What a field that concerns us says, by its value without the blanks around it.
+    #[inline(never)]
+    pub(super) fn judge(&mut self, field: Known, value: &[u8]) -> Result<Meaning, PeerError> {
+        match field {
+            Known::Host => self.host(value),
+            Known::Expect => self.expect(value),
+            Known::Upgrade => Ok(Meaning::Upgrade),
+            Known::Connection => Ok(Meaning::Connection(connection_options(value))),
+            Known::ContentLength => self.length(value),
+            Known::TransferEncoding => self.transfer_encoding(value),
+        }
+    }
+
+    /// The first field is `Host`, in words that were found good in another head.
+    pub(super) fn host_again(&mut self) {
+        self.host = true;
     }
 
     /// The end of the head.
@@ -455,12 +505,12 @@ fn is_name(name: &[u8], lower: &[u8; 4]) -> bool {
 }
 
 /// Whether `text` is a token (RFC 9110, 5.6.2): one or more characters of names.
-pub(super) fn is_token(text: &[u8]) -> bool {
+pub(in crate::proto) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && front_len(text, &TOKEN) == text.len()
 }
 
 #[inline]
-pub(super) fn is_token_byte(byte: u8) -> bool {
+pub(in crate::proto) fn is_token_byte(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 

@@ -38,6 +38,9 @@ pub use client::{Client, OutgoingRequest, ResponseStep};
 pub use error::{Misuse, PeerError};
 pub use head::{HeadLimits, Method, RequestHead, Version};
 pub use incoming::IncomingResponse;
+pub(in crate::proto) use line::is_token;
+#[cfg(feature = "deflate")]
+pub(in crate::proto) use line::is_token_byte;
 pub use percent::{percent_decode, query_pairs};
 pub use response::{BadField, BodyLength, Fields, Preamble, ResponseHead};
 pub use server::{After, Server, Step};

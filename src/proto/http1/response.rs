@@ -229,8 +229,8 @@ impl ResponseHead<'_> {
     }
 }
 
-/// What plain answers begin with: status line, `Date`, `Content-Type`. It is kept from one answer to the next, since
-/// most answers of a server begin as the one before them.
+/// The head of plain answers: status line, `Date`, `Content-Type`, `Content-Length`. It is kept from one answer to the
+/// next, since most answers of a server begin as the one before them.
 ///
 /// ```
 /// use tourbillon::proto::http1::Preamble;
@@ -243,7 +243,11 @@ pub struct Preamble {
     date: [u8; 29],
     /// Of an answer with this type; empty for none.
     content_type: String,
+    /// And with a body of so many bytes.
+    body_len: usize,
     text: Vec<u8>,
+    /// How much of the text stands before the length.
+    before_length: usize,
 }
 
 impl Preamble {
@@ -252,7 +256,9 @@ impl Preamble {
         Self {
             date: date::format(0),
             content_type: String::new(),
+            body_len: 0,
             text: Vec::new(),
+            before_length: 0,
         }
     }
 
@@ -267,16 +273,26 @@ impl Preamble {
         &self.date
     }
 
-    /// Write it, for a 200. False when the type is no field value: then nothing was written.
+    /// Write a 200 that has no other fields, and its body. False when the type is no field value: then nothing was
+    /// written.
     #[inline(always)]
-    pub(super) fn write(&mut self, content_type: Option<&str>, out: &mut Vec<u8>) -> bool {
+    pub(super) fn write(
+        &mut self,
+        content_type: Option<&str>,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
         let content_type = content_type.unwrap_or_default();
         let is_at_hand = self.content_type == content_type && !self.text.is_empty();
-        let is_written = is_at_hand || self.renew(content_type);
-        if is_written {
-            out.extend_from_slice(&self.text);
+        if !is_at_hand && !self.renew(content_type) {
+            return false;
         }
-        is_written
+        if self.body_len != body.len() {
+            self.set_length(body.len());
+        }
+        out.extend_from_slice(&self.text);
+        out.extend_from_slice(body);
+        true
     }
 
     #[cold]
@@ -293,7 +309,17 @@ impl Preamble {
             self.text.extend_from_slice(b"\r\nContent-Type: ");
             self.text.extend_from_slice(content_type.as_bytes());
         }
+        self.text.extend_from_slice(b"\r\nContent-Length: ");
+        self.before_length = self.text.len();
+        self.set_length(self.body_len);
         true
+    }
+
+    fn set_length(&mut self, body_len: usize) {
+        self.body_len = body_len;
+        self.text.truncate(self.before_length);
+        write_decimal(body_len as u64, &mut self.text);
+        self.text.extend_from_slice(b"\r\n\r\n");
     }
 }
 
@@ -353,15 +379,6 @@ pub(super) fn write_final(
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(head.fields.as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-/// Write what follows the preamble of a response that has no other fields: its length, and the body.
-#[inline(always)]
-pub(super) fn write_plain_rest(body: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\r\nContent-Length: ");
-    write_decimal(body.len() as u64, out);
-    out.extend_from_slice(b"\r\n\r\n");
-    out.extend_from_slice(body);
 }
 
 /// Write an interim response (1xx): status line and fields, no date, no framing (RFC 9110, 15.2).

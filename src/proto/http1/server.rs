@@ -13,6 +13,8 @@
 //! exchange is a third matter (`persist`), since any of them may rule it out at any time, and none may rule it in
 //! again.
 
+use std::hint::cold_path;
+
 use super::body::{Chunks, Framing};
 use super::error::{Misuse, PeerError};
 use super::head::{HeadLimits, Method, RequestHead, Scan, Version};
@@ -355,7 +357,7 @@ impl Server {
     /// [`respond`](Self::respond) will do it.
     ///
     /// What it writes is the same; it looks at less on the way.
-    #[inline]
+    #[inline(always)]
     pub fn respond_plainly(
         &mut self,
         preamble: &mut Preamble,
@@ -371,10 +373,11 @@ impl Server {
             )
             && self.exchange.version == Version::Http11
             && !matches!(self.exchange.method, Method::Head | Method::Connect)
-            && preamble.write(content_type, out);
+            && preamble.write(content_type, body, out);
         if is_plain {
-            response::write_plain_rest(body, out);
             self.writing = Writing::Sent;
+        } else {
+            cold_path();
         }
         is_plain
     }

@@ -49,6 +49,9 @@ pub(super) fn field_text_len(bytes: &[u8]) -> usize {
         let marked = below(word, b' ') | equal(word, 0x7f);
         if marked == 0 {
             len += 8;
+            if len >= 16 {
+                len += plain_sixteens_len(&bytes[len..]);
+            }
             continue;
         }
         // The first of a word stands lowest: what is marked by mistake stands above it.
@@ -60,6 +63,21 @@ pub(super) fn field_text_len(bytes: &[u8]) -> usize {
     }
     let is_text = |byte: &&u8| !byte.is_ascii_control() || **byte == b'\t';
     len + bytes[len..].iter().take_while(is_text).count()
+}
+
+/// How far the front of `bytes` has no control character, in whole sixteens: where the compiler has registers that
+/// wide, one question for all of them.
+#[inline(always)]
+fn plain_sixteens_len(bytes: &[u8]) -> usize {
+    let mut len = 0;
+    while let Some((sixteen, _)) = bytes[len..].split_first_chunk::<16>()
+        && sixteen
+            .iter()
+            .fold(true, |all, byte| all & (*byte >= b' ') & (*byte != 0x7f))
+    {
+        len += 16;
+    }
+    len
 }
 
 /// Whether there is no control character but the tab.

@@ -101,6 +101,13 @@ impl Endpoint {
         }
     }
 
+    /// It was agreed on that messages may be compressed: those of the peer come as [`Step::Deflated`], for a
+    /// [`Deflate`](super::Deflate) to inflate, and what that compresses may be sent. Before, a compressed message is a
+    /// fault of the peer.
+    pub fn agree_on_deflate(&mut self) {
+        self.reader.agree_on_deflate();
+    }
+
     /// Both halves, to answer a message while it is still borrowed from the first.
     pub fn split(&mut self) -> (&mut Reader, &mut Writer) {
         (&mut self.reader, &mut self.writer)

@@ -38,13 +38,17 @@ pub enum PeerError {
     BadCloseCode,
     /// A close frame of a single byte: half a close code (RFC 6455, 5.5.1).
     BadClosePayload,
+    /// A compressed message that is no deflate (RFC 7692, 7.2.2).
+    BadDeflate,
 }
 
 impl PeerError {
-    /// The code to close with: 1002, but 1007 for text that is none and 1009 for what is too much (RFC 6455, 7.4.1).
+    /// The code to close with: 1002, but 1007 for data that is not what it says it is and 1009 for what is too much
+    /// (RFC 6455, 7.4.1; RFC 7692 names no code).
     pub const fn close_code(self) -> CloseCode {
         match self {
             Self::InvalidUtf8 => CloseCode::Invalid,
+            Self::BadDeflate => CloseCode::Invalid,
             Self::MessageTooBig | Self::TooManyFragments => CloseCode::Size,
             _ => CloseCode::Protocol,
         }
@@ -68,6 +72,7 @@ impl PeerError {
             Self::ContinuationExpected => "new message inside another",
             Self::BadCloseCode => "invalid close code",
             Self::BadClosePayload => "close frame with half a code",
+            Self::BadDeflate => "compressed message is no deflate",
         }
     }
 }

@@ -27,7 +27,11 @@ pub const CONTROL_BYTES_MAX: usize = 125;
 // The first byte.
 const FINAL: u8 = 0x80;
 const RESERVED_BITS: u8 = 0x70;
+/// RSV1: the message is compressed (RFC 7692, 6).
+const DEFLATED: u8 = 0x40;
 const OPCODE_BITS: u8 = 0x0f;
+const FINAL_TEXT: u8 = FINAL | 1;
+const FINAL_BINARY: u8 = FINAL | 2;
 // The second byte.
 const MASKED: u8 = 0x80;
 const LENGTH_BITS: u8 = 0x7f;
@@ -47,18 +51,28 @@ pub(super) struct Header {
     /// None of the reserved ones.
     pub(super) opcode: OpCode,
     pub(super) is_final: bool,
+    /// The first frame of a compressed message.
+    pub(super) is_deflated: bool,
     pub(super) key: Option<[u8; 4]>,
     pub(super) header_len: usize,
     pub(super) payload_len: u64,
 }
 
 impl Header {
-    /// Read the header at the front of `input`, as it reaches `role`; `None` while it is incomplete.
+    /// Read the header at the front of `input`, as it reaches `role`; `None` while it is incomplete. `may_be_deflated`:
+    /// it was agreed on that messages may be compressed.
     ///
     /// It is judged when it is whole, in one order of checks, so that the verdict does not depend on how the bytes
     /// came.
     #[inline]
-    pub(super) fn parse(input: &[u8], role: Role) -> Result<Option<Self>, PeerError> {
+    pub(super) fn parse(
+        input: &[u8],
+        role: Role,
+        may_be_deflated: bool,
+    ) -> Result<Option<Self>, PeerError> {
+        if let Some(header) = Self::short_message(input, role) {
+            return Ok(Some(header));
+        }
         let [first, second, rest @ ..] = input else {
             return Ok(None);
         };
@@ -90,10 +104,10 @@ impl Header {
         if let OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) = opcode {
             return Err(PeerError::ReservedOpcode);
         }
-        // Only an extension may give them a meaning, and we agree to none.
-        if first & RESERVED_BITS != 0 {
-            return Err(PeerError::ReservedBits);
-        }
+        let is_deflated = match first & RESERVED_BITS {
+            0 => false,
+            bits => is_deflated(bits, opcode, may_be_deflated)?,
+        };
         match (role, key) {
             (Role::Server, None) => return Err(PeerError::NotMasked),
             (Role::Client, Some(_)) => return Err(PeerError::Masked),
@@ -117,10 +131,44 @@ impl Header {
         Ok(Some(Self {
             opcode,
             is_final,
+            is_deflated,
             key,
             header_len: input.len() - rest.len(),
             payload_len,
         }))
+    }
+}
+
+/// What reserved bits mean: only an extension may give them a meaning, and there is one that we may have agreed to. It
+/// has one of them, on the first frame of a message (RFC 7692, 6).
+#[cold]
+fn is_deflated(bits: u8, opcode: OpCode, may_be_deflated: bool) -> Result<bool, PeerError> {
+    match (bits, opcode, may_be_deflated) {
+        (DEFLATED, OpCode::Data(Data::Text | Data::Binary), true) => Ok(true),
+        _ => Err(PeerError::ReservedBits),
+    }
+}
+
+impl Header {
+    /// A client's text or bytes, whole, short and not compressed, as nearly every message is: what may be wrong with
+    /// others cannot be wrong with these.
+    #[inline(always)]
+    fn short_message(input: &[u8], role: Role) -> Option<Self> {
+        let (&[first, second, ref key @ ..], _) = input.split_first_chunk::<6>()?;
+        let data = match first {
+            FINAL_TEXT => Data::Text,
+            FINAL_BINARY => Data::Binary,
+            _ => return None,
+        };
+        let is_short = second & MASKED != 0 && second & LENGTH_BITS < LENGTH_IN_2;
+        (role == Role::Server && is_short).then_some(Self {
+            opcode: OpCode::Data(data),
+            is_final: true,
+            is_deflated: false,
+            key: Some(*key),
+            header_len: 6,
+            payload_len: u64::from(second & LENGTH_BITS),
+        })
     }
 }
 
@@ -129,8 +177,20 @@ impl Header {
 /// Made anew for each caller: there the opcode and whether there is a key are known, and most of the choices fall away.
 #[inline(always)]
 pub(super) fn encode(opcode: OpCode, key: Option<[u8; 4]>, payload: &[u8], out: &mut Vec<u8>) {
+    encode_behind(FINAL | u8::from(opcode), key, payload, out);
+}
+
+/// [`encode`], for a message whose payload is compressed.
+#[cfg(feature = "deflate")]
+pub(super) fn encode_deflated(data: Data, key: Option<[u8; 4]>, payload: &[u8], out: &mut Vec<u8>) {
+    let opcode = u8::from(OpCode::Data(data));
+    encode_behind(FINAL | DEFLATED | opcode, key, payload, out);
+}
+
+/// Append what follows on a frame's `first` byte, and that before.
+#[inline(always)]
+fn encode_behind(first: u8, key: Option<[u8; 4]>, payload: &[u8], out: &mut Vec<u8>) {
     out.reserve(HEADER_BYTES_MAX + payload.len());
-    let first = FINAL | u8::from(opcode);
     let masked = if key.is_some() { MASKED } else { 0 };
     match payload.len() as u64 {
         len @ ..LEN_IN_2_MIN => out.extend_from_slice(&[first, masked | len as u8]),

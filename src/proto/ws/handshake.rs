@@ -1,5 +1,5 @@
-//! The opening handshake, the server's part: is this HTTP request a wish for WebSocket that we can grant, and what
-//! answer proves that we understood it (RFC 6455, 4.2).
+//! The opening handshake. The server's part: is this HTTP request a wish for WebSocket that we can grant, and what
+//! answer proves that we understood it (RFC 6455, 4.2). The client's: the wish, and whether an answer grants it (4.1).
 //!
 //! Fields are asked for by name, so that this needs no HTTP machine, and any will do.
 
@@ -9,6 +9,10 @@ use base64::Engine;
 use base64::alphabet::STANDARD as STANDARD_ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
+
+#[cfg(feature = "deflate")]
+use super::extensions::{Agreement, DeflateOptions};
+use crate::proto::http1::is_token;
 
 /// What the server adds to the client's key before hashing (RFC 6455, 1.3): no server that does not know WebSocket
 /// does so.
@@ -158,200 +162,190 @@ impl fmt::Display for HandshakeError {
 
 impl std::error::Error for HandshakeError {}
 
-#[cfg(test)]
-mod tests {
-    use super::{HandshakeError, accept_key, check_request};
+/// A client's handshake: what it asks for, and what it takes for an answer.
+///
+/// ```
+/// use tourbillon::proto::ws::{ClientHandshake, accept_key};
+///
+/// let handshake = ClientHandshake::new(*b"the sample nonce").subprotocol("chat")?.subprotocol("mqtt")?;
+/// let request = handshake.fields();
+/// assert!(request.contains(&("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==".to_owned())));
+///
+/// let opened = handshake.check(101, |name| match name {
+///     "upgrade" => Some("websocket"),
+///     "connection" => Some("Upgrade"),
+///     "sec-websocket-accept" => Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+///     "sec-websocket-protocol" => Some("mqtt"),
+///     _ => None,
+/// })?;
+/// assert_eq!(opened.subprotocol.as_deref(), Some("mqtt"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientHandshake {
+    key: String,
+    subprotocols: Vec<String>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<DeflateOptions>,
+}
 
-    /// The handshake of RFC 6455, 1.2.
-    const HANDSHAKE: [(&str, &str); 5] = [
-        ("host", "server.example.com"),
-        ("upgrade", "websocket"),
-        ("connection", "Upgrade"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("sec-websocket-version", "13"),
-    ];
+/// What was agreed on in a handshake.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Opened {
+    /// The subprotocol that the server chose among those that were asked for.
+    pub subprotocol: Option<String>,
+    /// How messages are compressed, if they may be.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<Agreement>,
+}
 
-    /// The verdict on that handshake with one field replaced, or taken away.
-    fn with(name: &str, value: Option<&str>) -> Result<String, HandshakeError> {
-        check_request(true, true, |asked| match value {
-            value if asked.eq_ignore_ascii_case(name) => value,
-            _ => HANDSHAKE
-                .iter()
-                .find(|field| field.0 == asked)
-                .map(|field| field.1),
+impl ClientHandshake {
+    /// With 16 bytes that nobody can guess, fresh for each handshake, to be the key (RFC 6455, 4.1).
+    pub fn new(nonce: [u8; 16]) -> Self {
+        Self {
+            key: STANDARD.encode(nonce),
+            subprotocols: Vec::new(),
+            #[cfg(feature = "deflate")]
+            deflate: None,
+        }
+    }
+
+    /// Ask for a subprotocol, behind those before: the server chooses one, or none.
+    ///
+    /// # Errors
+    /// When it is no token, or was asked for already (RFC 6455, 4.1).
+    pub fn subprotocol(mut self, name: &str) -> Result<Self, BadSubprotocol> {
+        if !is_token(name.as_bytes()) || self.subprotocols.iter().any(|known| known == name) {
+            return Err(BadSubprotocol);
+        }
+        self.subprotocols.push(name.to_owned());
+        Ok(self)
+    }
+
+    /// Offer compression.
+    #[cfg(feature = "deflate")]
+    pub fn deflate(mut self, options: &DeflateOptions) -> Self {
+        self.deflate = Some(options.clone());
+        self
+    }
+
+    /// The fields of the request, which is a GET in HTTP/1.1. `Connection: Upgrade` belongs to them; an HTTP machine
+    /// that sees `Upgrade` adds it.
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields = vec![
+            ("Upgrade", "websocket".to_owned()),
+            ("Sec-WebSocket-Version", "13".to_owned()),
+            ("Sec-WebSocket-Key", self.key.clone()),
+        ];
+        if !self.subprotocols.is_empty() {
+            fields.push(("Sec-WebSocket-Protocol", self.subprotocols.join(", ")));
+        }
+        #[cfg(feature = "deflate")]
+        if let Some(options) = &self.deflate {
+            fields.push(("Sec-WebSocket-Extensions", options.offer()));
+        }
+        fields
+    }
+
+    /// Judge the response by its status and its fields. `header` is asked in small letters, and should give a list on
+    /// several lines joined by commas.
+    ///
+    /// # Errors
+    /// What is missing or wrong, in the order of the RFC's list. No WebSocket was opened.
+    pub fn check<'h>(
+        &self,
+        status: u16,
+        header: impl Fn(&str) -> Option<&'h str>,
+    ) -> Result<Opened, ResponseError> {
+        if status != 101 {
+            return Err(ResponseError::Status(status));
+        }
+        if !header("upgrade").is_some_and(|value| trim(value).eq_ignore_ascii_case("websocket")) {
+            return Err(ResponseError::NoUpgrade);
+        }
+        if !header("connection").is_some_and(|list| has_token(list, "upgrade")) {
+            return Err(ResponseError::NoConnectionUpgrade);
+        }
+        let accept = header("sec-websocket-accept").map(|value| trim(value).as_bytes());
+        if accept != Some(&accept_key(&self.key)) {
+            return Err(ResponseError::BadAccept);
+        }
+        let extensions = header("sec-websocket-extensions").unwrap_or("");
+        #[cfg(feature = "deflate")]
+        let deflate = self.check_extensions(extensions)?;
+        #[cfg(not(feature = "deflate"))]
+        if !trim(extensions).is_empty() {
+            return Err(ResponseError::Extensions);
+        }
+        let subprotocol = header("sec-websocket-protocol").map(|name| trim(name).to_owned());
+        if subprotocol
+            .as_ref()
+            .is_some_and(|name| !self.subprotocols.contains(name))
+        {
+            return Err(ResponseError::Subprotocol);
+        }
+        Ok(Opened {
+            subprotocol,
+            #[cfg(feature = "deflate")]
+            deflate,
         })
-        .map(|accepted| accepted.accept_str().to_owned())
     }
 
-    fn granted() -> Result<String, HandshakeError> {
-        Ok("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned())
-    }
-
-    #[test]
-    fn the_accept_key_of_the_rfc() {
-        assert_eq!(
-            &accept_key("dGhlIHNhbXBsZSBub25jZQ=="),
-            b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
-    }
-
-    #[test]
-    fn accept_keys_agree_with_those_of_another_program() {
-        // Computed with Python's hashlib and base64.
-        assert_eq!(
-            &accept_key("x3JJHMbDL1EzLkh9GBhXDw=="),
-            b"HSmrc0sMlYUkAGmm5OPpG2HaGWk="
-        );
-        assert_eq!(&accept_key(""), b"Kfh9QIsMVZcl6xEPYxPHzW8SZ8w=");
-    }
-
-    #[test]
-    fn the_handshake_of_the_rfc_is_granted() {
-        assert_eq!(with("x-nothing", None), granted());
-    }
-
-    #[test]
-    fn names_and_tokens_are_found_in_lists_and_in_any_case() {
-        for value in [
-            "WebSocket",
-            "WEBSOCKET",
-            " websocket ",
-            "h2c, websocket",
-            "h2c,\tWebSocket",
-        ] {
-            assert_eq!(with("upgrade", Some(value)), granted(), "{value:?}");
+    #[cfg(feature = "deflate")]
+    fn check_extensions(&self, field: &str) -> Result<Option<Agreement>, ResponseError> {
+        match &self.deflate {
+            Some(options) => options
+                .check_response(field)
+                .map_err(|_| ResponseError::Extensions),
+            None if trim(field).is_empty() => Ok(None),
+            None => Err(ResponseError::Extensions),
         }
-        for value in [
-            "upgrade",
-            "keep-alive, Upgrade",
-            "UPGRADE,close",
-            "a,,upgrade",
-        ] {
-            assert_eq!(with("connection", Some(value)), granted(), "{value:?}");
-        }
-        assert_eq!(with("sec-websocket-version", Some(" 13 ")), granted());
-        assert_eq!(
-            with("sec-websocket-key", Some(" dGhlIHNhbXBsZSBub25jZQ== ")),
-            granted()
-        );
-    }
-
-    #[test]
-    fn only_spaces_and_tabs_are_whitespace_around_a_token() {
-        for blank in ["\x0c", "\u{a0}", "\u{3000}"] {
-            for (name, value) in [
-                ("upgrade", "websocket"),
-                ("connection", "upgrade"),
-                ("sec-websocket-version", "13"),
-                ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-            ] {
-                let padded = format!("{value}{blank}");
-                assert!(with(name, Some(&padded)).is_err(), "{name}: {padded:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_missing_or_foreign_upgrade_gets_426() {
-        for value in [
-            None,
-            Some(""),
-            Some("h2c"),
-            Some("websocket2"),
-            Some("web socket"),
-        ] {
-            let error = with("upgrade", value).unwrap_err();
-            assert_eq!(
-                (error, error.status()),
-                (HandshakeError::NoUpgrade, 426),
-                "{value:?}"
-            );
-            assert!(error.fields().contains(&("Upgrade", "websocket")));
-        }
-    }
-
-    #[test]
-    fn a_connection_without_upgrade_gets_400() {
-        for value in [
-            None,
-            Some(""),
-            Some("keep-alive"),
-            Some("upgraded"),
-            Some("keep-alive upgrade"),
-        ] {
-            let error = with("connection", value).unwrap_err();
-            assert_eq!(
-                (error, error.status()),
-                (HandshakeError::NoConnectionUpgrade, 400),
-                "{value:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn another_version_gets_426_and_is_told_ours() {
-        for value in [
-            None,
-            Some(""),
-            Some("8"),
-            Some("14"),
-            Some("013"),
-            Some("13, 8"),
-            Some("+13"),
-        ] {
-            let error = with("sec-websocket-version", value).unwrap_err();
-            assert_eq!(
-                (error, error.status()),
-                (HandshakeError::WrongVersion, 426),
-                "{value:?}"
-            );
-            assert!(error.fields().contains(&("Sec-WebSocket-Version", "13")));
-        }
-    }
-
-    #[test]
-    fn a_key_that_is_not_sixteen_bytes_gets_400() {
-        for value in [
-            None,
-            Some(""),
-            Some("dGhlIHNhbXBsZSBub25jZQ"),   // without its padding
-            Some("dGhlIHNhbXBsZSBub25jZQ="),  //
-            Some("dGhlIHNhbXBsZSBub25j"),     // fifteen bytes
-            Some("dGhlIHNhbXBsZSBub25jZXM="), // seventeen
-            Some("dGhlIHNhbXBsZSBub25jZXNz"), // eighteen
-            Some("dGhlIHNhbXBsZSBub25jZXNzZXNzZXM="), // many
-            Some("dGhlIHNhbXBs ZSBub25jZQ=="), // a space
-            Some("dGhlIHNhbXBsZSBub25jZQ==\u{e9}"), // not ASCII
-            Some("-GhlIHNhbXBsZSBub25jZQ=="), // the alphabet of URLs
-        ] {
-            let error = with("sec-websocket-key", value).unwrap_err();
-            assert_eq!(
-                (error, error.status()),
-                (HandshakeError::BadKey, 400),
-                "{value:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_key_of_any_letters_will_do() {
-        assert!(with("sec-websocket-key", Some("abcdefghijklmnopqrstuv==")).is_ok());
-    }
-
-    #[test]
-    fn another_method_gets_405_and_an_old_version_400() {
-        let field = |asked: &str| {
-            HANDSHAKE
-                .iter()
-                .find(|field| field.0 == asked)
-                .map(|field| field.1)
-        };
-        let error = check_request(false, true, field).unwrap_err();
-        assert_eq!(
-            (error.status(), error.fields()),
-            (405, &[("Allow", "GET")][..])
-        );
-        let error = check_request(true, false, field).unwrap_err();
-        assert_eq!((error, error.status()), (HandshakeError::HttpTooOld, 400));
     }
 }
+
+/// A subprotocol that is no token, or was asked for twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct BadSubprotocol;
+
+impl fmt::Display for BadSubprotocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a subprotocol is a token, and is asked for once")
+    }
+}
+
+impl std::error::Error for BadSubprotocol {}
+
+/// Why a response opens no WebSocket.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ResponseError {
+    /// The status is another than 101: the server refuses, redirects, or wants credentials.
+    Status(u16),
+    /// No `Upgrade: websocket`, or more than that.
+    NoUpgrade,
+    /// No `Connection: Upgrade`.
+    NoConnectionUpgrade,
+    /// `Sec-WebSocket-Accept` does not answer our key: no WebSocket server, or an answer to somebody else.
+    BadAccept,
+    /// An extension that was not offered, or not so.
+    Extensions,
+    /// A subprotocol that was not asked for.
+    Subprotocol,
+}
+
+impl fmt::Display for ResponseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Status(status) => return write!(f, "the server answered {status} and not 101"),
+            Self::NoUpgrade => "the response lacks Upgrade: websocket",
+            Self::NoConnectionUpgrade => "the response lacks Connection: Upgrade",
+            Self::BadAccept => "Sec-WebSocket-Accept does not answer our key",
+            Self::Extensions => "the server wants an extension that was not offered",
+            Self::Subprotocol => "the server wants a subprotocol that was not asked for",
+        })
+    }
+}
+
+impl std::error::Error for ResponseError {}
+
+#[cfg(test)]
+mod tests;

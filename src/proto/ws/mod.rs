@@ -1,18 +1,24 @@
 //! WebSocket, RFC 6455: what the peer's bytes mean, and the bytes that say what we mean.
 //!
-//! [`check_request`] judges the handshake; from then on one [`Endpoint`] a connection is the protocol, on either side
-//! of it. It takes bytes from the caller's buffer and appends bytes to the caller's buffer, and knows of nothing
-//! else: no socket, no clock, no loop. When to answer a ping, how long to wait for a close and what a slow peer may
-//! cost are the connection's questions.
+//! [`check_request`] judges the handshake, and [`ClientHandshake`] asks for one; from then on one [`Endpoint`] a
+//! connection is the protocol, on either side of it. It takes bytes from the caller's buffer and appends bytes to the
+//! caller's buffer, and knows of nothing else: no socket, no clock, no loop. When to answer a ping, how long to wait
+//! for a close and what a slow peer may cost are the connection's questions.
 //!
 //! The words of the protocol ([`CloseCode`], the opcodes) come from `tungstenite`; what a header says, what frames make
 //! up a message, and which do not, is decided here, and held against `tungstenite` in the tests.
 
+#[cfg(feature = "deflate")]
+mod deflate;
 mod endpoint;
 mod error;
+#[cfg(feature = "deflate")]
+mod extensions;
 mod frame;
 mod handshake;
 mod mask;
+mod mask_keys;
+mod message;
 mod reader;
 mod utf8;
 mod writer;
@@ -20,13 +26,24 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "deflate")]
+pub use deflate::{Deflate, DeflatePool, DeflateVariant};
 pub use endpoint::{End, Endpoint, Link, Role, WsLimits};
 pub use error::{Misuse, PeerError};
+#[cfg(feature = "deflate")]
+pub use extensions::{
+    Agreement, BadExtensions, DeflateContext, DeflateOptions, WINDOW_BITS_MAX, WINDOW_BITS_MIN,
+};
 pub use frame::{
     CONTROL_BYTES_MAX, HEADER_BYTES_MAX, encode_binary, encode_binary_into, encode_text,
     encode_text_into,
 };
-pub use handshake::{Accepted, HandshakeError, accept_key, check_request};
-pub use reader::{Reader, Step};
+pub use handshake::{
+    Accepted, BadSubprotocol, ClientHandshake, HandshakeError, Opened, ResponseError, accept_key,
+    check_request,
+};
+pub use mask_keys::MaskKeys;
+pub use message::{Message, OwnedMessage};
+pub use reader::{Deflated, Reader, Step, deflated_bytes_max};
 pub use tungstenite::protocol::frame::coding::CloseCode;
 pub use writer::{REASON_BYTES_MAX, Writer};

@@ -3,7 +3,7 @@
 //! A message that lies whole in the caller's buffer is unmasked where it lies and handed out as a slice of it: no
 //! copy, no allocation. One that comes in pieces, be it by its fragments or by the network's cuts, is put together in
 //! a buffer that grows with the bytes that came, never with the length that was claimed, and is given up after the
-//! message.
+//! message. So is one that is compressed, which is of no use before it is whole.
 
 use std::ops::Range;
 
@@ -22,6 +22,10 @@ pub enum Step<'a> {
     Text(&'a str),
     /// A whole binary message.
     Binary(&'a [u8]),
+    /// A whole message that is compressed, where that was agreed on: [`Endpoint::agree_on_deflate`].
+    ///
+    /// [`Endpoint::agree_on_deflate`]: super::Endpoint::agree_on_deflate
+    Deflated(Deflated<'a>),
     /// A ping of at most 125 bytes, perhaps in the middle of a message. It wants a pong with the same payload.
     Ping(&'a [u8]),
     /// A pong of at most 125 bytes, asked for or not.
@@ -33,10 +37,32 @@ pub enum Step<'a> {
     NeedMore,
 }
 
+/// A whole message as it came, compressed; [`Deflate`](super::Deflate) reads it (feature `deflate`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deflated<'a> {
+    pub(super) data: Data,
+    pub(super) payload: &'a [u8],
+}
+
+impl<'a> Deflated<'a> {
+    /// What came, without what the peer left away of its end (RFC 7692, 7.2.1).
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+}
+
+/// How many bytes a compressed message may have, of which `bytes_max` may be left when it is inflated: as many, and
+/// what the worst compressor adds, five bytes for each block that it does not compress.
+pub fn deflated_bytes_max(bytes_max: usize) -> usize {
+    bytes_max.saturating_add(bytes_max >> 6).saturating_add(64)
+}
+
 /// The receiving half of an [`Endpoint`](super::Endpoint).
 #[derive(Debug)]
 pub struct Reader {
     role: Role,
+    /// It was agreed on that messages may be compressed.
+    may_be_deflated: bool,
     incoming: Incoming,
 }
 
@@ -65,6 +91,8 @@ struct Assembly {
 enum Body {
     Text(Utf8),
     Binary(Vec<u8>),
+    /// Collected as it comes, and inflated by the caller when it is whole.
+    Deflated(Data, Vec<u8>),
 }
 
 /// How far into a message we are.
@@ -95,6 +123,7 @@ impl Reader {
     pub(super) fn new(role: Role) -> Self {
         Self {
             role,
+            may_be_deflated: false,
             incoming: Incoming::Idle,
         }
     }
@@ -154,6 +183,11 @@ impl Reader {
         }
     }
 
+    /// See [`Endpoint::agree_on_deflate`](super::Endpoint::agree_on_deflate).
+    pub(super) fn agree_on_deflate(&mut self) {
+        self.may_be_deflated = true;
+    }
+
     /// Read nothing more.
     pub(super) fn stop(&mut self) {
         if !self.is_done() {
@@ -190,7 +224,8 @@ impl Reader {
                 Incoming::Idle => {}
             }
 
-            let Some(header) = Header::parse(&input[used..], self.role)? else {
+            let Some(header) = Header::parse(&input[used..], self.role, self.may_be_deflated)?
+            else {
                 return Ok((used, Found::NeedMore));
             };
             match (header.opcode, &mut self.incoming) {
@@ -205,12 +240,17 @@ impl Reader {
                 (OpCode::Data(_), Incoming::Message(_)) => {
                     return Err(PeerError::ContinuationExpected);
                 }
-                (OpCode::Data(_), _) if header.payload_len > limits.message_bytes_max as u64 => {
+                (OpCode::Data(_), _)
+                    if header.payload_len > limits.message_bytes_max as u64
+                        && header.is_too_big(limits) =>
+                {
                     return Err(PeerError::MessageTooBig);
                 }
                 (OpCode::Data(_), _) => {}
             }
+            // What is compressed is put together in any case: beside inflating it, a copy is nothing.
             if header.is_final
+                && !header.is_deflated
                 && let Some(payload) = unmask_whole(&header, input, used)
             {
                 return Ok((payload.end, Found::Frame(header.opcode, payload)));
@@ -227,6 +267,7 @@ impl Reader {
 impl Assembly {
     fn begin(data: Data, header: &Header) -> Self {
         let body = match data {
+            _ if header.is_deflated => Body::Deflated(data, Vec::new()),
             Data::Text => Body::Text(Utf8::default()),
             Data::Binary | Data::Continue | Data::Reserved(_) => Body::Binary(Vec::new()),
         };
@@ -242,7 +283,7 @@ impl Assembly {
             return Err(PeerError::TooManyFragments);
         }
         // Both are below 2^63.
-        if self.body.len() as u64 + header.payload_len > limits.message_bytes_max as u64 {
+        if self.body.len() as u64 + header.payload_len > self.body.len_max(limits) {
             return Err(PeerError::MessageTooBig);
         }
         self.continuations += 1;
@@ -285,7 +326,20 @@ impl Assembly {
         match &self.body {
             Body::Text(text) => Step::Text(text.as_str()),
             Body::Binary(bytes) => Step::Binary(bytes),
+            Body::Deflated(data, payload) => Step::Deflated(Deflated {
+                data: *data,
+                payload,
+            }),
         }
+    }
+}
+
+impl Header {
+    /// Whether the first frame of a message, longer than a message may be, is longer than it may come: compressed, it
+    /// may be a little longer.
+    #[cold]
+    fn is_too_big(&self, limits: &WsLimits) -> bool {
+        !self.is_deflated || self.payload_len > deflated_bytes_max(limits.message_bytes_max) as u64
     }
 }
 
@@ -307,6 +361,10 @@ impl Body {
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
+            Self::Deflated(_, bytes) => {
+                bytes.extend_from_slice(piece);
+                Ok(())
+            }
         }
     }
 
@@ -314,6 +372,14 @@ impl Body {
         match self {
             Self::Text(text) => text.end(),
             Self::Binary(_) => Ok(()),
+            Self::Deflated(..) => Ok(()),
+        }
+    }
+
+    fn len_max(&self, limits: &WsLimits) -> u64 {
+        match self {
+            Self::Deflated(..) => deflated_bytes_max(limits.message_bytes_max) as u64,
+            Self::Text(_) | Self::Binary(_) => limits.message_bytes_max as u64,
         }
     }
 
@@ -321,6 +387,7 @@ impl Body {
         match self {
             Self::Text(text) => text.len(),
             Self::Binary(bytes) => bytes.len(),
+            Self::Deflated(_, bytes) => bytes.len(),
         }
     }
 
@@ -328,6 +395,7 @@ impl Body {
         match self {
             Self::Text(text) => text.capacity(),
             Self::Binary(bytes) => bytes.capacity(),
+            Self::Deflated(_, bytes) => bytes.capacity(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The endpoint against the RFC, against every cut of its input, and against tungstenite.
 
+#[cfg(feature = "deflate")]
+mod deflated;
 mod oracle;
 
 use super::*;
@@ -57,6 +59,10 @@ fn describe(step: Step<'_>) -> String {
         Step::Text(text) if text.len() <= 32 => format!("text {text:?}"),
         Step::Text(text) => bytes("text", text.as_bytes()),
         Step::Binary(payload) => bytes("binary", payload),
+        Step::Deflated(message) => bytes(
+            &format!("deflated {:?}", message.data).to_lowercase(),
+            message.payload,
+        ),
         Step::Ping(payload) => bytes("ping", payload),
         Step::Pong(payload) => bytes("pong", payload),
         Step::Close(None) => "close".to_owned(),
@@ -68,7 +74,15 @@ fn describe(step: Step<'_>) -> String {
 /// What `role` hears when its peer's bytes come in these pieces. As a connection does it: what is not used up is kept
 /// and presented again.
 fn hear<'p>(role: Role, limits: &WsLimits, pieces: impl Iterator<Item = &'p [u8]>) -> Vec<String> {
-    let mut endpoint = Endpoint::new(role);
+    hear_at(Endpoint::new(role), limits, pieces)
+}
+
+/// [`hear`], at an endpoint as it stands.
+fn hear_at<'p>(
+    mut endpoint: Endpoint,
+    limits: &WsLimits,
+    pieces: impl Iterator<Item = &'p [u8]>,
+) -> Vec<String> {
     let mut events = Vec::new();
     let mut kept: Vec<u8> = Vec::new();
     for piece in pieces {

@@ -2,8 +2,10 @@
 
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
+#[cfg(feature = "deflate")]
+use super::frame::encode_deflated;
 use super::frame::{CONTROL_BYTES_MAX, encode};
-use super::{CloseCode, Misuse, Role};
+use super::{CloseCode, Message, Misuse, Role};
 
 /// The longest reason in a close frame, in bytes: the code takes two of the 125 that a control frame may have.
 pub const REASON_BYTES_MAX: usize = CONTROL_BYTES_MAX - 2;
@@ -70,6 +72,40 @@ impl Writer {
     #[inline]
     pub fn binary(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Misuse> {
         self.frame(OpCode::Data(Data::Binary), payload, out)
+    }
+
+    /// A message, in one frame.
+    ///
+    /// # Errors
+    /// `AfterClose`; `NoMaskingKey` for a client.
+    #[inline]
+    pub fn message(&mut self, message: Message<'_>, out: &mut Vec<u8>) -> Result<(), Misuse> {
+        match message {
+            Message::Text(text) => self.text(text, out),
+            Message::Binary(bytes) => self.binary(bytes, out),
+        }
+    }
+
+    /// A message of this kind whose payload is compressed already. It must have been agreed on that it may be.
+    ///
+    /// # Errors
+    /// `AfterClose`; `NoMaskingKey` for a client.
+    #[cfg(feature = "deflate")]
+    pub(super) fn deflated(
+        &mut self,
+        data: Data,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Misuse> {
+        if self.closed {
+            return Err(Misuse::AfterClose);
+        }
+        let key = match &mut self.masking {
+            Masking::Never => None,
+            Masking::Always(key) => Some(key.take().ok_or(Misuse::NoMaskingKey)?),
+        };
+        encode_deflated(data, key, payload, out);
+        Ok(())
     }
 
     /// A ping; the peer owes a pong with the same payload.

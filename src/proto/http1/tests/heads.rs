@@ -67,3 +67,37 @@ fn debug_shows_the_text() {
         r#"RequestHead("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")"#
     );
 }
+
+/// What is remembered from one head to the next saves work, and decides nothing.
+#[test]
+fn a_head_is_read_as_if_none_had_come_before_it() {
+    let texts = [
+        "GET / HTTP/1.1\r\nHost: a.example:80\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example:80 \r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "GET / HTTP/1.1\r\nAccept: */*\r\nhost:a.example:80\r\nUpgrade: x\r\nUpgrade: y\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example:80\r\nHost: a.example:80\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: b@example\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example:80\r\nA\x01: b\r\n\r\n",
+        // Behind the first, cut anywhere, what stood where its `Host` was is no `Host` here.
+        "GET /?Host: HTTP/1.1\r\nHost: b.example\r\n\r\n",
+        "GET http://c.example HTTP/1.0\r\nContent-Length: 3\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+    ];
+    let read = |text: &[u8], head: &mut RequestHead| {
+        let next = Server::new().next(text, head, &HeadLimits::default());
+        next.map(|(used, step)| (used, format!("{step:?}")))
+    };
+    for before in texts {
+        for cut in 0..=before.len() {
+            for text in texts {
+                let (mut head, mut alone) = (RequestHead::new(), RequestHead::new());
+                let _ = read(&before.as_bytes()[..cut], &mut head);
+                let next = read(text.as_bytes(), &mut head);
+                assert_eq!(next, read(text.as_bytes(), &mut alone), "{text:?}");
+                assert_eq!(head, alone, "{text:?} behind {:?}", &before[..cut]);
+            }
+        }
+    }
+}

@@ -20,7 +20,11 @@ use super::super::frame::{Header, encode};
 use super::*;
 
 /// What tungstenite reads, judged by hand in our order.
-fn parsed_by_tungstenite(input: &[u8], role: Role) -> Result<Option<Header>, PeerError> {
+fn parsed_by_tungstenite(
+    input: &[u8],
+    role: Role,
+    may_be_deflated: bool,
+) -> Result<Option<Header>, PeerError> {
     let mut cursor = Cursor::new(input);
     let (header, payload_len) = match FrameHeader::parse(&mut cursor) {
         Ok(Some(parsed)) => parsed,
@@ -32,9 +36,11 @@ fn parsed_by_tungstenite(input: &[u8], role: Role) -> Result<Option<Header>, Pee
     };
     let header_len = cursor.position() as usize;
     let is_control = matches!(header.opcode, OpCode::Control(_));
+    let begins_message = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+    let may_be_deflated = may_be_deflated && begins_message;
     let faults = [
         (
-            header.rsv1 || header.rsv2 || header.rsv3,
+            (header.rsv1 && !may_be_deflated) || header.rsv2 || header.rsv3,
             PeerError::ReservedBits,
         ),
         (
@@ -58,6 +64,7 @@ fn parsed_by_tungstenite(input: &[u8], role: Role) -> Result<Option<Header>, Pee
         None => Ok(Some(Header {
             opcode: header.opcode,
             is_final: header.is_final,
+            is_deflated: header.rsv1,
             key: header.mask,
             header_len,
             payload_len,
@@ -98,12 +105,17 @@ fn every_header_is_read_as_tungstenite_reads_it() {
             }
             input.extend(KEY);
             input.extend(b"payload");
-            for role in [Role::Server, Role::Client] {
+            for (role, may_be_deflated) in [
+                (Role::Server, false),
+                (Role::Client, false),
+                (Role::Server, true),
+                (Role::Client, true),
+            ] {
                 for end in 0..=input.len() {
                     let input = &input[..end];
                     assert_eq!(
-                        Header::parse(input, role),
-                        parsed_by_tungstenite(input, role),
+                        Header::parse(input, role, may_be_deflated),
+                        parsed_by_tungstenite(input, role, may_be_deflated),
                         "{input:02x?} to a {role:?}"
                     );
                 }

@@ -335,8 +335,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long after it was opened a connection may be used for another request: for ever. With a limit, changes in the
-    /// name service are noticed also by who is never idle.
+    /// How long after it was opened a connection may be used for another request: for ever. With a limit, changes in
+    /// the name service are noticed also by who is never idle.
     pub fn age_max(mut self, age: Duration) -> Self {
         self.pool.age_max = Some(age);
         self
@@ -472,8 +472,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Ask for compressed bodies and decode them: yes. A request with an `Accept-Encoding` of its own gets its body as it
-    /// comes in any case.
+    /// Ask for compressed bodies and decode them: yes. A request with an `Accept-Encoding` of its own gets its body as
+    /// it comes in any case.
     #[cfg(feature = "compression")]
     pub fn auto_decompress(mut self, decompress: bool) -> Self {
         self.fields.remove("Accept-Encoding");

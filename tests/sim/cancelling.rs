@@ -122,6 +122,8 @@ fn who_knocks_while_accept_is_cancelled_is_served_by_the_next_accept() {
         };
         (victim, async move {
             if !served.get() {
+                // A listener that nobody took is closed at the end of the turn, and gives its address back.
+                sleep(SECOND / 2).await;
                 serve_one(listener).await;
             }
             knocks.await.unwrap().unwrap();

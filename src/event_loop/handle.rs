@@ -566,7 +566,7 @@ impl Handle {
                     }
                     push(Job::Call(key));
                 }
-                // Mostly it puts a task into the queue, but it may be anyone's: so nothing is borrowed, and it may panic.
+                // Mostly it puts a task into the queue, but it may be anyone's and may panic: so nothing is borrowed.
                 Due::Waker(waker) => {
                     if let Err(panic) = caught(|| waker.wake()) {
                         panics.push(panic);

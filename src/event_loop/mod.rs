@@ -543,19 +543,16 @@ impl EventLoop {
         let origin = task.origin();
         let work = self.looks_closely.then(|| task.work());
         if let Some(work) = &work {
-            self.watch(work.clone());
+            self.watch(|| work.clone());
         }
         let mut ctx = Ctx {
             event_loop: self,
             token: Some(token),
         };
         let begun = caught(|| task.begin(&mut ctx));
-        let took = self.work_ended(origin);
+        self.work_ended(origin);
         if let Some(work) = work {
-            if let Some(took) = took {
-                self.tell_slow(work, Some(token), took);
-            }
-            self.unwatch();
+            self.tell_if_slow(|| work, Some(token));
         }
         match begun {
             Ok(Some(source)) => {

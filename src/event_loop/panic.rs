@@ -13,7 +13,8 @@ use super::stats::Origin;
 pub struct Panicked {
     /// The panic's message, when it was text.
     pub message: String,
-    /// What panicked: `callback`, `task`, `handler`, `job`, `waker` (one that is not the loop's), or a source of another [`super::Inspection::kind`].
+    /// What panicked: `callback`, `task`, `handler`, `job`, `waker` (one that is not the loop's), or a source of another
+    /// [`super::Inspection::kind`].
     pub kind: &'static str,
     /// Its name, if it was given one.
     pub name: Option<Arc<str>>,

@@ -125,6 +125,8 @@ fn who_knocks_while_accept_is_cancelled_is_served_by_the_next_accept() {
                 serve_one(listener).await;
             }
             knocks.await.unwrap().unwrap();
+            // Until the echo has noticed.
+            sleep(SECOND).await;
         })
     });
     assert_eq!(awaits, 2);

@@ -219,28 +219,6 @@ mod served {
     }
 
     #[test]
-    fn r3_events_beyond_the_bound_come_in_the_next_turns() {
-        const CLIENTS: u32 = EVENTS_MAX as u32 + 100;
-        let (mut simulation, calls) = simulated(Faults::none(), 1);
-        let world = simulation.world().clone();
-        let connect = |_| world.connect((world.address("server"), 80));
-        let clients: Vec<_> = (0..CLIENTS).map(connect).collect();
-        simulation.run_for(Duration::from_secs(1)).unwrap();
-        clients.iter().for_each(|client| client.send(REQUEST));
-        let counted = Rc::clone(&calls);
-        let (mut before, most) = (0, Rc::new(Cell::new(0)));
-        let seen = Rc::clone(&most);
-        simulation.oracle("so many events a turn", move |_| {
-            let now = counted.get();
-            let fresh = now - std::mem::replace(&mut before, now);
-            seen.set(fresh.max(seen.get()));
-            Ok(())
-        });
-        simulation.run_until(|_| calls.get() == CLIENTS).unwrap();
-        assert_eq!(most.get() as usize, EVENTS_MAX);
-    }
-
-    #[test]
     fn r10_a_connection_whose_peer_does_not_take_its_answers_makes_no_more_of_them() {
         let faults = Faults {
             send_buffer_bytes: 1_000..=1_000,

@@ -46,7 +46,6 @@ impl WebSocketLink {
         origin: Origin,
         #[cfg(feature = "deflate")] deflate: Option<SharedDeflate>,
     ) -> Self {
-        #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]
         let mut endpoint = Endpoint::new(Role::Server);
         #[cfg(feature = "deflate")]
         let may_be_deflated = deflate.is_some();

@@ -1,6 +1,6 @@
 //! Many send, one receives: values in the order in which they were sent, to one task.
 //!
-//! The channel is a [`Queue`](super::Queue) that knows who is left: it is closed when all senders have gone, or the
+//! The channel is a [`Queue`] that knows who is left: it is closed when all senders have gone, or the
 //! receiver has.
 
 use std::fmt;

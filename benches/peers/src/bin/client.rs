@@ -11,6 +11,8 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use http_body_util::BodyExt;
+
 /// What is asked of each client.
 #[derive(Clone)]
 struct Job {
@@ -24,6 +26,13 @@ struct Job {
 struct Done {
     answers: usize,
     bytes: usize,
+}
+
+impl Done {
+    fn add(&mut self, more: Self) {
+        self.answers += more.answers;
+        self.bytes += more.bytes;
+    }
 }
 
 fn main() -> ExitCode {
@@ -126,9 +135,7 @@ mod tourbillon_client {
                 .collect();
             let mut all = Done::default();
             for worker in workers {
-                let done = worker.await.expect("no panic");
-                all.answers += done.answers;
-                all.bytes += done.bytes;
+                all.add(worker.await.expect("no panic"));
             }
             all
         };
@@ -136,7 +143,7 @@ mod tourbillon_client {
     }
 }
 
-/// Run `workers` on a current-thread tokio runtime and add up.
+/// Run as many workers as are to work at a time on a current-thread tokio runtime, and add up.
 fn on_tokio<W>(job: &Job, worker: impl Fn() -> W) -> Done
 where
     W: Future<Output = Done> + 'static,
@@ -152,9 +159,7 @@ where
             .collect();
         let mut all = Done::default();
         for worker in workers {
-            let done = worker.await.expect("no panic");
-            all.answers += done.answers;
-            all.bytes += done.bytes;
+            all.add(worker.await.expect("no panic"));
         }
         all
     })
@@ -186,9 +191,16 @@ mod reqwest_client {
     }
 }
 
+/// A whole answer of hyper's: the length of its body.
+async fn read(response: hyper::Response<hyper::body::Incoming>) -> usize {
+    assert_eq!(response.status(), 200);
+    let body = response.into_body().collect().await.expect("a body");
+    body.to_bytes().len()
+}
+
 mod hyper_client {
-    use super::{Done, Job, Tickets, on_tokio};
-    use http_body_util::{BodyExt, Empty};
+    use super::{Done, Job, Tickets, on_tokio, read};
+    use http_body_util::Empty;
     use hyper::body::Bytes;
     use hyper_util::client::legacy::Client;
     use hyper_util::rt::TokioExecutor;
@@ -204,14 +216,7 @@ mod hyper_client {
                 let mut done = Done::default();
                 while tickets.take() {
                     let response = client.get(uri.clone()).await.expect("an answer");
-                    assert_eq!(response.status(), 200);
-                    done.bytes += response
-                        .into_body()
-                        .collect()
-                        .await
-                        .expect("a body")
-                        .to_bytes()
-                        .len();
+                    done.bytes += read(response).await;
                     done.answers += 1;
                 }
                 done
@@ -221,8 +226,8 @@ mod hyper_client {
 }
 
 mod hyper_conn {
-    use super::{Done, Job, Tickets, on_tokio};
-    use http_body_util::{BodyExt, Empty};
+    use super::{Done, Job, Tickets, on_tokio, read};
+    use http_body_util::Empty;
     use hyper::body::Bytes;
     use hyper_util::rt::TokioIo;
     use std::rc::Rc;
@@ -254,14 +259,7 @@ mod hyper_conn {
                         .send_request(request.expect("a request"))
                         .await
                         .expect("an answer");
-                    assert_eq!(response.status(), 200);
-                    done.bytes += response
-                        .into_body()
-                        .collect()
-                        .await
-                        .expect("a body")
-                        .to_bytes()
-                        .len();
+                    done.bytes += read(response).await;
                     done.answers += 1;
                 }
                 done

@@ -37,7 +37,8 @@
 //!   web                 App, routes, handlers, WebSockets called and awaited, engines
 //!   conn                fill ─ step ─ flush, limits, deadlines, bodies, rooms
 //!        ┌──────────────────────┴───────────────────────┐
-//!   net   taking connections in              proto  HTTP/1.1, WebSocket  (bytes only)
+//!   fs, process                                     │
+//!   net   connections in and out, streams    proto  HTTP/1.1, WebSocket  (bytes only)
 //!   sync  locks, semaphores, queues, channels       │
 //!   task  futures, wakers, sleep                    │
 //!   event_loop  Driver, Source, Ctx, turn           │      sim  (another Driver)
@@ -46,7 +47,8 @@
 //! ```
 //!
 //! - [`event_loop`] is the loop: what runs, and when. [`EventLoop::turn`] is the function to read first.
-//! - [`task`] makes futures run on it, [`sync`] lets them wait for each other, [`net`] takes connections in.
+//! - [`task`] makes futures run on it, [`sync`] lets them wait for each other, [`net`] takes connections in and gives
+//!   tasks streams; [`fs`] and [`process`] have files and child processes.
 //! - [`proto`] holds the protocols as machines: bytes in, events out, no socket and no clock.
 //! - [`conn`] joins the two: a connection, its limits, its request and response.
 //! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms; and [`web::Engine`], which

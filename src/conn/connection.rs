@@ -298,13 +298,14 @@ impl Connection {
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
     ) -> io::Result<Option<SoFar>> {
-        let read = self.wire.fill(ctx, &mut buffers.receive)?.bytes();
+        let start = buffers.read_from();
+        let read = self.wire.fill(ctx, &mut buffers.receive[start..])?.bytes();
         let mut http = self.shared.lend_http();
         let mut visit = Visit {
             ctx,
             shared: &self.shared,
             wire: &mut self.wire,
-            input: Input::holding(&mut buffers.receive, 0..read),
+            input: Input::holding(&mut buffers.receive, start..start + read),
             cork: &mut buffers.cork,
             peer: &self.peer,
             steps_left: STEPS_MAX,
@@ -349,7 +350,8 @@ impl Connection {
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
     ) -> io::Result<Option<SoFar>> {
-        let read = self.wire.fill(ctx, &mut buffers.receive)?.bytes();
+        let start = buffers.read_from();
+        let read = self.wire.fill(ctx, &mut buffers.receive[start..])?.bytes();
         let Protocol::WebSocket(link) = &mut self.protocol else {
             unreachable!("the caller has seen to that")
         };
@@ -357,7 +359,7 @@ impl Connection {
             ctx,
             shared: &self.shared,
             wire: &mut self.wire,
-            input: Input::holding(&mut buffers.receive, 0..read),
+            input: Input::holding(&mut buffers.receive, start..start + read),
             cork: &mut buffers.cork,
             peer: &self.peer,
             steps_left: STEPS_MAX,

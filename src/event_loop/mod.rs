@@ -416,6 +416,7 @@ impl EventLoop {
                 break;
             };
             self.turn.messages += 1;
+            self.handle.recorder().push(What::Message);
             match message {
                 Message::Call(callback, origin) => self.handle.call_from(callback, origin),
                 Message::Filed(key) => self.handle.call_filed(key),
@@ -571,6 +572,9 @@ impl EventLoop {
         let work = self.observes.then(|| task.work());
         if let Some(work) = &work {
             self.record_added(token, origin, || work.kind);
+            self.handle.recorder().push(What::Began {
+                task: task.number(),
+            });
             self.observe(|| work.clone());
         }
         let mut ctx = Ctx {
@@ -677,6 +681,7 @@ impl EventLoop {
 
     fn report(&mut self, panicked: &Panicked) {
         self.stats.panics += 1;
+        self.record_panic(panicked);
         (self.on_panic)(panicked);
     }
 

@@ -144,6 +144,15 @@ enum Protocol {
     Lingering(Box<Lingering>),
 }
 
+impl Protocol {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::WebSocket(_) => "websocket",
+            Self::Rest | Self::Http(_) | Self::Flushing { .. } | Self::Lingering(_) => "http",
+        }
+    }
+}
+
 struct Lingering {
     /// What was thrown away so far.
     bytes: usize,
@@ -169,6 +178,25 @@ enum Phase {
     WebSocketClose,
     /// None: an answer is being streamed, and it is its sender who is silent; or a WebSocket's handler is behind.
     Untimed,
+}
+
+impl Phase {
+    /// For the records.
+    fn name(self) -> &'static str {
+        match self {
+            Self::FirstByte => "first byte",
+            Self::Header => "header",
+            Self::Body => "body",
+            Self::Handler => "handler",
+            Self::Idle => "idle",
+            Self::Write => "write",
+            Self::Linger => "linger",
+            Self::Quiet => "open",
+            Self::Pong => "pong",
+            Self::WebSocketClose => "closing",
+            Self::Untimed => "untimed",
+        }
+    }
 }
 
 /// What a visit has come to so far.
@@ -633,6 +661,7 @@ impl Connection {
             return;
         }
         self.phase = phase;
+        ctx.record_state(self.protocol.kind(), phase.name());
         // The turn's time may be stale by as long as the turn took; one tick more makes up for the part of a tick.
         let after = |timeout| ctx.tick() + ticks(timeout) + 1;
         let at = match (phase, &self.protocol) {

@@ -470,9 +470,9 @@ impl Shared {
             // Best effort, in one write: whoever does not get it sees the close. A request that is here already is
             // taken from the socket, since a close over unread input would be a reset.
             let mut buffers = ctx.lend_buffers();
-            let _ = ctx.driver().read(socket, &mut buffers.receive);
+            let _ = ctx.read(socket, &mut buffers.receive);
             ctx.give_back(buffers);
-            let _ = ctx.driver().write(socket, BUSY);
+            let _ = ctx.write(socket, BUSY);
         }
         ctx.driver().close(socket);
     }
@@ -547,6 +547,7 @@ impl Shared {
             largest.is_condemned = true;
             ctx.wake(largest.token);
         }
+        ctx.record_bytes_held(self.bytes.get());
     }
 
     /// Whether a connection has to go because of what it holds. It is told once.

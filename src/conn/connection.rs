@@ -397,6 +397,7 @@ impl Connection {
             _ => link.step(&mut visit)?,
         };
         let (input, steps_left) = (visit.input.range(), visit.steps_left);
+        let ping_after = link.rules().ping_after;
         let is_at_rest = matches!(progress, Progress::NeedInput)
             && input.is_empty()
             && link.is_at_rest()
@@ -407,7 +408,7 @@ impl Connection {
             bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
             if !self.wire.is_blocked() {
                 if read > 0 {
-                    self.time_anew(ctx, self.shared.ping_ticks());
+                    self.time_anew(ctx, ping_after);
                 }
                 return Ok(None);
             }
@@ -673,13 +674,17 @@ impl Connection {
             (Phase::Header, _) => Some(after(limits.header_timeout)),
             (Phase::Body, _) => Some(after(limits.body_timeout)),
             (Phase::Write, _) => Some(after(limits.write_timeout)),
-            (Phase::Quiet, _) => Some(after(limits.ping_after)),
-            (Phase::Pong, _) => Some(after(limits.pong_timeout)),
+            (Phase::Quiet, Protocol::WebSocket(link)) => {
+                Some(ctx.tick() + link.rules().ping_after + 1)
+            }
+            (Phase::Pong, Protocol::WebSocket(link)) => {
+                Some(ctx.tick() + link.rules().pong_timeout + 1)
+            }
             (Phase::Idle | Phase::Linger, _) => {
                 Some(ctx.tick() + self.shared.keep_alive_ticks() + 1)
             }
             (Phase::WebSocketClose, _) => Some(after(limits.close_timeout)),
-            (Phase::Handler | Phase::Untimed, _) => None,
+            (Phase::Handler | Phase::Quiet | Phase::Pong | Phase::Untimed, _) => None,
         };
         self.deadline.set(ctx, at);
     }

@@ -13,7 +13,7 @@ use super::socket::Upgrade;
 use super::state::Shared;
 use super::test_app::TestApp;
 use crate::conn::{
-    BodyPlan, Crowd, Limits, Reply, Request, Response, Server, Service, ShutdownReport,
+    BodyPlan, Crowd, Limits, Origins, Reply, Request, Response, Server, Service, ShutdownReport,
 };
 use crate::event_loop::{Ctx, EventLoop, Origin, Signal};
 #[cfg(feature = "deflate")]
@@ -53,8 +53,11 @@ struct Route<S> {
 
 enum Answer<S> {
     Handler(Box<dyn Handler<S>>),
-    WebSocket(Box<dyn Upgrade<S>>),
+    WebSocket(Box<Open<S>>),
 }
+
+/// An [`Upgrade`], whatever it gets.
+type Open<S> = dyn Fn(&mut Request, &Shared<S>, Option<&'static str>, Origin) -> Reply;
 
 impl<S: 'static> App<S> {
     /// An app without routes.
@@ -189,11 +192,14 @@ impl<S: 'static> App<S> {
 
     /// Open WebSockets.
     #[track_caller]
-    pub fn ws(self, path: &'static str, upgrade: impl Upgrade<S>) -> Self {
+    pub fn ws<G: 'static>(self, path: &'static str, upgrade: impl Upgrade<S, G>) -> Self {
+        let open = move |request: &mut Request, state: &Shared<S>, subprotocol, origin| {
+            upgrade.upgrade(request, state, subprotocol, origin)
+        };
         self.add(
             "GET",
             path,
-            Answer::WebSocket(Box::new(upgrade)),
+            Answer::WebSocket(Box::new(open)),
             Location::caller(),
         )
     }
@@ -219,11 +225,11 @@ impl<S: 'static> App<S> {
     /// When a level or a window of the options is out of its range.
     #[cfg(feature = "deflate")]
     #[track_caller]
-    pub fn ws_deflate(
+    pub fn ws_deflate<G: 'static>(
         self,
         path: &'static str,
         options: DeflateOptions,
-        upgrade: impl Upgrade<S>,
+        upgrade: impl Upgrade<S, G>,
     ) -> Self {
         // Read once, so that a mistake is found here.
         options.offer();
@@ -409,7 +415,10 @@ impl<S: 'static> Route<S> {
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, state: &Shared<S>) -> Reply {
         match &self.answer {
             Answer::Handler(handler) => handler.call(ctx, request, state),
-            Answer::WebSocket(upgrade) => upgrade.upgrade(request, state),
+            Answer::WebSocket(open) => match Origins::Same.check(request) {
+                Ok(()) => open(request, state, None, self.origin),
+                Err(refusal) => Reply::Now(refusal),
+            },
         }
     }
 }

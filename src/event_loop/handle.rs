@@ -23,6 +23,7 @@ use super::driver::{Clock, Executor, Notify, Readiness, Token};
 use super::ending::{EndKey, Endings, Listener, TaskResult};
 use super::executor::{self, JobHandle};
 use super::panic::{Caught, caught};
+use super::recorder::Recorder;
 use super::source::Source;
 use super::stats::Origin;
 use super::task::NewTask;
@@ -37,6 +38,13 @@ pub(crate) type Callback = Box<dyn FnOnce(&mut Ctx<'_>)>;
 /// Names a filed callback, on any thread. Stale once the callback has run or was cancelled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct CallKey(Key);
+
+impl CallKey {
+    /// For the records.
+    pub(super) fn to_bits(self) -> u64 {
+        Token::from(self.0).to_bits()
+    }
+}
 
 /// A place in the ready queue.
 pub(super) enum Job {
@@ -86,6 +94,7 @@ pub(super) struct Core {
     slow_threshold: Cell<Duration>,
     findings: RefCell<Vec<Finding>>,
     random: Cell<u64>,
+    recorder: Recorder,
     /// For a task's first poll, see [`Handle::first_waker`]. Away only during one.
     spare_waker: Cell<Option<SourceWaker>>,
     ready: RefCell<Ready>,
@@ -154,6 +163,7 @@ impl Handle {
             slow_threshold: Cell::new(SLOW_THRESHOLD),
             findings: RefCell::default(),
             random: Cell::new(entropy),
+            recorder: Recorder::new(now),
             spare_waker: Cell::new(Some(spare_waker)),
             ready: RefCell::default(),
             calls: RefCell::new(Slab::new()),
@@ -354,6 +364,23 @@ impl Handle {
     /// Whether debug mode is on.
     pub fn is_debug(&self) -> bool {
         self.0.debug.get()
+    }
+
+    /// Switch the recorder on or off, see [`Recorder`]. During a turn this counts from the next one on. What was recorded
+    /// before it was switched off can still be read, and its memory stays with the loop.
+    pub fn record(&self, on: bool) {
+        self.0.recorder.switch(on, self.is_running());
+    }
+
+    /// How many records the recorder is to keep, rounded up to a power of two; [`super::RECORDS`] unless set. A record
+    /// takes 24 bytes. To be said before it is switched on for the first time: after that it changes nothing.
+    pub fn set_record_capacity(&self, records: usize) {
+        self.0.recorder.set_capacity(records);
+    }
+
+    /// What the loop did last, if it was told to [`Handle::record`].
+    pub fn recorder(&self) -> &Recorder {
+        &self.0.recorder
     }
 
     /// How long a visit or a callback may take before debug mode reports it as slow; [`SLOW_THRESHOLD`] unless set.

@@ -33,6 +33,7 @@ mod handle;
 mod listener;
 mod mio_driver;
 mod panic;
+mod recorder;
 mod source;
 mod stats;
 mod task;
@@ -70,6 +71,10 @@ pub use mio_driver::MioDriver;
 pub use panic::Panicked;
 
 pub(crate) use panic::{Caught, caught, guarded};
+pub use recorder::{
+    Gauge, NAMES_MAX, Name, NameId, Phase, RECORDS, Record, Recorder, Since, StateId, Transfer,
+    What, Why,
+};
 pub use source::{Inspection, Next, Source};
 pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
 pub(crate) use task::NewTask;
@@ -204,6 +209,10 @@ pub struct EventLoop {
     slow_from: Duration,
     /// In this turn what runs is named before it does, for the watchdog and for debug mode.
     looks_closely: bool,
+    /// In this turn what happens is recorded.
+    records: bool,
+    /// One of these two: visits and callbacks are looked at when they begin and when they have ended.
+    observes: bool,
     /// Visits of the present step that are still to come, those to listeners apart.
     behind: usize,
     /// Whatever a turn's budget says.
@@ -260,6 +269,8 @@ impl EventLoop {
             watchdog: None,
             slow_from: Duration::MAX,
             looks_closely: false,
+            records: false,
+            observes: false,
             behind: 0,
             callbacks_max: CALLBACKS_MAX,
             stats: Stats::default(),
@@ -315,6 +326,7 @@ impl EventLoop {
         self.handle.set_running(was_running);
         drop(turning);
         self.stats.add(&self.turn);
+        self.end_turn();
         parked.map(|()| self.turn)
     }
 
@@ -328,6 +340,8 @@ impl EventLoop {
         };
         self.looks_closely = self.handle.is_debug() || self.watchdog.is_some();
         let before = self.handle.time();
+        self.records = self.handle.recorder().begin_turn(before);
+        self.observes = self.looks_closely || self.records;
         self.stats.awake += before.saturating_duration_since(self.handle.now());
         if self.handle.is_debug() {
             self.look_for_lost(before);
@@ -347,6 +361,11 @@ impl EventLoop {
         self.stamp = now;
         self.turn.asleep = now.saturating_duration_since(before);
         self.turn.events = self.events.len() as u32;
+        if self.records {
+            let recorder = self.handle.recorder();
+            recorder.polled(now, nap, self.events.len());
+        }
+        self.end_phase(Phase::Park);
         polled
     }
 
@@ -388,6 +407,7 @@ impl EventLoop {
             self.visit(event.token, event.readiness);
         }
         self.late_events = late;
+        self.end_phase(Phase::Visit);
     }
 
     fn take_messages(&mut self) {
@@ -403,6 +423,7 @@ impl EventLoop {
                 Message::Stop => self.handle.stop(),
             }
         }
+        self.end_phase(Phase::Messages);
     }
 
     fn fire_timers(&mut self) {
@@ -416,6 +437,7 @@ impl EventLoop {
             // Who made it is not known: the place says where the loop woke it.
             self.report_caught(panic, Work::new("waker", Location::caller()));
         }
+        self.end_phase(Phase::Timers);
     }
 
     fn run_ready(&mut self, callbacks_max: usize) {
@@ -429,6 +451,7 @@ impl EventLoop {
                 Some(Job::Visit(token, readiness)) => self.visit(token, readiness),
                 Some(Job::Start(source, origin)) => {
                     let token = self.sources.reserve().into();
+                    self.record_added(token, origin, || source.inspect().kind);
                     self.visit_taken(token, Slot { source, origin }, Readiness::WOKEN);
                 }
                 Some(Job::Begin(task)) => self.begin(task),
@@ -436,6 +459,7 @@ impl EventLoop {
             }
         }
         self.end_timing();
+        self.end_phase(Phase::Ready);
     }
 
     fn flush_dirty(&mut self) {
@@ -447,6 +471,7 @@ impl EventLoop {
             self.visit(token, Readiness::FLUSH);
         }
         self.flushing = flushing;
+        self.end_phase(Phase::Flush);
     }
 
     fn close_finished(&mut self) {
@@ -462,7 +487,7 @@ impl EventLoop {
             };
             let closed = caught(|| slot.source.closed(&mut ctx));
             let dropped = caught(|| drop(slot.source));
-            self.sources.release(token.into());
+            self.release(token);
             if let Some(work) = work {
                 self.blame(work.origin);
                 self.tell_if_slow(|| work, Some(token));
@@ -483,6 +508,7 @@ impl EventLoop {
         }
         give_back_list(&mut self.closing);
         self.handle.give_back();
+        self.end_phase(Phase::Close);
     }
 
     // ---- the places where other people's code runs --------------------------------------------------------------
@@ -500,8 +526,8 @@ impl EventLoop {
     #[inline]
     fn visit_taken(&mut self, token: Token, mut slot: Slot, readiness: Readiness) {
         self.turn.visits += 1;
-        if self.looks_closely {
-            self.watch(|| slot.work());
+        if self.observes {
+            self.observe(|| slot.work());
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -509,7 +535,8 @@ impl EventLoop {
         };
         let next = caught(|| slot.source.ready(&mut ctx, readiness));
         self.work_ended(slot.origin);
-        if self.looks_closely {
+        if self.observes {
+            self.record_visit(token, readiness, slot.origin, || slot.source.inspect().kind);
             self.tell_if_slow(|| slot.work(), Some(token));
         }
         let next = match next {
@@ -541,9 +568,10 @@ impl EventLoop {
         let token: Token = self.sources.reserve().into();
         self.turn.visits += 1;
         let origin = task.origin();
-        let work = self.looks_closely.then(|| task.work());
+        let work = self.observes.then(|| task.work());
         if let Some(work) = &work {
-            self.watch(|| work.clone());
+            self.record_added(token, origin, || work.kind);
+            self.observe(|| work.clone());
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -552,6 +580,7 @@ impl EventLoop {
         let begun = caught(|| task.begin(&mut ctx));
         self.work_ended(origin);
         if let Some(work) = work {
+            self.record_visit(token, Readiness::NONE, origin, || work.kind);
             self.tell_if_slow(|| work, Some(token));
         }
         match begun {
@@ -562,9 +591,9 @@ impl EventLoop {
                 };
                 self.settle(token, Slot { source, origin }, next);
             }
-            Ok(None) => self.sources.release(token.into()),
+            Ok(None) => self.release(token),
             Err(panic) => {
-                self.sources.release(token.into());
+                self.release(token);
                 self.report_caught(panic, Work::new("task", origin));
             }
         }
@@ -576,8 +605,8 @@ impl EventLoop {
             return;
         };
         self.turn.callbacks += 1;
-        if self.looks_closely {
-            self.watch(|| Work::callback(origin));
+        if self.observes {
+            self.observe(|| Work::callback(origin));
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -585,7 +614,8 @@ impl EventLoop {
         };
         let called = caught(|| callback(&mut ctx));
         self.work_ended(origin);
-        if self.looks_closely {
+        if self.observes {
+            self.record_callback(key, origin);
             self.tell_if_slow(|| Work::callback(origin), None);
         }
         if let Err(panic) = called {
@@ -597,7 +627,7 @@ impl EventLoop {
 
     /// So many pieces of work follow: many are timed in groups, see [`TIMED_TOGETHER`].
     fn begin_timing(&mut self, pieces: usize) {
-        let is_timed_alone = self.suspicious > 0 || self.slow_from < Duration::MAX;
+        let is_timed_alone = self.suspicious > 0 || self.records || self.slow_from < Duration::MAX;
         if pieces > TIMED_TOGETHER as usize && !is_timed_alone {
             self.timed_together = TIMED_TOGETHER;
         }
@@ -677,17 +707,29 @@ impl EventLoop {
     }
 
     fn insert(&mut self, make: impl FnOnce(Token) -> Box<dyn Source>, origin: Origin) -> Token {
-        self.sources
+        let token = self
+            .sources
             .insert_with(|key| Slot {
                 source: make(key.into()),
                 origin,
             })
-            .into()
+            .into();
+        self.record_added(token, origin, || {
+            self.inspect(token).map_or("", |it| it.kind)
+        });
+        token
+    }
+
+    /// The place of a source that is in hand, and has ended, is free.
+    fn release(&mut self, token: Token) {
+        self.sources.release(token.into());
+        self.handle.recorder().push(What::Removed { token });
     }
 
     /// Drop a source that was never visited.
     fn forget(&mut self, token: Token) {
         self.sources.remove(token.into());
+        self.handle.recorder().push(What::Removed { token });
     }
 
     fn close(&mut self, token: Token) {

@@ -11,12 +11,13 @@
 //! inside the turns of the simulator.
 
 use std::cell::{Cell, OnceCell};
+use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
 use super::driver::{Readiness, Token};
-use super::handle::CallKey;
+use super::handle::{CallKey, Job};
 use super::stats::Origin;
-use super::{EventLoop, Work};
+use super::{Ctx, EventLoop, Panicked, Socket, Work};
 
 /// How many records the ring has unless [`super::Handle::set_record_capacity`] says otherwise: 1.5 MiB. At 100,000
 /// requests a second that is a fifth of a second; a chat of a thousand people fills it in some minutes.
@@ -239,7 +240,7 @@ pub enum What {
         /// How long it took.
         took_ns: u64,
     },
-    /// The work whose record comes next on this depth has panicked.
+    /// Something has panicked. It is told when that was caught, which for a visit or a callback is just after it.
     Panicked {
         /// What it is.
         name: NameId,
@@ -682,6 +683,8 @@ struct Tape {
     phase_from_ns: Cell<u64>,
     /// What was written when the phase began.
     phase_from: Cell<u64>,
+    /// Why what joins the ready queue in this phase does so.
+    why: Cell<Why>,
     /// How many pieces of work run inside one another now, and when each began.
     depth: Cell<u8>,
     begun_ns: [Cell<u64>; DEPTH_MAX as usize + 1],
@@ -867,6 +870,11 @@ impl Recorder {
     /// A phase has ended. One in which nothing was recorded took no time worth a reading of the clock.
     pub(super) fn end_phase(&self, phase: Phase, now: impl FnOnce() -> Instant) {
         let Some(tape) = self.tape.get() else { return };
+        tape.why.set(match phase {
+            Phase::Visit => Why::Message,
+            Phase::Messages => Why::Timer,
+            _ => Why::Asked,
+        });
         if tape.written.get() == tape.phase_from.get() {
             return;
         }
@@ -876,6 +884,25 @@ impl Recorder {
         let took_ns = now_ns.saturating_sub(from_ns);
         tape.push(from_ns, What::Phase { phase, took_ns });
         tape.phase_from.set(tape.written.get());
+    }
+
+    /// A job joins the ready queue.
+    #[cold]
+    pub(super) fn queued(&self, job: &Job) {
+        let Some(tape) = self.tape.get() else { return };
+        let why = tape.why.get();
+        self.push(match job {
+            Job::Call(key) => What::Called {
+                call: key.to_bits(),
+                why,
+            },
+            Job::Visit(token, _) => What::Woken { token: *token, why },
+            // It has no token yet, and no number: its first visit is in the order of the queue.
+            Job::Start(..) => return,
+            Job::Begin(task) => What::Spawned {
+                task: task.number(),
+            },
+        });
     }
 
     /// The turn with this `number` has ended.
@@ -911,14 +938,21 @@ impl Recorder {
         })
     }
 
-    /// A number for a job that is being submitted; 0 when nothing is recorded.
-    pub(super) fn number_job(&self) -> u64 {
-        match self.tape.get() {
-            Some(tape) if self.on.get() => {
-                tape.jobs.set(tape.jobs.get() + 1);
-                tape.jobs.get()
-            }
-            _ => 0,
+    /// A job was submitted. Returns its number; 0 when nothing is recorded.
+    pub(super) fn submitted(&self) -> u64 {
+        let Some(tape) = self.tape.get().filter(|_| self.on.get()) else {
+            return 0;
+        };
+        let job = tape.jobs.get() + 1;
+        tape.jobs.set(job);
+        self.push(What::Submitted { job });
+        job
+    }
+
+    /// The result of the job with this number is taken.
+    pub(super) fn job_done(&self, job: u64) {
+        if job > 0 {
+            self.push(What::JobDone { job });
         }
     }
 
@@ -993,6 +1027,13 @@ impl EventLoop {
         }
     }
 
+    #[cold]
+    pub(super) fn record_panic(&self, panicked: &Panicked) {
+        let recorder = self.handle.recorder();
+        let name = recorder.name_of(panicked.origin, || panicked.kind);
+        recorder.push(What::Panicked { name });
+    }
+
     /// A phase of the turn has ended.
     #[inline]
     pub(super) fn end_phase(&self, phase: Phase) {
@@ -1029,6 +1070,85 @@ impl EventLoop {
     }
 }
 
+impl Ctx<'_> {
+    /// [`super::Driver::read`], recorded.
+    #[inline]
+    pub(crate) fn read(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.event_loop.driver.read(socket, buffer);
+        self.record_read(read.as_ref().copied());
+        read
+    }
+
+    /// [`super::Driver::write`], recorded.
+    #[inline]
+    pub(crate) fn write(&mut self, socket: Socket, bytes: &[u8]) -> io::Result<usize> {
+        let wrote = self.event_loop.driver.write(socket, bytes);
+        self.record_wrote(wrote.as_ref().copied());
+        wrote
+    }
+
+    /// [`super::Driver::write_vectored`], recorded.
+    #[inline]
+    pub(crate) fn write_vectored(
+        &mut self,
+        socket: Socket,
+        slices: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        let wrote = self.event_loop.driver.write_vectored(socket, slices);
+        self.record_wrote(wrote.as_ref().copied());
+        wrote
+    }
+
+    /// So many bytes were received in another way.
+    #[inline]
+    pub(crate) fn record_read(&self, read: Result<usize, &io::Error>) {
+        if self.event_loop.records {
+            let transfer = Transfer::of(read);
+            let token = self.token;
+            self.recorder().push(What::Read { token, transfer });
+        }
+    }
+
+    /// So many bytes were sent in another way.
+    #[inline]
+    pub(crate) fn record_wrote(&self, wrote: Result<usize, &io::Error>) {
+        if self.event_loop.records {
+            let transfer = Transfer::of(wrote);
+            let token = self.token;
+            self.recorder().push(What::Wrote { token, transfer });
+        }
+    }
+
+    /// The source that is being visited is a connection of this `kind` in this `state` from now on.
+    #[inline]
+    pub(crate) fn record_state(&self, kind: &'static str, state: &'static str) {
+        if self.event_loop.records
+            && let Some(token) = self.token
+        {
+            self.recorder().state_changed(token, kind, state);
+        }
+    }
+
+    /// A server's connections hold so many bytes.
+    #[inline]
+    pub(crate) fn record_bytes_held(&self, bytes: usize) {
+        if self.event_loop.records {
+            self.recorder().measured(Gauge::BytesHeld, bytes as u64);
+        }
+    }
+}
+
+impl Transfer {
+    #[inline]
+    fn of(transferred: Result<usize, &io::Error>) -> Self {
+        match transferred {
+            Ok(bytes) => Self::Bytes(bytes as u64),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Self::WouldBlock,
+            Err(_) => Self::Failed,
+        }
+    }
+}
+
 impl Tape {
     fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1).next_power_of_two();
@@ -1039,6 +1159,7 @@ impl Tape {
             turn_from_ns: Cell::new(0),
             phase_from_ns: Cell::new(0),
             phase_from: Cell::new(0),
+            why: Cell::new(Why::Asked),
             depth: Cell::new(0),
             begun_ns: Default::default(),
             jobs: Cell::new(0),

@@ -13,7 +13,8 @@ use super::socket::Upgrade;
 use super::state::Shared;
 use super::test_app::TestApp;
 use crate::conn::{
-    BodyPlan, Crowd, Limits, Reply, Request, Response, Server, Service, ShutdownReport,
+    BodyPlan, Crowd, Limits, Origins, Reply, Request, Response, Server, Service, ShutdownReport,
+    WebSocketSettings,
 };
 use crate::event_loop::{Ctx, EventLoop, Origin, Signal};
 #[cfg(feature = "deflate")]
@@ -46,15 +47,17 @@ struct Route<S> {
     answer: Answer<S>,
     streams_body: bool,
     origin: Origin,
-    /// How its WebSockets may compress.
-    #[cfg(feature = "deflate")]
-    deflate: Option<DeflateOptions>,
+    /// How its WebSockets are kept.
+    websocket: Option<Box<WebSocketSettings>>,
 }
 
 enum Answer<S> {
     Handler(Box<dyn Handler<S>>),
-    WebSocket(Box<dyn Upgrade<S>>),
+    WebSocket(Box<Open<S>>),
 }
+
+/// An [`Upgrade`], whatever it gets.
+type Open<S> = dyn Fn(&mut Request, &Shared<S>, Option<&'static str>, Origin) -> Reply;
 
 impl<S: 'static> App<S> {
     /// An app without routes.
@@ -189,13 +192,39 @@ impl<S: 'static> App<S> {
 
     /// Open WebSockets.
     #[track_caller]
-    pub fn ws(self, path: &'static str, upgrade: impl Upgrade<S>) -> Self {
+    pub fn ws<G: 'static>(self, path: &'static str, upgrade: impl Upgrade<S, G>) -> Self {
+        let open = move |request: &mut Request, state: &Shared<S>, subprotocol, origin| {
+            upgrade.upgrade(request, state, subprotocol, origin)
+        };
         self.add(
             "GET",
             path,
-            Answer::WebSocket(Box::new(upgrade)),
+            Answer::WebSocket(Box::new(open)),
             Location::caller(),
         )
+    }
+
+    /// Open WebSockets that are kept as `settings` say, and not as the server's limits do.
+    ///
+    /// # Panics
+    /// As [`App::get`]; and when a level or a window of the options for compression is out of its range.
+    #[track_caller]
+    pub fn ws_with<G: 'static>(
+        self,
+        path: &'static str,
+        settings: WebSocketSettings,
+        upgrade: impl Upgrade<S, G>,
+    ) -> Self {
+        #[cfg(feature = "deflate")]
+        if let Some(options) = &settings.deflate {
+            // Read once, so that a mistake is found here.
+            options.offer();
+        }
+        let mut app = self.ws(path, upgrade);
+        if let Some(route) = app.routes.last_mut() {
+            route.websocket = Some(Box::new(settings));
+        }
+        app
     }
 
     /// Open WebSockets whose messages may be compressed, if the client agrees (permessage-deflate).
@@ -216,22 +245,20 @@ impl<S: 'static> App<S> {
     /// ```
     ///
     /// # Panics
-    /// When a level or a window of the options is out of its range.
+    /// As [`App::ws_with`].
     #[cfg(feature = "deflate")]
     #[track_caller]
-    pub fn ws_deflate(
+    pub fn ws_deflate<G: 'static>(
         self,
         path: &'static str,
         options: DeflateOptions,
-        upgrade: impl Upgrade<S>,
+        upgrade: impl Upgrade<S, G>,
     ) -> Self {
-        // Read once, so that a mistake is found here.
-        options.offer();
-        let mut app = self.ws(path, upgrade);
-        if let Some(route) = app.routes.last_mut() {
-            route.deflate = Some(options);
-        }
-        app
+        let settings = WebSocketSettings {
+            deflate: Some(options),
+            ..WebSocketSettings::default()
+        };
+        self.ws_with(path, settings, upgrade)
     }
 
     #[track_caller]
@@ -248,8 +275,7 @@ impl<S: 'static> App<S> {
             answer,
             streams_body,
             origin,
-            #[cfg(feature = "deflate")]
-            deflate: None,
+            websocket: None,
         });
         self
     }
@@ -409,7 +435,10 @@ impl<S: 'static> Route<S> {
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, state: &Shared<S>) -> Reply {
         match &self.answer {
             Answer::Handler(handler) => handler.call(ctx, request, state),
-            Answer::WebSocket(upgrade) => upgrade.upgrade(request, state),
+            Answer::WebSocket(open) => match Origins::Same.check(request) {
+                Ok(()) => open(request, state, None, self.origin),
+                Err(refusal) => Reply::Now(refusal),
+            },
         }
     }
 }
@@ -440,9 +469,8 @@ impl<S: 'static> Service for App<S> {
         self.routes[route as usize].origin
     }
 
-    #[cfg(feature = "deflate")]
-    fn deflate(&self, route: u32) -> Option<&DeflateOptions> {
-        self.routes[route as usize].deflate.as_ref()
+    fn websocket(&self, route: u32) -> Option<&WebSocketSettings> {
+        self.routes[route as usize].websocket.as_deref()
     }
 }
 

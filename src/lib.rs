@@ -76,6 +76,8 @@
 //! - `tls`: TLS for streams ([`net`]) and the client, by rustls on ring, with Mozilla's roots.
 //! - `tokio-io`: streams have tokio's `AsyncRead` and `AsyncWrite`; no runtime of tokio is needed.
 
+mod events;
+
 pub mod client;
 pub mod conn;
 pub mod event_loop;
@@ -93,6 +95,8 @@ pub mod web;
 
 pub use conn::{Request, Response};
 pub use event_loop::{Ctx, EventLoop};
+pub(crate) use events::event;
+pub use events::{LogLevel, set_log_level};
 pub use web::App;
 
 /// The programs in the documentation beside the code, compiled.

@@ -5,6 +5,7 @@
 //! [`Service`]; it knows no routes.
 
 mod body;
+mod census;
 mod connection;
 mod crowd;
 mod deadline;
@@ -12,6 +13,7 @@ mod http;
 mod hub;
 mod later;
 mod limits;
+mod meters;
 mod origins;
 mod outbox;
 mod pipe;
@@ -26,11 +28,13 @@ mod websocket_settings;
 mod wire;
 
 pub use body::Body;
+pub use census::{Census, ConnectionInfo};
 pub use crowd::Crowd;
 pub use hub::Hub;
 pub(crate) use later::within;
 pub use later::{Disconnection, Later, OnDisconnect};
-pub use limits::{Budget, Hits, Limits, Refusal};
+pub use limits::{Budget, HitCounter, Hits, Limits, Refusal};
+pub use meters::{RouteCounts, RouteReport, WebSocketCounts};
 pub use origins::Origins;
 pub use outbox::Dropped;
 pub use pipe::{BodyError, BodyReader, BodySender, Disconnected, body_channel};

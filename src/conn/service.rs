@@ -67,6 +67,17 @@ pub trait Service {
         None
     }
 
+    /// The method and the path of `route`, for reports.
+    fn route_name(&self, route: u32) -> (&'static str, &'static str) {
+        let _ = route;
+        ("", "")
+    }
+
+    /// Whether the time that requests take is to be measured, see [`super::RouteCounts`].
+    fn measures_routes(&self) -> bool {
+        false
+    }
+
     /// Where the code that answers requests of `route` was given to the service, see [`Request::route`].
     fn origin(&self, route: u32) -> Origin;
 }

@@ -32,6 +32,7 @@ pub(super) struct WebSocketLink {
     socket: Box<dyn WebSocketHandler>,
     sender: Sender,
     origin: Origin,
+    route: u32,
     woken: bool,
     probe: Probe,
     /// Set when the end is known.
@@ -45,7 +46,7 @@ impl WebSocketLink {
     pub(super) fn open(
         visit: &mut Visit<'_, '_>,
         socket: Box<dyn WebSocketHandler>,
-        origin: Origin,
+        (origin, route): (Origin, u32),
         rules: Rc<WebSocketRules>,
         #[cfg(feature = "deflate")] deflate: Option<SharedDeflate>,
     ) -> Self {
@@ -66,12 +67,14 @@ impl WebSocketLink {
             deflate,
         );
         visit.shared.count_websocket(1);
+        visit.shared.traffic.opened();
         let mut link = Self {
             spill: Vec::new(),
             endpoint,
             socket,
             sender,
             origin,
+            route,
             woken: false,
             probe: Probe::None,
             reason: None,
@@ -154,6 +157,12 @@ impl WebSocketLink {
         let socket = &mut self.socket;
         // A close that was asked for is on its way: what the peer sent before it heard of it is not delivered.
         let is_open = self.sender.is_open();
+        match &step {
+            Step::Text(text) => visit.shared.traffic.came(text.len()),
+            Step::Binary(bytes) => visit.shared.traffic.came(bytes.len()),
+            Step::Deflated(message) => visit.shared.traffic.came(message.payload().len()),
+            _ => {}
+        }
         let told = match step {
             Step::Text(_) | Step::Binary(_) | Step::Deflated(_) | Step::Pong(_) if !is_open => {
                 Ok(())
@@ -294,6 +303,10 @@ impl WebSocketLink {
         self.probe = Probe::None;
     }
 
+    pub(super) fn route(&self) -> u32 {
+        self.route
+    }
+
     pub(super) fn rules(&self) -> &WebSocketRules {
         self.sender.rules()
     }
@@ -340,6 +353,11 @@ impl WebSocketLink {
         rooms::leave_all(&self.sender);
         shared.count_websocket(-1);
         let reason = self.reason.take().unwrap_or(CloseReason::Lost);
+        shared.traffic.closed(match &reason {
+            CloseReason::Peer(code, _) | CloseReason::Us(code) => (*code).into(),
+            CloseReason::Lost => CloseCode::Abnormal.into(),
+        });
+        crate::event!(debug, "WebSocket {} closed: {reason:?}", ctx.token());
         if let Err(panicked) = guarded(self.origin, || self.socket.closed(ctx, &reason)) {
             ctx.report(&panicked);
         }

@@ -32,6 +32,7 @@ mod driver;
 mod ending;
 mod executor;
 mod handle;
+mod incidents;
 mod listener;
 mod mio_driver;
 mod panic;
@@ -58,18 +59,20 @@ use std::time::{Duration, Instant};
 pub use blocking_driver::{BlockingDriver, Interrupter};
 pub use control::{Break, Control, LOOK_UP, LoopState, News, Standing, StopReason, Upcoming};
 pub use ctx::Ctx;
+pub(crate) use debug::Span;
 pub use debug::{
     Finding, LostTask, SLOW_THRESHOLD, ScopeEnd, ScopeReport, SlowReport, Victims, Work,
 };
 pub use driver::{
-    BlockingJob, Clock, Driver, Event, Executor, Group, Notify, Readiness, Signal, Socket, Token,
-    Watch,
+    BadToken, BlockingJob, Clock, Driver, Event, Executor, Group, Notify, Readiness, Signal,
+    Socket, Token, Watch,
 };
 pub use ending::JoinError;
 pub(crate) use ending::{EndKey, Listener};
 pub use executor::{JobHandle, ThreadPool};
 pub(crate) use handle::CallKey;
 pub use handle::{CallHandle, Handle, LoopGone, Remote, get_running_loop};
+pub use incidents::{INCIDENTS_MAX, Incident, PIECES_MAX, SlowTurn, Trouble};
 pub use listener::{bind, bind_several};
 pub use mio_driver::MioDriver;
 pub use panic::Panicked;
@@ -99,6 +102,7 @@ use crate::parts::slab::{Key, Slab};
 use control::Controlled;
 use debug::Debugging;
 use handle::{Inbox, Job, Message};
+use incidents::Incidents;
 use watchdog::Watchdog;
 
 /// Events taken from the driver in one turn.
@@ -225,6 +229,7 @@ pub struct EventLoop {
     waiting_for_close: Vec<Token>,
     on_panic: PanicHook,
     debugging: Debugging,
+    incidents: Incidents,
     watchdog: Option<Watchdog>,
     control: Option<Box<Controlled>>,
     /// A control may want to wait before each visit and callback.
@@ -295,6 +300,7 @@ impl EventLoop {
             waiting_for_close: Vec::new(),
             on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
             debugging: Debugging::default(),
+            incidents: Incidents::default(),
             watchdog: None,
             control: None,
             is_paced: false,
@@ -361,6 +367,7 @@ impl EventLoop {
         }
         self.handle.set_running(was_running);
         drop(turning);
+        self.look_for_slow_turn(self.awake_in_last_turn());
         self.stats.add(&self.turn);
         self.end_turn();
         parked.map(|()| self.turn)
@@ -713,6 +720,15 @@ impl EventLoop {
         self.took = took;
         let visits = std::mem::take(&mut self.untimed).max(1);
         self.suspicious = self.suspicious.saturating_sub(visits);
+        let mut origin = origin;
+        if took >= SLOW {
+            origin = self.incidents.culprit(origin);
+            self.incidents.add_piece(Longest {
+                took,
+                origin,
+                visits,
+            });
+        }
         if self.turn.longest.is_none_or(|longest| took > longest.took) {
             self.turn.longest = Some(Longest {
                 took,
@@ -737,6 +753,8 @@ impl EventLoop {
             control.tell_of_panic(panicked);
         }
         self.record_panic(panicked);
+        crate::event!(error, "{panicked}");
+        self.keep_incident(Trouble::Panic(panicked.clone()));
         (self.on_panic)(panicked);
     }
 

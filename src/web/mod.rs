@@ -21,9 +21,10 @@ pub use state::Shared;
 pub use test_app::TestApp;
 
 pub use crate::conn::{
-    Body, BodyError, BodyReader, BodySender, Budget, CloseReason, Counts, Disconnected, Dropped,
-    Hits, Hub, IntoResponse, Limits, OnDisconnect, Origins, OutboxPolicy, Peer, Published, Refusal,
-    RemoteSender, Request, Response, Rooms, SendOutcome, Sender, Server, ShutdownReport,
-    WeakSender, WeakServer, WebSocketSettings, WhenFull,
+    Body, BodyError, BodyReader, BodySender, Budget, Census, CloseReason, ConnectionInfo, Counts,
+    Disconnected, Dropped, HitCounter, Hits, Hub, IntoResponse, Limits, OnDisconnect, Origins,
+    OutboxPolicy, Peer, Published, Refusal, RemoteSender, Request, Response, Rooms, RouteCounts,
+    RouteReport, SendOutcome, Sender, Server, ShutdownReport, WeakSender, WeakServer,
+    WebSocketCounts, WebSocketSettings, WhenFull,
 };
 pub use crate::proto::ws::{CloseCode, Message, OwnedMessage};

@@ -84,6 +84,8 @@ pub mod event_loop;
 pub mod fs;
 pub mod metrics;
 pub mod net;
+#[cfg(feature = "metrics")]
+pub mod operations;
 pub mod parts;
 pub mod process;
 pub mod proto;

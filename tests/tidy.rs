@@ -50,6 +50,20 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("metrics", &["parts"]),
     (
+        "operations",
+        &[
+            "web",
+            "conn",
+            "net",
+            "sync",
+            "task",
+            "proto",
+            "event_loop",
+            "metrics",
+            "parts",
+        ],
+    ),
+    (
         "db",
         &[
             "conn",

@@ -402,6 +402,16 @@ impl Server {
         }
     }
 
+    /// Close the connection that `token` names. What it has not written yet is lost. `false` when it names none of this
+    /// server's.
+    pub fn close(&self, ctx: &mut Ctx<'_>, token: Token) -> bool {
+        let is_ours = self.0.tokens().contains(&token);
+        if is_ours {
+            ctx.close(token);
+        }
+        is_ours
+    }
+
     /// What each route has done so far, and what was answered without one; those that have done nothing are left out.
     /// Empty unless the service says that routes are measured ([`Service::measures_routes`]).
     pub fn route_counts(&self) -> Vec<RouteReport> {

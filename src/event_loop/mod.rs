@@ -935,6 +935,7 @@ impl EventLoop {
     pub fn stats(&self) -> Stats {
         Stats {
             sources: self.sources.len(),
+            ready: self.handle.ready_jobs(),
             timers_set: self.handle.timers_set(),
             ..self.stats
         }

@@ -42,7 +42,11 @@ pub struct App<S> {
     why_one_loop: Option<&'static str>,
     dumps_tasks: bool,
     measures_routes: bool,
+    /// Who wants to know of its server, each by a number of its own.
+    on_serve: Vec<(usize, OnServe)>,
 }
+
+type OnServe = Box<dyn FnOnce(&mut Ctx<'_>, &Server)>;
 
 struct Route<S> {
     method: &'static str,
@@ -73,6 +77,7 @@ impl<S: 'static> App<S> {
             why_one_loop: None,
             dumps_tasks: true,
             measures_routes: false,
+            on_serve: Vec::new(),
         }
     }
 
@@ -134,6 +139,25 @@ impl<S: 'static> App<S> {
     /// It also makes slow turns ([`crate::event_loop::SlowTurn`]) name the route whose called handler was slow.
     pub fn measure_routes(mut self) -> Self {
         self.measures_routes = true;
+        self
+    }
+
+    /// Have `hook` called once it is served, with the loop and the server. Of several with one number the first counts.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn on_serve(
+        mut self,
+        number: usize,
+        hook: impl FnOnce(&mut Ctx<'_>, &Server) + 'static,
+    ) -> Self {
+        if !self.on_serve.iter().any(|(other, _)| *other == number) {
+            self.on_serve.push((number, Box::new(hook)));
+        }
+        self
+    }
+
+    /// It serves one connection at a time, on a loop that nobody looks at.
+    pub(super) fn unseen(mut self) -> Self {
+        self.on_serve.clear();
         self
     }
 
@@ -366,12 +390,17 @@ impl<S: 'static> App<S> {
 
     /// A server that does not listen yet. Its connections count in `crowd`, or by themselves.
     #[track_caller]
-    pub(super) fn into_server(self, ctx: &mut Ctx<'_>, crowd: Option<Crowd>) -> Server {
+    pub(super) fn into_server(mut self, ctx: &mut Ctx<'_>, crowd: Option<Crowd>) -> Server {
         let limits = self.limits.clone();
-        match crowd {
+        let hooks = std::mem::take(&mut self.on_serve);
+        let server = match crowd {
             Some(crowd) => Server::counting_in(ctx, Rc::new(self), limits, crowd),
             None => Server::new(ctx, Rc::new(self), limits),
+        };
+        for (_, hook) in hooks {
+            hook(ctx, &server);
         }
+        server
     }
 
     /// The app without a socket, for tests.

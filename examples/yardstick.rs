@@ -240,7 +240,14 @@ fn run(options: Options) -> std::io::Result<()> {
     } = options;
     // A room is one room, whatever the number of loops.
     let hub = Hub::new();
-    let make_app = move || app(&hub).limits(limits.clone());
+    #[cfg(feature = "metrics")]
+    let fleet = tourbillon::operations::Fleet::new();
+    let make_app = move || {
+        let app = app(&hub).limits(limits.clone());
+        #[cfg(feature = "metrics")]
+        let app = app.metrics("/metrics", &fleet);
+        app
+    };
     let report = engine.serve_and_tell(("127.0.0.1", port), make_app, |address, limits| {
         println!("listening on {address}");
         if prints_limits {

@@ -574,6 +574,10 @@ impl Http {
         self.leave(visit.ctx, visit.shared);
         visit.input.clear();
         if self.machine.owes_response() {
+            if let (None, Some(meters)) = (self.begun, visit.shared.meters()) {
+                // Its head never was complete.
+                meters.count(None, error.status(), Duration::ZERO);
+            }
             let text = format!(
                 "{} {}: {error}\n",
                 error.status(),

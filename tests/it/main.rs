@@ -12,6 +12,8 @@ mod engines;
 mod files;
 mod http;
 mod limits;
+#[cfg(feature = "operations")]
+mod operations;
 mod panics;
 #[cfg(unix)]
 mod processes;

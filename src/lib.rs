@@ -54,7 +54,8 @@
 //! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms; and [`web::Engine`], which
 //!   says how many loops and threads serve them.
 //! - [`client`] sends requests, over a pool of connections; it stands beside the server and knows nothing of it.
-//! - [`metrics`] counts what happens and how long it takes.
+//! - [`metrics`] counts what happens and how long it takes; `operations` shows it to those who operate a server, and lets
+//!   them act.
 //! - [`parts`] know nothing of all that and can be read alone.
 //!
 //! # Features
@@ -69,6 +70,9 @@
 //! - `futures`: streams have the traits of futures-io; listeners and the receivers of [`sync`]'s channels are
 //!   `Stream`s.
 //! - `json`: `Response::json` and `Request::json`, by serde.
+//! - `log`, `tracing`: what happens is told to these facades: [`set_log_level`].
+//! - `metrics`: numbers for Prometheus: [`App::metrics`]. `operations`: the census, incidents, and actions behind a guard:
+//!   [`App::operations`].
 //! - `sockopt`: `SO_REUSEPORT` for the loops of [`web::Engine::Loops`], a longer queue of connections to accept, the
 //!   local address of a [`net::Connector`], and a reset by [`net::SocketStream::abort`], by socket2.
 //! - `sim`: the simulated driver, for tests of whole programs. It has a clock and a network in memory that follow from

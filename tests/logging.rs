@@ -137,7 +137,7 @@ fn both_facades_are_told_what_happens_as_much_as_is_wanted_and_limits_once_a_sec
     let too_much =
         "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 11\r\n\r\n12345678901";
     let heard = ask(too_much, 50);
-    assert_both_told(&heard, "WARN limit body_bytes: hit 1 times more, 1 in all");
+    assert_both_told(&heard, "WARN the limit body_bytes was hit, 1 times by now");
     let lines = heard
         .iter()
         .filter(|(by, text)| *by == "log" && text.contains("body_bytes"));

@@ -307,9 +307,9 @@ fn connections(connections: usize) -> String {
 pub struct HitCounter {
     name: &'static str,
     hits: Cell<u64>,
-    /// What the log was told of: how many, and the second of the loop in which it was.
+    /// The second of the loop in which the log was told last.
     #[cfg(any(feature = "log", feature = "tracing"))]
-    told: Cell<(u64, u64)>,
+    told_in: Cell<Option<u64>>,
 }
 
 impl HitCounter {
@@ -318,7 +318,7 @@ impl HitCounter {
             name,
             hits: Cell::new(0),
             #[cfg(any(feature = "log", feature = "tracing"))]
-            told: Cell::new((0, 0)),
+            told_in: Cell::new(None),
         }
     }
 
@@ -331,20 +331,18 @@ impl HitCounter {
     #[cfg(any(feature = "log", feature = "tracing"))]
     #[cold]
     fn tell(&self) {
-        let second =
-            crate::event_loop::Handle::try_current().map_or(0, |handle| handle.tick() / 1000);
-        let (hits, (told, told_in)) = (self.get(), self.told.get());
-        if told > 0 && second == told_in {
+        let tick = crate::event_loop::Handle::try_current().map(|handle| handle.tick());
+        let second = tick.unwrap_or_default() / 1000;
+        if self.told_in.replace(Some(second)) == Some(second) {
             return;
         }
-        self.told.set((hits, second));
-        let (name, more) = (self.name, hits - told);
+        let (name, hits) = (self.name, self.get());
         match name {
             // How connections that are not used end, and how silent ones are asked: nothing is wrong.
             "keep_alive_timeout" | "ping_after" => {
-                crate::event!(debug, "limit {name}: hit {more} times more, {hits} in all");
+                crate::event!(debug, "the limit {name} was hit, {hits} times by now");
             }
-            _ => crate::event!(warn, "limit {name}: hit {more} times more, {hits} in all"),
+            _ => crate::event!(warn, "the limit {name} was hit, {hits} times by now"),
         }
     }
 }

@@ -360,5 +360,5 @@ fn what_went_wrong_is_listed() {
             .text()
             .contains("keep_alive_timeout")
     );
-    assert!(server.get("/ops/tasks").text().contains("other sources"));
+    assert!(server.get("/ops/tasks").text().contains("other source"));
 }

@@ -20,6 +20,7 @@ mod response;
 mod rooms;
 mod server;
 mod service;
+mod wear;
 mod websocket;
 mod websocket_link;
 mod websocket_settings;

@@ -13,6 +13,7 @@ mod hub;
 mod later;
 mod limits;
 mod origins;
+mod outbox;
 mod pipe;
 mod request;
 mod response;
@@ -21,6 +22,7 @@ mod server;
 mod service;
 mod websocket;
 mod websocket_link;
+mod websocket_settings;
 mod wire;
 
 pub use body::Body;
@@ -28,8 +30,9 @@ pub use crowd::Crowd;
 pub use hub::Hub;
 pub(crate) use later::within;
 pub use later::{Disconnection, Later, OnDisconnect};
-pub use limits::{Budget, Hits, Limits, Overflow, Refusal};
+pub use limits::{Budget, Hits, Limits, Refusal};
 pub use origins::Origins;
+pub use outbox::Dropped;
 pub use pipe::{BodyError, BodyReader, BodySender, Disconnected, body_channel};
 pub use request::{PARAMETERS_MAX, Parameters, Request};
 pub use response::{IntoResponse, Response};
@@ -39,5 +42,6 @@ pub use service::{Accept, Answer, BodyPlan, Reply, Service};
 pub use websocket::{
     CloseReason, Peer, RemoteSender, SendOutcome, Sender, WeakSender, WebSocketHandler,
 };
+pub use websocket_settings::{OutboxPolicy, WebSocketSettings, WhenFull};
 
 pub use crate::proto::ws::Message;

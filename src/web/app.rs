@@ -14,6 +14,7 @@ use super::state::Shared;
 use super::test_app::TestApp;
 use crate::conn::{
     BodyPlan, Crowd, Limits, Origins, Reply, Request, Response, Server, Service, ShutdownReport,
+    WebSocketSettings,
 };
 use crate::event_loop::{Ctx, EventLoop, Origin, Signal};
 #[cfg(feature = "deflate")]
@@ -46,9 +47,8 @@ struct Route<S> {
     answer: Answer<S>,
     streams_body: bool,
     origin: Origin,
-    /// How its WebSockets may compress.
-    #[cfg(feature = "deflate")]
-    deflate: Option<DeflateOptions>,
+    /// How its WebSockets are kept.
+    websocket: Option<Box<WebSocketSettings>>,
 }
 
 enum Answer<S> {
@@ -190,7 +190,7 @@ impl<S: 'static> App<S> {
         )
     }
 
-    /// Open WebSockets.
+    /// Open WebSockets: for pages of the server's own origin, and for all who are no browser, see [`Origins`].
     #[track_caller]
     pub fn ws<G: 'static>(self, path: &'static str, upgrade: impl Upgrade<S, G>) -> Self {
         let open = move |request: &mut Request, state: &Shared<S>, subprotocol, origin| {
@@ -202,6 +202,25 @@ impl<S: 'static> App<S> {
             Answer::WebSocket(Box::new(open)),
             Location::caller(),
         )
+    }
+
+    /// Open WebSockets that are kept as `settings` say, and not as the server's limits do.
+    ///
+    /// # Panics
+    /// As [`App::get`]; and when the settings are not in order, see [`WebSocketSettings`].
+    #[track_caller]
+    pub fn ws_with<G: 'static>(
+        self,
+        path: &'static str,
+        settings: WebSocketSettings,
+        upgrade: impl Upgrade<S, G>,
+    ) -> Self {
+        settings.check();
+        let mut app = self.ws(path, upgrade);
+        if let Some(route) = app.routes.last_mut() {
+            route.websocket = Some(Box::new(settings));
+        }
+        app
     }
 
     /// Open WebSockets whose messages may be compressed, if the client agrees (permessage-deflate).
@@ -222,7 +241,7 @@ impl<S: 'static> App<S> {
     /// ```
     ///
     /// # Panics
-    /// When a level or a window of the options is out of its range.
+    /// As [`App::ws_with`].
     #[cfg(feature = "deflate")]
     #[track_caller]
     pub fn ws_deflate<G: 'static>(
@@ -231,13 +250,11 @@ impl<S: 'static> App<S> {
         options: DeflateOptions,
         upgrade: impl Upgrade<S, G>,
     ) -> Self {
-        // Read once, so that a mistake is found here.
-        options.offer();
-        let mut app = self.ws(path, upgrade);
-        if let Some(route) = app.routes.last_mut() {
-            route.deflate = Some(options);
-        }
-        app
+        let settings = WebSocketSettings {
+            deflate: Some(options),
+            ..WebSocketSettings::default()
+        };
+        self.ws_with(path, settings, upgrade)
     }
 
     #[track_caller]
@@ -254,8 +271,7 @@ impl<S: 'static> App<S> {
             answer,
             streams_body,
             origin,
-            #[cfg(feature = "deflate")]
-            deflate: None,
+            websocket: None,
         });
         self
     }
@@ -415,11 +431,21 @@ impl<S: 'static> Route<S> {
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, state: &Shared<S>) -> Reply {
         match &self.answer {
             Answer::Handler(handler) => handler.call(ctx, request, state),
-            Answer::WebSocket(open) => match Origins::Same.check(request) {
-                Ok(()) => open(request, state, None, self.origin),
-                Err(refusal) => Reply::Now(refusal),
-            },
+            Answer::WebSocket(open) => self.open(open, request, state),
         }
+    }
+
+    /// A request for a WebSocket: what the route says of it comes before what its handler says.
+    fn open(&self, open: &Open<S>, request: &mut Request, state: &Shared<S>) -> Reply {
+        let (origins, subprotocols) = match &self.websocket {
+            Some(settings) => (&settings.origins, settings.subprotocols.as_slice()),
+            None => (&Origins::Same, &[][..]),
+        };
+        if let Err(refusal) = origins.check(request) {
+            return Reply::Now(refusal);
+        }
+        let subprotocol = request.choose_subprotocol(subprotocols);
+        open(request, state, subprotocol, self.origin)
     }
 }
 
@@ -449,9 +475,8 @@ impl<S: 'static> Service for App<S> {
         self.routes[route as usize].origin
     }
 
-    #[cfg(feature = "deflate")]
-    fn deflate(&self, route: u32) -> Option<&DeflateOptions> {
-        self.routes[route as usize].deflate.as_ref()
+    fn websocket(&self, route: u32) -> Option<&WebSocketSettings> {
+        self.routes[route as usize].websocket.as_deref()
     }
 }
 

@@ -76,15 +76,17 @@ export class Lesson {
     fieldset.hidden = !isPaused;
     if (!isPaused) return;
     const question = this.#ask();
-    const key = question.choices.map(({ label }) => label).join("\n");
-    if (key === this.#key) return;
-    this.#key = key;
+    // The times in the words go on; a choice that was made stays made.
+    const key = question.choices.map(({ is, at, job }) => [is, at, job?.token, job?.name]).join("\n");
+    if (key !== this.#key) {
+      this.#key = key;
+      const make = (at, i) => el("label", {}, el("input", { type: "radio", name: "lesson", value: i }), el("span"), el("span", { class: "place" }, at ? place(at) : ""));
+      $("lesson-choices").replaceChildren(...question.choices.map(({ at }, i) => make(at, i)));
+      this.#act.changed();
+    }
     this.#question = question;
     say($("lesson-question"), question.text);
-    $("lesson-choices").replaceChildren(
-      ...question.choices.map(({ label, at }, i) => el("label", {}, el("input", { type: "radio", name: "lesson", value: i }), el("span", {}, label), ...(at ? [el("span", { class: "place" }, place(at))] : []))),
-    );
-    this.#act.changed();
+    question.choices.forEach(({ label }, i) => say($("lesson-choices").children[i].children[1], label));
   }
 
   /** The question that this stop puts. Whatever can be seen of the loop may be the answer. */

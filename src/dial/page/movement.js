@@ -16,7 +16,8 @@ const LAP_MS = 2_600;
 export class Movement {
   #model;
   #stepChanged;
-  #root = svg("svg", { viewBox: "-272 -226 544 452", role: "img" });
+  #root = svg("svg", { viewBox: "-272 -232 544 464", role: "img" });
+  #ring = svg("g");
   #sectors = [];
   #shareArc = svg("path", { class: "share-awake" });
   #hand = svg("g", {}, svg("path", { class: "hand", d: "M-4 22-2.4-104 0-152 2.4-104 4 22Z" }));
@@ -43,7 +44,7 @@ export class Movement {
     const bezel = svg("circle", { class: "bezel", r: BEZEL, pathLength: 240, "stroke-dasharray": "0.7 1.3" });
     this.#drawCage();
     const pivot = svg("circle", { class: "pivot", r: 6 });
-    this.#root.append(bezel, svg("g"), svg("circle", { class: "share-track", r: SHARE }), this.#shareArc, this.#sleeper, this.#word, this.#number, this.#cage, this.#hand, pivot);
+    this.#root.append(bezel, this.#ring, svg("circle", { class: "share-track", r: SHARE }), this.#shareArc, this.#sleeper, this.#cage, this.#hand, pivot, this.#word, this.#number);
     $("movement-drawing").append(this.#root);
     this.#table = new DataTable($("movement"), "The steps of the turn shown", ["Step", "What it does", "#Took"], () => model.isPaused);
     this.#still.addEventListener("change", () => this.show());
@@ -62,8 +63,7 @@ export class Movement {
   }
 
   #drawSectors() {
-    const place = this.#root.children[2];
-    place.replaceChildren();
+    this.#ring.replaceChildren();
     this.#sectors = this.#model.phases.map(({ name }, i) => {
       const parts = {
         arc: svg("path", { class: `arc phase-${i % 7}${i === 0 ? " first" : ""}` }),
@@ -72,7 +72,7 @@ export class Movement {
         label: svg("text", { class: "label" }, name),
         took: svg("text", { class: "took" }),
       };
-      place.append(...Object.values(parts));
+      this.#ring.append(...Object.values(parts));
       return parts;
     });
     this.#shown = null;
@@ -133,8 +133,8 @@ export class Movement {
     const side = Math.abs(lx) < 26 ? "middle" : lx > 0 ? "start" : "end";
     // Two lines grow away from the ring.
     const top = ly - 1 + Math.min(0, (ly / LABELS) * 14) + (side === "middle" && ly > 0 ? 8 : 0);
-    set(parts.label, { x: lx, y: top + 2, "text-anchor": side });
-    set(parts.took, { x: lx, y: top + 15, "text-anchor": side });
+    set(parts.label, { x: lx, y: top + 1, "text-anchor": side });
+    set(parts.took, { x: lx, y: top + 17, "text-anchor": side });
     say(parts.took, span(time));
     if (i === 0) {
       const [zx, zy] = polar(INNER - 30, middle);

@@ -13,7 +13,7 @@ const GROUPS = [
 ];
 const LETTERS = { listener: "L", http: "H", websocket: "W", task: "T", signal: "S", descriptor: "D", stream: "N", datagrams: "U", process: "P", hub: "B", engine: "E" };
 const NEW_MS = 1_500;
-const HEIGHT_MIN = 150;
+const HEIGHT_MIN = 48;
 const HEIGHT_MAX = 330;
 
 const groupOf = (state) => GROUPS.find(({ words }) => words.test(state ?? "")) ?? GROUPS[0];

@@ -68,7 +68,7 @@ export class Source {
     const { turn_source: turn } = this.#model.hello;
     const phase = this.#model.phases[step];
     const parts = [];
-    if (turn) parts.push(await this.#part(turn.file, turn.from, turn.to, "the turn", (line) => line === turn.calls[step] && "here"));
+    if (turn) parts.push(await this.#part(turn.file, turn.calls[0], turn.calls.at(-1), "one turn, each line a step", (line) => line === turn.calls[step] && "here"));
     if (phase) parts.push(await this.#part(phase.file, phase.from, phase.to, `step ${this.#model.stepNumber(step)}, ${phase.name}`, () => "part"));
     if (key !== this.#shown) return;
     $("source-code").replaceChildren(...parts);

@@ -5,12 +5,14 @@ import { $, DataTable, Sheet, bytes, count, el, place, plural, say, set, span, t
 /** Bars are read on a scale where each line is ten times the one below: turns take from microseconds to seconds. */
 const LEAST_NS = 1e3;
 const DECADES = 6;
-const BAR = 9;
+const BAR = 6;
 /** Worth a mark: nobody who waits for an answer should wait for that. */
 const SLOW_NS = 10e6;
 const CHOOSE_EVERY_MS = 1_500;
+/** What was slow stays long enough to be read. */
+const CHOOSE_AFTER_SLOW_MS = 8_000;
 const SPAN_LEAST_NS = 500;
-const ROWS = { axis: 14, turn: 24, phases: 44, blocks: 78, inner: 122 };
+const ROWS = { axis: 14, turn: 24, phases: 44, blocks: 76, inner: 126 };
 const VICTIMS_MAX = 8;
 
 export class Timeline {
@@ -21,7 +23,7 @@ export class Timeline {
   #blocks;
   #table;
   #follows = true;
-  #chosenAt = 0;
+  #chooseFrom = 0;
   /** The number of the turn that is open, and the stretch that is seen. */
   #open = null;
   #view = { from: 0, to: 1e6 };
@@ -106,29 +108,29 @@ export class Timeline {
     this.#draw();
     this.#table.show(() => this.#model.turns.slice(-60).reverse().map((turn) => {
       const longest = longestOf(turn.blocks);
-      return [turn.n, span(turn.asleep_ns), span(turn.took_ns - turn.asleep_ns), turn.events, turn.blocks.length + turn.cut, longest ? `${title(longest)} ${place(longest.origin)}` : "", span(longest?.took_ns)];
+      return [turn.n, span(turn.asleep_ns), span(workOf(turn)), turn.events, turn.blocks.length + turn.cut, longest ? `${title(longest)} ${place(longest.origin)}` : "", span(longest?.took_ns)];
     }));
   }
 
   /** A paused loop's last turn; of one that runs, now and then the one of the last moment that worked longest. */
   #chooseTurn() {
-    const { turns, state, isPaused } = this.#model;
+    const { turns, isPaused } = this.#model;
     const last = turns.at(-1);
     if (!last) return;
     const now = performance.now();
     if (isPaused) return this.#fit(last);
-    if (now - this.#chosenAt < CHOOSE_EVERY_MS) return;
-    this.#chosenAt = now;
+    if (now < this.#chooseFrom) return;
     const open = turns.findIndex(({ n }) => n === this.#open);
     if (open === turns.length - 1) return;
-    if (state === "asleep" && open < 0) return this.#fit(last);
-    this.#fit(longestTurn(turns.slice(Math.max(open + 1, turns.length - 200))));
+    const turn = longestTurn(turns.slice(Math.max(open + 1, turns.length - 200)));
+    this.#chooseFrom = now + (workOf(turn) >= SLOW_NS ? CHOOSE_AFTER_SLOW_MS : CHOOSE_EVERY_MS);
+    this.#fit(turn);
   }
 
   follow() {
     this.#setFollow(true);
     this.#block = null;
-    this.#chosenAt = 0;
+    this.#chooseFrom = 0;
     this.show();
   }
 
@@ -235,11 +237,15 @@ export class Timeline {
     }
     context.fillText("asleep", 40, height - 6);
     const room = Math.floor((width - 50) / BAR);
-    this.#barTurns = this.#model.turns.slice(-room);
+    const { turns } = this.#model;
+    // A turn that was opened stays in sight while others come.
+    const open = this.#follows ? -1 : turns.findIndex(({ n }) => n === this.#open);
+    const end = open < 0 ? turns.length : Math.max(Math.min(room, turns.length), Math.min(turns.length, open + Math.ceil(room / 2)));
+    this.#barTurns = turns.slice(Math.max(0, end - room), end);
     this.#barsLeft = width - this.#barTurns.length * BAR;
     this.#barTurns.forEach((turn, i) => {
       const x = this.#barsLeft + i * BAR + 1;
-      const worked = turn.took_ns - turn.asleep_ns;
+      const worked = workOf(turn);
       const tall = y(worked);
       const isSlow = worked >= SLOW_NS;
       const phase = longestPhase(turn);
@@ -263,7 +269,7 @@ export class Timeline {
         context.lineWidth = 1;
       }
     });
-    const slow = this.#barTurns.filter((turn) => turn.took_ns - turn.asleep_ns >= SLOW_NS).length;
+    const slow = this.#barTurns.filter((turn) => workOf(turn) >= SLOW_NS).length;
     set($("timeline-bars"), { "aria-label": `The last ${plural(this.#barTurns.length, "turn")}, ${slow === 0 ? "none" : slow} of them slower than ${span(SLOW_NS)}. Left and right arrow open the one before and after.` });
   }
 
@@ -314,7 +320,7 @@ export class Timeline {
       const room = right - Math.max(2, left) - 8;
       if (room < 24) return;
       context.textAlign = "left";
-      const fits = Math.floor(room / 6);
+      const fits = Math.floor((words.length * room) / context.measureText(words).width);
       context.fillText(words.length > fits ? `${words.slice(0, Math.max(1, fits - 1))}…` : words, Math.max(2, left) + 5, y);
     };
 
@@ -333,7 +339,7 @@ export class Timeline {
     context.fillRect(left, ROWS.turn, Math.max(1, right - left), 15);
     context.fillStyle = colour("ink");
     context.font = "11px sans-serif";
-    text(`turn ${turn.n.toLocaleString("en")} · ${span(turn.took_ns - turn.asleep_ns)}`, left, right, ROWS.turn + 11);
+    text(`turn ${turn.n.toLocaleString("en")} · ${span(workOf(turn))}`, left, right, ROWS.turn + 11);
 
     for (const [phase, from, took] of turn.phases) {
       const [a, b] = clip(phase === 0 ? Math.max(from, awake) : from, from + took);
@@ -368,7 +374,7 @@ export class Timeline {
     const [a, b] = clip(block.from_ns, block.from_ns + block.took_ns);
     if (b < 0 || a > this.#blocks.width) return;
     const colour = (name) => this.#palette.get(name);
-    const [y, height] = isInner ? [ROWS.inner, 30] : [ROWS.blocks, 40];
+    const [y, height] = isInner ? [ROWS.inner, 30] : [ROWS.blocks, 46];
     const width = Math.max(2, b - a);
     const isSlow = block.took_ns >= SLOW_NS;
     context.beginPath();
@@ -388,7 +394,7 @@ export class Timeline {
     context.fillStyle = colour("soft");
     if (height > 32) {
       text(io(block) || place(block.origin), a + inset, b, y + 28);
-      text(span(block.took_ns), a + inset, b, y + 38);
+      text(span(block.took_ns), a + inset, b, y + 41);
     } else text(span(block.took_ns), a + inset, b, y + 26);
     if (this.#block?.block === block || this.#mark === this.#targets.length) {
       context.strokeStyle = colour("gold");
@@ -417,7 +423,7 @@ export class Timeline {
 
   #summary(turn) {
     const longest = longestOf(turn.blocks);
-    const words = `slept ${span(turn.asleep_ns)}, worked ${span(turn.took_ns - turn.asleep_ns)}: ${plural(turn.events, "event")}, ${plural(turn.blocks.length + turn.cut, "piece")} of work.`;
+    const words = `slept ${span(turn.asleep_ns)}, worked ${span(workOf(turn))}: ${plural(turn.events, "event")}, ${plural(turn.blocks.length + turn.cut, "piece")} of work.`;
     return [
       el("p", {}, el("b", {}, `Turn ${turn.n.toLocaleString("en")} `), words),
       el("p", { class: "note" }, ...(longest ? [`The longest: ${title(longest)}, ${span(longest.took_ns)}, created at `, this.#link(longest.origin)] : ["Nothing ran in it."])),
@@ -454,7 +460,8 @@ export function groups({ ready, visits, timers, messages }) {
 }
 
 const longestOf = (blocks) => blocks.reduce((best, block) => (!best || block.took_ns > best.took_ns ? block : best), null);
-const longestTurn = (turns) => turns.reduce((best, turn) => (turn.took_ns - turn.asleep_ns > best.took_ns - best.asleep_ns ? turn : best));
+const workOf = (turn) => turn.took_ns - turn.asleep_ns;
+const longestTurn = (turns) => turns.reduce((best, turn) => (workOf(turn) > workOf(best) ? turn : best));
 
 function longestPhase(turn) {
   let [longest, most] = [0, -1];

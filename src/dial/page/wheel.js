@@ -8,6 +8,7 @@ const BETWEEN = 25;
 export class Wheel {
   #model;
   #root = svg("svg", { viewBox: "-190 -190 380 380", role: "img" });
+  #rings = svg("g");
   #hands = [];
   #timers = svg("g");
   #moves = svg("g");
@@ -19,7 +20,7 @@ export class Wheel {
   constructor(model) {
     this.#model = model;
     const arrow = svg("marker", { id: "arrowhead", viewBox: "0 0 8 8", refX: 6, refY: 4, markerWidth: 5, markerHeight: 5, orient: "auto" }, svg("path", { d: "M0 0 8 4 0 8z", class: "ring-hand" }));
-    this.#root.append(svg("defs", {}, arrow), svg("g"), this.#soonest, this.#timers, this.#moves);
+    this.#root.append(svg("defs", {}, arrow), this.#rings, this.#soonest, this.#timers, this.#moves);
     $("wheel-drawing").append(this.#root);
     for (const [key, name] of [["set", "set"], ["fired", "fired"], ["cancelled", "cancelled"], ["cascaded", "cascaded"]]) {
       this.#counts[key] = el("dd");
@@ -29,19 +30,21 @@ export class Wheel {
   }
 
   #drawRings(levels) {
-    const place = this.#root.children[1];
-    place.replaceChildren();
-    this.#hands = levels.map(({ level, slots, ticks_per_slot }) => {
+    this.#rings.replaceChildren();
+    this.#hands = levels.map(({ level, slots }) => {
       const r = radius(level);
       const hand = svg("path", { class: "ring-hand", d: `M0-${r - 6}l-4.5 9h9z` });
-      place.append(
+      this.#rings.append(
         svg("circle", { class: "ring-line", r: r + 8 }),
         svg("circle", { class: "ring-slots", r, pathLength: slots, "stroke-dasharray": "0.16 0.84", "stroke-dashoffset": "0.08", transform: "rotate(-90)" }),
         hand,
+        svg("text", { class: "ring-name", y: r + 3, "text-anchor": "middle" }, String(level + 1)),
       );
-      const name = svg("text", { class: "ring-name", y: r + 3, "text-anchor": "middle" }, span(ticks_per_slot * this.#model.wheel.tick_ns));
-      place.append(name);
       return hand;
+    });
+    const { tick_ns: tick } = this.#model.wheel;
+    fill($("wheel-rings"), levels, () => el("tr", {}, ...Array.from({ length: 4 }, () => el("td"))), ({ children }, { level, slots, ticks_per_slot: ticks }) => {
+      [level + 1, span(ticks * tick), span(ticks * tick * slots), ""].forEach((text, i) => say(children[i], String(text)));
     });
   }
 
@@ -50,6 +53,8 @@ export class Wheel {
     if (!wheel) return;
     if (this.#hands.length !== wheel.levels.length) this.#drawRings(wheel.levels);
     wheel.levels.forEach(({ hand, slots }, i) => set(this.#hands[i], { transform: `rotate(${((hand / slots) * 360).toFixed(1)})` }));
+
+    wheel.levels.forEach(({ timers, more }, i) => say($("wheel-rings").children[i].lastChild, count(timers.length + more)));
 
     const timers = all(wheel);
     const first = timers[0];

@@ -859,6 +859,13 @@ impl Recorder {
         tape.push(begun_ns, what(now_ns.saturating_sub(begun_ns)));
     }
 
+    /// What comes next begins at `now`: the time before that is nobody's work, since a control has stopped the loop.
+    pub(super) fn go_on_at(&self, now: Instant) {
+        if let Some(tape) = self.tape.get() {
+            tape.stamp_ns.set(self.ns(now));
+        }
+    }
+
     /// The driver has returned, at `now`.
     pub(super) fn polled(&self, now: Instant, asked: Option<Duration>, events: usize) {
         let Some(tape) = self.tape.get() else { return };

@@ -120,8 +120,8 @@ const REFCELL_FILES: &[&str] = &[
     // What routes have done, counted through the server that all connections share.
     "src/conn/meters.rs",
     "src/conn/pipe.rs",
-    "src/conn/rooms.rs",
     "src/conn/server.rs",
+    "src/conn/topics/local.rs",
     "src/conn/websocket.rs",
     "src/web/socket.rs",
     "src/web/state.rs",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event_loop::{Inspection, Span, Token};
@@ -26,8 +27,8 @@ pub struct ConnectionInfo {
     pub bytes_held: usize,
     /// The other end.
     pub peer: SocketAddr,
-    /// The path of the route that its request, or its WebSocket, belongs to. Empty between two requests.
-    pub route: &'static str,
+    /// The path of the route that its request, or its WebSocket, belongs to. `None` between two requests.
+    pub route: Option<Arc<str>>,
     /// Its descriptor, where the driver has such.
     pub descriptor: Option<i32>,
 }
@@ -49,7 +50,7 @@ impl ConnectionInfo {
             age,
             bytes_held: found.bytes_held,
             peer: found.peer?,
-            route: found.purpose,
+            route: found.purpose.clone(),
             descriptor,
         })
     }
@@ -111,7 +112,7 @@ impl fmt::Display for Census {
                 or_dash(one.deadline.map(span)),
                 span(one.age),
                 one.bytes_held.to_string(),
-                or_dash((!one.route.is_empty()).then(|| one.route.to_owned())),
+                or_dash(one.route.as_deref().map(str::to_owned)),
                 or_dash(one.descriptor.map(|descriptor| descriptor.to_string())),
                 one.peer.to_string(),
             ]

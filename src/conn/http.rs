@@ -3,6 +3,7 @@
 use std::hint::cold_path;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -443,7 +444,7 @@ impl Http {
     fn respond_plainly(&mut self, visit: &mut Visit<'_, '_>, response: &Response) -> bool {
         match response.as_plain() {
             Some((status, content_type, body))
-                if body.len() < BY_REFERENCE_BYTES && !visit.shared.is_draining() =>
+                if body.len() < BY_REFERENCE_BYTES && !visit.shared.ends_connections() =>
             {
                 let preamble = &mut visit.shared.preamble(visit.ctx);
                 let machine = &mut self.machine;
@@ -466,7 +467,9 @@ impl Http {
         let (status, content_type, fields, body) = response.into_parts();
         self.status = status;
         let is_stream = matches!(body, Body::Stream { .. });
-        if visit.shared.is_draining() || (self.machine.is_reading_body() && !is_stream) {
+        let is_last =
+            visit.shared.ends_connections() && visit.shared.is_last_answer(visit.ctx, visit.place);
+        if is_last || (self.machine.is_reading_body() && !is_stream) {
             // What is left of the body would have to be read only to be thrown away.
             self.close_after_this();
         }
@@ -809,12 +812,12 @@ impl Http {
     }
 
     /// The path of the request's route, as long as the request is here.
-    pub(super) fn route(&self, shared: &Shared) -> &'static str {
-        let is_here = self.request.has_route() && !self.is_between_requests();
-        match is_here {
-            true => shared.service.route_name(self.request.route()).1,
-            false => "",
+    pub(super) fn route(&self, shared: &Shared) -> Option<Arc<str>> {
+        if !self.request.has_route() || self.is_between_requests() {
+            return None;
         }
+        let (_, path) = shared.service.route_name(self.request.route())?;
+        Some(path)
     }
 
     /// What a handler at work waits on, with the rest of a connection's description still to come.

@@ -81,6 +81,13 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Between two requests. Default 75 s; 10 s when more than 80 % of [`Budget::connections_max`] are in use.
     pub keep_alive_timeout: Duration,
+    /// Answers that a connection may have. The last says `Connection: close`, and the connection ends behind it: so that
+    /// clients that stay for ever come by a load balancer now and then. Default: any number.
+    pub requests_per_connection_max: Option<u32>,
+    /// How old a connection may be when it is answered; the first answer above it is the last, as that of
+    /// [`Limits::requests_per_connection_max`]. One that is not used ends by [`Limits::keep_alive_timeout`]. Default: any
+    /// age.
+    pub connection_age_max: Option<Duration>,
     /// A WebSocket that says nothing for so long is pinged. Default 30 s. Not while its handler takes no messages.
     pub ping_after: Duration,
     /// A WebSocket that was pinged and still says nothing, not even a pong, is closed. Default 10 s.
@@ -140,6 +147,8 @@ impl Default for Limits {
             handler_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
+            requests_per_connection_max: None,
+            connection_age_max: None,
             ping_after: Duration::from_secs(30),
             pong_timeout: Duration::from_secs(10),
             websocket_idle_timeout: Duration::MAX,
@@ -185,6 +194,8 @@ impl fmt::Display for Limits {
             handler_timeout,
             write_timeout,
             keep_alive_timeout,
+            requests_per_connection_max,
+            connection_age_max,
             ping_after,
             pong_timeout,
             websocket_idle_timeout,
@@ -233,6 +244,14 @@ impl fmt::Display for Limits {
         line("handler_timeout", time(*handler_timeout))?;
         line("write_timeout", time(*write_timeout))?;
         line("keep_alive_timeout", time(*keep_alive_timeout))?;
+        line(
+            "requests_per_connection_max",
+            requests_per_connection_max.map_or("any".to_owned(), |n| n.to_string()),
+        )?;
+        line(
+            "connection_age_max",
+            connection_age_max.map_or("any".to_owned(), time),
+        )?;
         line("ping_after", time(*ping_after))?;
         line("pong_timeout", time(*pong_timeout))?;
         line("websocket_idle_timeout", time(*websocket_idle_timeout))?;
@@ -339,7 +358,7 @@ impl HitCounter {
         let (name, hits) = (self.name, self.get());
         match name {
             // How connections that are not used end, and how silent ones are asked: nothing is wrong.
-            "keep_alive_timeout" | "ping_after" => {
+            "keep_alive_timeout" | "ping_after" | "requests_per_connection" | "connection_age" => {
                 crate::event!(debug, "the limit {name} was hit, {hits} times by now");
             }
             _ => crate::event!(warn, "the limit {name} was hit, {hits} times by now"),
@@ -361,6 +380,10 @@ pub struct Hits {
     pub write_timeout: HitCounter,
     /// [`Limits::keep_alive_timeout`]: the ordinary end of a connection that is not used.
     pub keep_alive_timeout: HitCounter,
+    /// [`Limits::requests_per_connection_max`].
+    pub requests_per_connection: HitCounter,
+    /// [`Limits::connection_age_max`].
+    pub connection_age: HitCounter,
     /// [`Limits::ping_after`]: pings sent.
     pub ping_after: HitCounter,
     /// [`Limits::pong_timeout`].
@@ -400,6 +423,8 @@ impl Default for Hits {
             handler_timeout: HitCounter::new("handler_timeout"),
             write_timeout: HitCounter::new("write_timeout"),
             keep_alive_timeout: HitCounter::new("keep_alive_timeout"),
+            requests_per_connection: HitCounter::new("requests_per_connection"),
+            connection_age: HitCounter::new("connection_age"),
             ping_after: HitCounter::new("ping_after"),
             pong_timeout: HitCounter::new("pong_timeout"),
             websocket_idle_timeout: HitCounter::new("websocket_idle_timeout"),
@@ -420,7 +445,7 @@ impl Default for Hits {
 
 impl Hits {
     /// How many counters there are.
-    pub const NUMBER: usize = 20;
+    pub const NUMBER: usize = 22;
 
     pub(super) fn count(counter: &HitCounter) {
         counter.hits.set(counter.get() + 1);
@@ -437,6 +462,8 @@ impl Hits {
             &self.handler_timeout,
             &self.write_timeout,
             &self.keep_alive_timeout,
+            &self.requests_per_connection,
+            &self.connection_age,
             &self.ping_after,
             &self.pong_timeout,
             &self.websocket_idle_timeout,

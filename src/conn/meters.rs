@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::service::Service;
@@ -43,8 +44,8 @@ impl RouteCounts {
 pub struct RouteReport {
     /// Its method; `*` for any, and `""` for requests that belong to no route.
     pub method: &'static str,
-    /// Its path, as it was written in the program.
-    pub path: &'static str,
+    /// Its path, as it was written in the program, with what it was mounted under.
+    pub path: Arc<str>,
     /// What it has done.
     pub counts: RouteCounts,
 }
@@ -71,10 +72,9 @@ impl Meters {
             (all.iter().enumerate()).filter_map(|(place, counts)| Some((place, counts.as_ref()?)));
         there
             .map(|(place, counts)| {
-                let (method, path) = match place.checked_sub(1) {
-                    Some(route) => service.route_name(route as u32),
-                    None => ("", ""),
-                };
+                let route = place.checked_sub(1);
+                let name = route.and_then(|route| service.route_name(route as u32));
+                let (method, path) = name.unwrap_or_default();
                 RouteReport {
                     method,
                     path,

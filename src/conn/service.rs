@@ -1,6 +1,7 @@
 //! What a connection asks of the layer above it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::later::Later;
 use super::request::Request;
@@ -68,9 +69,9 @@ pub trait Service {
     }
 
     /// The method and the path of `route`, for reports.
-    fn route_name(&self, route: u32) -> (&'static str, &'static str) {
+    fn route_name(&self, route: u32) -> Option<(&'static str, Arc<str>)> {
         let _ = route;
-        ("", "")
+        None
     }
 
     /// Whether the time that requests take is to be measured, see [`super::RouteCounts`].

@@ -52,8 +52,8 @@ pub struct Inspection {
     /// What it waits for its peer to do, or does for it, in a word or two: which of its deadlines runs. Empty when it has
     /// none of several.
     pub phase: &'static str,
-    /// What it works on now: the path of a request's route. Empty when nobody has said so.
-    pub purpose: &'static str,
+    /// What it works on now, if somebody has said so: the path of a request's route.
+    pub purpose: Option<Arc<str>>,
     /// Who is at the other end of its socket.
     pub peer: Option<SocketAddr>,
     /// What whoever made it called it.

@@ -34,27 +34,26 @@ impl<S: 'static> App<S> {
     /// for all, and the others for the first.
     ///
     /// # Panics
-    /// When `prefix` does not begin with a slash, has parameters, or a route is there already.
+    /// As [`App::mount`].
     #[track_caller]
-    pub fn operations(self, prefix: &str, fleet: &Fleet, guard: &Guard) -> Self {
+    pub fn operations(self, prefix: &'static str, fleet: &Fleet, guard: &Guard) -> Self {
         let page = |page: Page| Operations {
             page,
             fleet: fleet.clone(),
             guard: guard.clone(),
         };
-        // Routes are for the life of the process.
-        let at = |name: &str| -> &'static str { format!("{prefix}/{name}").leak() };
-        self.in_fleet(fleet)
-            .get(at("census"), page(Page::Census))
-            .get(at("incidents"), page(Page::Incidents))
-            .get(at("tasks"), page(Page::Tasks))
-            .get(at("limits"), page(Page::Limits))
-            .get(at("metrics"), page(Page::Metrics))
-            .post(at("close"), page(Page::Act(Action::close)))
-            .post(at("cancel"), page(Page::Act(Action::cancel)))
-            .post(at("log"), page(Page::Act(Action::log)))
-            .post(at("debug"), page(Page::Act(Action::debug)))
-            .post(at("record"), page(Page::Act(Action::record)))
+        let inner = App::new(())
+            .get("/census", page(Page::Census))
+            .get("/incidents", page(Page::Incidents))
+            .get("/tasks", page(Page::Tasks))
+            .get("/limits", page(Page::Limits))
+            .get("/metrics", page(Page::Metrics))
+            .post("/close", page(Page::Act(Action::close)))
+            .post("/cancel", page(Page::Act(Action::cancel)))
+            .post("/log", page(Page::Act(Action::log)))
+            .post("/debug", page(Page::Act(Action::debug)))
+            .post("/record", page(Page::Act(Action::record)));
+        self.in_fleet(fleet).mount(prefix, inner)
     }
 }
 
@@ -77,8 +76,8 @@ struct Operations {
     guard: Guard,
 }
 
-impl<S: 'static> Handler<S> for Operations {
-    fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, _: &Shared<S>) -> Reply {
+impl Handler<()> for Operations {
+    fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, _: &Shared<()>) -> Reply {
         let is_admitted = match self.page {
             Page::Act(_) => self.guard.may_act(request),
             _ => self.guard.may_look(request),
@@ -246,7 +245,7 @@ fn connections(census: &Census) -> Value {
             "age_ms": ms(one.age),
             "bytes_held": one.bytes_held,
             "peer": one.peer.to_string(),
-            "route": one.route,
+            "route": one.route.as_deref(),
             "descriptor": one.descriptor,
         })
     });

@@ -6,6 +6,7 @@
 //! Prometheus' own client libraries gave them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::exposition::{Exposition, Format};
 use super::report::LoopReport;
@@ -246,7 +247,7 @@ fn states(page: &mut Exposition, numbered: &[(String, &LoopReport)]) {
 fn routes(page: &mut Exposition, numbered: &[(String, &LoopReport)]) {
     let mut routes: BTreeMap<(&str, &str), RouteCounts> = BTreeMap::new();
     for route in numbered.iter().flat_map(|(_, report)| &report.routes) {
-        let sum = routes.entry((route.path, route.method)).or_default();
+        let sum = routes.entry((&route.path, route.method)).or_default();
         sum.merge(&route.counts);
     }
     let mut durations = page.histogram(
@@ -312,7 +313,7 @@ fn routes(page: &mut Exposition, numbered: &[(String, &LoopReport)]) {
 
 fn sum_by_route<'r>(
     mut family: super::exposition::Family<'_>,
-    of_loops: impl Iterator<Item = &'r BTreeMap<&'static str, usize>>,
+    of_loops: impl Iterator<Item = &'r BTreeMap<Arc<str>, usize>>,
 ) {
     let mut sums: BTreeMap<&str, usize> = BTreeMap::new();
     for (route, count) in of_loops.flatten() {

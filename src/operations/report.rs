@@ -1,6 +1,7 @@
 //! What one loop says of itself and of its server, as plain data that goes to the thread that asked.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::conn::{Counts, Hits, RouteReport, Server, WebSocketCounts};
 use crate::event_loop::{Ctx, Stats};
@@ -22,9 +23,9 @@ pub(super) struct LoopReport {
     /// Its connections.
     pub(super) connections: States,
     /// Requests that were begun and not answered yet, by the paths of their routes.
-    pub(super) in_flight: BTreeMap<&'static str, usize>,
+    pub(super) in_flight: BTreeMap<Arc<str>, usize>,
     /// WebSockets that are open, likewise.
-    pub(super) websockets_open: BTreeMap<&'static str, usize>,
+    pub(super) websockets_open: BTreeMap<Arc<str>, usize>,
     pub(super) routes: Vec<RouteReport>,
     pub(super) websockets: WebSocketCounts,
 }
@@ -37,16 +38,13 @@ impl LoopReport {
         }
         let census = server.census(ctx);
         let (mut in_flight, mut websockets_open) = (BTreeMap::new(), BTreeMap::new());
-        for one in census
-            .connections
-            .iter()
-            .filter(|one| !one.route.is_empty())
-        {
+        for one in &census.connections {
+            let Some(route) = &one.route else { continue };
             let counted = match one.kind {
                 "websocket" => &mut websockets_open,
                 _ => &mut in_flight,
             };
-            *counted.entry(one.route).or_default() += 1;
+            *counted.entry(Arc::clone(route)).or_default() += 1;
         }
         let budget = &server.limits().budget;
         Self {

@@ -1,5 +1,5 @@
 //! What a user of the library writes against: an app of routes, handlers that are called and handlers that are tasks,
-//! WebSockets and rooms.
+//! WebSockets, topics and rooms.
 
 mod app;
 mod engine;
@@ -21,10 +21,12 @@ pub use state::Shared;
 pub use test_app::TestApp;
 
 pub use crate::conn::{
-    Body, BodyError, BodyReader, BodySender, Budget, Census, CloseReason, ConnectionInfo, Counts,
-    Disconnected, Dropped, HitCounter, Hits, Hub, IntoResponse, Limits, OnDisconnect, Origins,
-    OutboxPolicy, Peer, Published, Refusal, RemoteSender, Request, Response, Rooms, RouteCounts,
-    RouteReport, SendOutcome, Sender, Server, ShutdownReport, WeakSender, WeakServer,
-    WebSocketCounts, WebSocketSettings, WhenFull,
+    Announce, Body, BodyError, BodyReader, BodySender, Budget, Census, CloseReason, ConnectionInfo,
+    Counts, Cursor, Disconnected, Dropped, Fanout, History, HitCounter, Hits, Hub, Inlet, Interest,
+    IntoResponse, Joined, Joining, Limits, LinkDown, LinkState, NoCursor, OnDisconnect, Origins,
+    OutboxPolicy, PRESENCE_BYTES_MAX, Peer, Presence, PresenceEvent, Present, Published, Refusal,
+    Relayed, RemoteSender, Replay, Request, Response, Rooms, RouteCounts, RouteReport, SendOutcome,
+    Sender, Server, ShutdownReport, TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX, TopicError, TopicSettings,
+    Topics, WeakSender, WeakServer, WebSocketCounts, WebSocketSettings, WhenFull,
 };
 pub use crate::proto::ws::{CloseCode, Message, OwnedMessage};

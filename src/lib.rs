@@ -112,4 +112,7 @@ mod documentation {
     struct Readme;
     #[doc = include_str!("../docs/ARCHITECTURE.md")]
     struct Architecture;
+    #[cfg(feature = "operations")]
+    #[doc = include_str!("../docs/operations.md")]
+    struct Operations;
 }

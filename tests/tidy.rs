@@ -52,6 +52,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "operations",
         &[
+            "events",
             "web",
             "conn",
             "net",

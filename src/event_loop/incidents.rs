@@ -130,6 +130,11 @@ impl Incidents {
         }
     }
 
+    /// Another turn, with no pieces yet.
+    pub(super) fn begin_turn(&mut self) {
+        self.pieces.clear();
+    }
+
     fn keep(&mut self, incident: Incident) {
         if self.kept.len() == INCIDENTS_MAX {
             self.kept.pop_front();
@@ -146,25 +151,31 @@ impl EventLoop {
 
     #[cold]
     pub(super) fn keep_incident(&mut self, what: Trouble) {
+        self.keep_incident_of(self.turn_number(), what);
+    }
+
+    fn keep_incident_of(&mut self, turn: u64, what: Trouble) {
         self.incidents.keep(Incident {
             at: self.handle.time(),
-            turn: self.turn_number(),
+            turn,
             what,
         });
     }
 
-    /// A turn has ended: was it slow?
-    pub(super) fn look_for_slow_turn(&mut self, took: Duration) {
-        if took >= self.handle.slow_threshold() {
-            let slow = SlowTurn {
-                took,
-                pieces: std::mem::take(&mut self.incidents.pieces),
-                turn: self.turn,
-            };
-            crate::event!(warn, "{slow}");
-            self.keep_incident(Trouble::SlowTurn(slow));
+    /// It is long ago that the last turn began: has it taken as long, or does somebody turn the loop now and then?
+    #[cold]
+    pub(super) fn look_for_slow_turn(&mut self) {
+        let took = self.awake_in_last_turn();
+        if took < self.handle.slow_threshold() {
+            return;
         }
-        self.incidents.pieces.clear();
+        let slow = SlowTurn {
+            took,
+            pieces: std::mem::take(&mut self.incidents.pieces),
+            turn: self.turn,
+        };
+        crate::event!(warn, "{slow}");
+        self.keep_incident_of(self.stats.turns, Trouble::SlowTurn(slow));
     }
 }
 

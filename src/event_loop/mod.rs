@@ -369,7 +369,6 @@ impl EventLoop {
         }
         self.handle.set_running(was_running);
         drop(turning);
-        self.look_for_slow_turn(self.awake_in_last_turn());
         self.stats.add(&self.turn);
         self.end_turn();
         parked.map(|()| self.turn)
@@ -378,7 +377,6 @@ impl EventLoop {
     // ---- the steps --------------------------------------------------------------------------------------------
 
     fn park(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
-        self.turn = Turn::default();
         self.slow_from = match self.handle.is_debug() {
             true => self.handle.slow_threshold(),
             false => Duration::MAX,
@@ -388,6 +386,11 @@ impl EventLoop {
         self.records = self.handle.recorder().begin_turn(before);
         self.observes = self.looks_closely || self.records;
         let awake = before.saturating_duration_since(self.handle.now());
+        if awake >= self.handle.slow_threshold() {
+            self.look_for_slow_turn();
+        }
+        self.incidents.begin_turn();
+        self.turn = Turn::default();
         self.stats.awake += awake.saturating_sub(std::mem::take(&mut self.paused));
         if self.handle.is_debug() {
             self.look_for_lost(before);

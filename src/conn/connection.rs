@@ -328,8 +328,9 @@ impl Connection {
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
     ) -> io::Result<Option<SoFar>> {
-        let start = buffers.read_from();
-        let read = self.wire.fill(ctx, &mut buffers.receive[start..])?.bytes();
+        let space = buffers.read_into();
+        let start = space.start;
+        let read = self.wire.fill(ctx, &mut buffers.receive[space])?.bytes();
         let mut http = self.shared.lend_http();
         let mut visit = Visit {
             ctx,
@@ -381,8 +382,9 @@ impl Connection {
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
     ) -> io::Result<Option<SoFar>> {
-        let start = buffers.read_from();
-        let read = self.wire.fill(ctx, &mut buffers.receive[start..])?.bytes();
+        let space = buffers.read_into();
+        let start = space.start;
+        let read = self.wire.fill(ctx, &mut buffers.receive[space])?.bytes();
         let Protocol::WebSocket(link) = &mut self.protocol else {
             unreachable!("the caller has seen to that")
         };

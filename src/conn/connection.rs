@@ -49,7 +49,7 @@ pub(super) struct Visit<'v, 'c> {
     pub(super) input: Input<'v>,
     pub(super) cork: &'v mut Vec<u8>,
     peer: &'v PeerAddr,
-    /// Of all connections of the server, which this is.
+    /// The connection's, among the server's.
     pub(super) place: u32,
     /// Requests or messages that may still be handled.
     pub(super) steps_left: u32,
@@ -849,6 +849,8 @@ impl Source for Connection {
             read_drained: !self.wire.may_read(),
             paused: busy || self.wire.is_blocked(),
             bytes_held: self.bytes_held(),
+            socket: Some(self.wire.socket()),
+            deadline_tick: self.deadline.at(),
             idle_rank,
             ..inner
         }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::limits::Hits;
 use super::outbox::{Dropped, Outbox, Put, Terms};
-use super::rooms::Membership;
 use super::server::Shared;
+use super::topics::Membership;
 use super::websocket_settings::{OutboxPolicy, WebSocketRules, WhenFull};
 use super::wire::BY_REFERENCE_BYTES;
 use crate::event_loop::{CORK_BYTES, Ctx, Handle, LoopGone, Origin, Remote, Token};
@@ -341,7 +341,9 @@ pub(super) struct PeerShared {
     open: Cell<bool>,
     /// Somebody waits until all is written.
     is_awaited: Cell<bool>,
-    rooms: RefCell<Vec<Membership>>,
+    /// It got the message that is being published, see [`Sender::is_reached`].
+    reached: Cell<bool>,
+    memberships: RefCell<Vec<Membership>>,
     rare: OnceCell<Box<Rare>>,
 }
 
@@ -421,7 +423,8 @@ impl Sender {
             marked: Cell::new(false),
             open: Cell::new(true),
             is_awaited: Cell::new(false),
-            rooms: RefCell::default(),
+            reached: Cell::new(false),
+            memberships: RefCell::default(),
             rare: OnceCell::new(),
         }))
     }
@@ -567,8 +570,14 @@ impl Sender {
         &self.0.handle
     }
 
-    pub(super) fn rooms(&self) -> &RefCell<Vec<Membership>> {
-        &self.0.rooms
+    /// Where it is in.
+    pub(super) fn memberships(&self) -> &RefCell<Vec<Membership>> {
+        &self.0.memberships
+    }
+
+    /// A mark for who publishes to several groups: none is set between two publishes.
+    pub(super) fn is_reached(&self) -> &Cell<bool> {
+        &self.0.reached
     }
 
     /// Nothing more is sent: the connection has ended, or is about to.

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use super::connection::{Progress, Visit};
 use super::deadline::NEVER;
 use super::limits::Hits;
-use super::rooms;
 use super::server::Shared;
+use super::topics;
 use super::websocket::{CloseReason, Collected, Outlet, Peer, Sender, WebSocketHandler};
 use super::websocket_settings::{WebSocketRules, spread};
 use crate::event_loop::{Ctx, Panicked, Readiness, caught, guarded};
@@ -546,7 +546,7 @@ impl WebSocketLink {
     pub(super) fn closed(mut self, ctx: &mut Ctx<'_>, shared: &Shared) {
         self.outlet.shut();
         if let Some(sender) = self.outlet.sender() {
-            rooms::leave_all(sender);
+            topics::leave_all(sender);
         }
         shared.count_websocket(-1);
         let reason = self.extra.take().and_then(|extra| extra.reason);

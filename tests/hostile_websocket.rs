@@ -28,10 +28,9 @@ const PORT: u16 = 80;
 
 /// A message may have so many bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// And so much may wait to be sent: our server's default.
-const OUTBOX_BYTES: usize = 64 * 1024;
-/// What an attack may make the process hold: a message with the buffer it grew in, and as much for inflating it.
-const HELD_BYTES_MAX: u64 = 256 * 1024;
+/// What an attack may make the process hold: a message, or an outbox and what left it, in buffers that grew by doubling;
+/// and what the network has of it.
+const HELD_BYTES_MAX: u64 = 512 * 1024;
 /// An attack goes on for so many bytes, if it is let: many times what may be held.
 const FLOOD_BYTES: usize = 4 << 20;
 
@@ -275,7 +274,6 @@ fn attack_client(attack: Attack) -> (Option<u16>, u64) {
     let builder = WebSocket::builder(&format!("ws://{}/", world.address("server")));
     let builder = builder
         .limits(limits())
-        .outbox_bytes(OUTBOX_BYTES)
         .deflate(DeflateOptions::own_context());
     simulation.loop_mut(CLIENT).spawn(async move {
         let mut socket = builder.connect().await.unwrap();

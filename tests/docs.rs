@@ -160,6 +160,27 @@ fn the_readme_says_how_many_crates_there_are() {
     }
 }
 
+#[test]
+fn the_page_on_websockets_names_a_test_that_exists_in_each_row() {
+    let page = text("docs/websocket.md");
+    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| ---");
+    let rows = page.lines().filter(is_row);
+    let rows: Vec<&str> = rows.filter(|row| !row.ends_with("held by |")).collect();
+    assert!(rows.len() > 15, "the tables are there");
+    for row in rows {
+        let quoted = row.split('`').skip(1).step_by(2);
+        let held_by: Vec<(&str, &str)> = quoted
+            .filter_map(|name| name.split_once("::"))
+            .filter(|(path, _)| path.ends_with(".rs"))
+            .collect();
+        assert!(!held_by.is_empty(), "nothing holds {row}");
+        for (path, test) in held_by {
+            let is_there = text(path).contains(&format!("fn {test}()"));
+            assert!(is_there, "there is no {test} in {path}");
+        }
+    }
+}
+
 /// `scripts/instructions.sh --renew` writes both.
 #[test]
 fn the_page_on_performance_has_the_instructions_of_the_baseline() {
@@ -186,6 +207,7 @@ fn links_to_files_lead_somewhere() {
         "docs/STYLE.md",
         "docs/one-turn.md",
         "docs/performance.md",
+        "docs/websocket.md",
     ] {
         let folder = root().join(document);
         let folder = folder.parent().expect("a file stands in a folder");

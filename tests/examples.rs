@@ -426,6 +426,61 @@ fn the_yardstick_and_the_salon_serve_and_end() {
 }
 
 #[test]
+fn the_dashboard_client_prints_the_salons_points_and_ends_after_as_many_as_were_asked_for() {
+    let mut salon = Server::start("salon", &["--port", "0"]);
+    let url = format!("ws://{}/realtime", salon.address());
+    let output = output("12_dashboard_client", &[&url, "--count", "2"]);
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).expect("it prints UTF-8");
+    let points: Vec<&str> = printed.lines().collect();
+    assert_eq!(points.len(), 2, "{printed}");
+    for point in points {
+        // We are the one connection, and the server's memory is some MiB.
+        assert!(point.contains(" connections 1 "), "{point}");
+        let memory = point.split(' ').nth(4).expect("it has a value");
+        assert!(
+            memory == "-" || memory.parse::<f64>().expect("a number") > 0.5,
+            "{point}"
+        );
+    }
+    salon.interrupt();
+}
+
+#[test]
+fn the_dashboard_client_waits_for_its_server_and_ends_with_ctrl_c() {
+    let port = free_port();
+    let url = format!("ws://127.0.0.1:{port}/realtime");
+    let mut command = example("12_dashboard_client");
+    command.arg(&url).stderr(Stdio::null());
+    let mut client = Server::of(command);
+    // It tries in vain, for a while.
+    std::thread::sleep(Duration::from_millis(300));
+    let mut salon = Server::start("salon", &["--port", &port.to_string()]);
+    salon.address();
+    let point = client.line();
+    assert!(point.starts_with("cpu "), "{point}");
+    client.interrupt();
+    salon.interrupt();
+}
+
+#[test]
+fn the_dashboard_client_says_what_is_wrong() {
+    let free = free_port();
+    let nobody = format!("ws://127.0.0.1:{free}/realtime");
+    for (arguments, code, why) in [
+        (&["--count", "none"][..], 2, "is no number of points"),
+        (&["--fast"], 2, "unknown argument --fast"),
+        (&["http://127.0.0.1/", "--once"], 1, "ws://"),
+        (&[&nobody, "--once"], 1, "refused"),
+    ] {
+        let output = output("12_dashboard_client", arguments);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(why), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
 fn the_yardstick_prints_the_limits_that_are_in_force() {
     let limits = [
         "--limits",

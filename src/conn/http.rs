@@ -20,9 +20,8 @@ use super::wire::BY_REFERENCE_BYTES;
 use crate::event_loop::{Ctx, Inspection, Origin, Panicked, caught};
 use crate::parts::output::Chunk;
 use crate::proto::http1::{self, After, BodyLength, Fields, Misuse, PeerError, ResponseHead, Step};
-use crate::proto::ws;
 #[cfg(feature = "deflate")]
-use crate::proto::ws::{Agreement, BadExtensions, Deflate};
+use crate::proto::ws::{self, Agreement, BadExtensions, Deflate};
 
 /// Where the body of the request at hand goes.
 enum Incoming {

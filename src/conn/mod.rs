@@ -19,6 +19,7 @@ mod response;
 mod server;
 mod service;
 mod topics;
+mod wear;
 mod websocket;
 mod websocket_link;
 mod websocket_settings;

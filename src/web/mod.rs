@@ -3,6 +3,7 @@
 
 mod app;
 mod engine;
+mod guard;
 mod handler;
 mod opening;
 mod router;
@@ -12,6 +13,7 @@ mod test_app;
 
 pub use app::{App, stop_on_signals};
 pub use engine::{Engine, Running, Threads, UnknownEngine};
+pub use guard::Guard;
 pub use handler::{Handler, Task, task};
 pub use opening::Opening;
 pub use socket::{Socket, Upgrade, WebSocket};

@@ -321,6 +321,11 @@ fn the_client_says_what_08_client_promises() {
 }
 
 #[test]
+fn everyone_hears_in_the_rooms_what_11_rooms_promises() {
+    assert_eq!(printed("11_rooms", &[]), promised("11_rooms"));
+}
+
+#[test]
 fn fetch_prints_status_and_body_or_a_line_for_each_time() {
     let mut server = Server::start("yardstick", &["--port", "0"]);
     let address = server.address();

@@ -1,6 +1,6 @@
 // The controls and their keys: pause, step, slow motion, breaks; and the token without which they stay still.
 
-import { $, count, place, say, span, state, title } from "./draw.js";
+import { $, announce, count, place, say, span, state, title } from "./draw.js";
 
 export class Controls {
   #model;
@@ -103,9 +103,7 @@ export class Controls {
   /** Said aloud, and shown while nothing more important is. */
   tell(text) {
     this.#told = text;
-    // The same words twice are two messages.
-    $("say").textContent = "";
-    $("say").textContent = text;
+    announce(text);
     this.show();
   }
 

@@ -83,6 +83,7 @@ function begin() {
   say($("process"), `the loop of ${name}, process ${pid}`);
   document.title = `Dial: ${name}`;
   source.begin();
+  timeline.begin();
   controls.begin();
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) attempt("rate", { hz: CALM_HZ });
   const token = new URLSearchParams(location.hash.slice(1)).get("token");

@@ -1,6 +1,6 @@
 // The timeline: above, a bar for each turn; below, a stretch of time with its turns, their steps and each piece of work.
 
-import { $, DataTable, Sheet, bytes, count, el, place, plural, say, set, span, title, weave } from "./draw.js";
+import { $, DataTable, Sheet, announce, bytes, count, el, place, plural, say, set, span, title, weave } from "./draw.js";
 
 /** Bars are read on a scale where each line is ten times the one below: turns take from microseconds to seconds. */
 const LEAST_NS = 1e3;
@@ -24,7 +24,7 @@ export class Timeline {
   #table;
   #follows = true;
   #chooseFrom = 0;
-  /** The number of the turn that is open, and the stretch that is seen. */
+  /** The turn that is open, kept also when the model has forgotten it; and the stretch that is seen. */
   #open = null;
   #view = { from: 0, to: 1e6 };
   #block = null;
@@ -99,6 +99,11 @@ export class Timeline {
     act();
   }
 
+  get #turns() {
+    const { turns } = this.#model;
+    return this.#open && this.#open.n < (turns[0]?.n ?? Infinity) ? [this.#open, ...turns] : turns;
+  }
+
   get #length() {
     return this.#view.to - this.#view.from;
   }
@@ -120,7 +125,7 @@ export class Timeline {
     const now = performance.now();
     if (isPaused) return this.#fit(last);
     if (now < this.#chooseFrom) return;
-    const open = turns.findIndex(({ n }) => n === this.#open);
+    const open = turns.findIndex(({ n }) => n === this.#open?.n);
     if (open === turns.length - 1) return;
     const turn = longestTurn(turns.slice(Math.max(open + 1, turns.length - 200)));
     this.#chooseFrom = now + (workOf(turn) >= SLOW_NS ? CHOOSE_AFTER_SLOW_MS : CHOOSE_EVERY_MS);
@@ -140,7 +145,7 @@ export class Timeline {
   }
 
   #fit(turn) {
-    this.#open = turn.n;
+    this.#open = turn;
     const from = turn.from_ns + turn.asleep_ns;
     const to = turn.from_ns + turn.took_ns;
     const edge = Math.max(200, (to - from) * 0.015);
@@ -163,8 +168,8 @@ export class Timeline {
 
   #move(step) {
     const { turns } = this.#model;
-    const at = turns.findIndex(({ n }) => n === this.#open);
-    const turn = turns[Math.min(turns.length - 1, Math.max(0, (at < 0 ? turns.length : at) + step))];
+    const at = turns.findIndex(({ n }) => n === this.#open?.n);
+    const turn = turns[Math.min(turns.length - 1, Math.max(0, at + step))];
     if (turn) this.#openTurn(turn);
   }
 
@@ -177,6 +182,12 @@ export class Timeline {
     this.#setFollow(false);
     this.#fit(turn);
     this.#draw();
+  }
+
+  /** Another loop has other turns. */
+  begin() {
+    if (this.#model.turns.length === 0) this.#open = this.#block = null;
+    this.follow();
   }
 
   /** Opens a turn, and in it the longest block of that origin. @returns {boolean} whether it is still known */
@@ -195,6 +206,7 @@ export class Timeline {
     this.#setFollow(false);
     this.#block = target;
     this.#draw();
+    announce($("blame").textContent);
   }
 
   #hit({ offsetX: x, offsetY: y }) {
@@ -204,8 +216,10 @@ export class Timeline {
   #markNext(step) {
     if (this.#targets.length === 0) return;
     this.#setFollow(false);
+    this.#block = null;
     this.#mark = Math.min(this.#targets.length - 1, Math.max(0, this.#mark + step));
     this.#draw();
+    announce($("blame").textContent);
   }
 
   // ---- drawing
@@ -239,7 +253,7 @@ export class Timeline {
     const room = Math.floor((width - 50) / BAR);
     const { turns } = this.#model;
     // A turn that was opened stays in sight while others come.
-    const open = this.#follows ? -1 : turns.findIndex(({ n }) => n === this.#open);
+    const open = this.#follows ? -1 : turns.findIndex(({ n }) => n === this.#open?.n);
     const end = open < 0 ? turns.length : Math.max(Math.min(room, turns.length), Math.min(turns.length, open + Math.ceil(room / 2)));
     this.#barTurns = turns.slice(Math.max(0, end - room), end);
     this.#barsLeft = width - this.#barTurns.length * BAR;
@@ -262,7 +276,7 @@ export class Timeline {
       context.globalAlpha = 0.45;
       context.fillRect(x, base + 2, BAR - 2, (y(turn.asleep_ns) / up) * (height - base - 4));
       context.globalAlpha = 1;
-      if (turn.n === this.#open) {
+      if (turn.n === this.#open?.n) {
         context.strokeStyle = colour("gold");
         context.lineWidth = 2;
         context.strokeRect(x - 1, base - up - 6, BAR, height - 3 - (base - up - 6));
@@ -283,19 +297,19 @@ export class Timeline {
     context.fillRect(0, 0, width, height);
     this.#drawAxis(context, x, from, to, width, height);
     this.#targets = [];
-    for (const turn of this.#model.turns) {
+    for (const turn of this.#turns) {
       if (turn.from_ns + turn.took_ns < from || turn.from_ns > to) continue;
       this.#drawTurn(context, turn, x, width);
     }
     say($("timeline-span"), `${span(to - from)} from edge to edge`);
-    const open = this.#model.turns.find(({ n }) => n === this.#open);
+    const open = this.#open;
     set($("timeline-blocks"), { "aria-label": open ? `Turn ${count(open.n)}, ${plural(open.blocks.length, "block")}. Arrow keys go from block to block, Enter chooses, plus and minus zoom, Shift with arrows moves.` : "No turn is open." });
   }
 
   #drawAxis(context, x, from, to, width, height) {
     const power = 10 ** Math.floor(Math.log10((to - from) / 4));
     const step = [1, 2, 5, 10].map((n) => n * power).find((n) => (to - from) / n <= 8);
-    const zero = this.#model.turns.find(({ n }) => n === this.#open);
+    const zero = this.#open;
     const origin = zero ? zero.from_ns + zero.asleep_ns : from;
     context.font = "10px sans-serif";
     context.textAlign = "left";
@@ -412,7 +426,7 @@ export class Timeline {
   #blame() {
     const marked = this.#targets[this.#mark];
     const chosen = this.#block ?? marked;
-    const turn = chosen?.turn ?? this.#model.turns.find(({ n }) => n === this.#open);
+    const turn = chosen?.turn ?? this.#open;
     const key = `${turn?.n} ${chosen?.block.from_ns} ${this.#model.findings[0]?.turn}`;
     const board = $("blame");
     if (board.dataset.key === key) return;
@@ -455,7 +469,7 @@ export class Timeline {
   }
 }
 
-export function groups({ ready, visits, timers, messages }) {
+function groups({ ready, visits, timers, messages }) {
   return [[ready, "ready"], [visits, "with I/O"], [timers, "due"], [messages, "from other threads"]].filter(([number]) => number > 0).map(([number, what]) => `${number} ${what}`).join(", ");
 }
 

@@ -7,6 +7,7 @@ export class Controls {
   #act;
   #lesson;
   #told = "";
+  #stops = 0;
 
   /**
    * @param {{ ask(what: string, fields?: object): Promise<object>, follow(): void, pin(step: number | null): void, unlock(token: string): Promise<void> }} act
@@ -109,6 +110,8 @@ export class Controls {
 
   /** What a stop is about, in a sentence. */
   tellStop(stopped) {
+    this.#stops += 1;
+    $("standing").dataset.stops = this.#stops;
     const { why, break: broke, ran = [], ran_more: more = 0 } = stopped;
     const cause = { pause: "Paused", step: "Stepped", break: `Stopped on ${broke}` }[why] ?? "Stopped";
     const done = why === "step" ? `: ${ran.length === 0 ? "nothing ran" : ran.length === 1 ? `${title(ran[0])} ran for ${span(ran[0].took_ns)}` : `${count(ran.length + more)} pieces of work ran`}` : "";

@@ -24,7 +24,6 @@ export class Movement {
   #cage = svg("g", { class: "cage" });
   #number = svg("text", { class: "turn-number", y: 82, "text-anchor": "middle" });
   #word = svg("text", { class: "state", y: -70, "text-anchor": "middle" });
-  #sleeper = svg("text", { class: "sleeper", "text-anchor": "middle" }, "z z z");
   #table;
   #still = matchMedia("(prefers-reduced-motion: reduce)");
   /** The turn that is shown, its steps' ends in parts of a lap, and where the hand is. */
@@ -35,6 +34,8 @@ export class Movement {
   #before = 0;
   #running = false;
   #step = -1;
+  /** How long the shown turn was in its first step and awake. */
+  #parked = 0;
   #shownAt = 0;
 
   /** @param {(phase: number) => void} stepChanged the hand has come into another step */
@@ -44,7 +45,7 @@ export class Movement {
     const bezel = svg("circle", { class: "bezel", r: BEZEL, pathLength: 240, "stroke-dasharray": "0.7 1.3" });
     this.#drawCage();
     const pivot = svg("circle", { class: "pivot", r: 6 });
-    this.#root.append(bezel, this.#ring, svg("circle", { class: "share-track", r: SHARE }), this.#shareArc, this.#sleeper, this.#cage, this.#hand, pivot, this.#word, this.#number);
+    this.#root.append(bezel, this.#ring, svg("circle", { class: "share-track", r: SHARE }), this.#shareArc, this.#cage, this.#hand, pivot, this.#word, this.#number);
     $("movement-drawing").append(this.#root);
     this.#table = new DataTable($("movement"), "The steps of the turn shown", ["Step", "What it does", "#Took"], () => model.isPaused);
     this.#still.addEventListener("change", () => this.show());
@@ -99,7 +100,9 @@ export class Movement {
       requestAnimationFrame((now) => this.#sweep(now));
     }
     if (!isTurning) this.#rest();
-    set(this.#sleeper, { visibility: word === "asleep" ? "visible" : "hidden" });
+    const [park] = this.#sectors;
+    park.took.classList.toggle("sleeps", word === "asleep");
+    say(park.took, word === "asleep" ? "z z z" : span(this.#parked));
     this.#describe(awake);
   }
 
@@ -135,11 +138,8 @@ export class Movement {
     const top = ly - 1 + Math.min(0, (ly / LABELS) * 14) + (side === "middle" && ly > 0 ? 8 : 0);
     set(parts.label, { x: lx, y: top + 1, "text-anchor": side });
     set(parts.took, { x: lx, y: top + 17, "text-anchor": side });
-    say(parts.took, span(time));
-    if (i === 0) {
-      const [zx, zy] = polar(INNER - 30, middle);
-      set(this.#sleeper, { x: zx, y: zy });
-    }
+    if (i === 0) this.#parked = time;
+    else say(parts.took, span(time));
   }
 
   #sweep(now) {

@@ -8,6 +8,7 @@ export class Controls {
   #lesson;
   #told = "";
   #stops = 0;
+  #states = new Set();
 
   /**
    * @param {{ ask(what: string, fields?: object): Promise<object>, follow(): void, pin(step: number | null): void, unlock(token: string): Promise<void> }} act
@@ -125,7 +126,7 @@ export class Controls {
   }
 
   show() {
-    const { mayControl, isPaused, state: word } = this.#model;
+    const { mayControl, isPaused, slab, state: word } = this.#model;
     const isThere = word !== "unknown";
     document.body.dataset.state = word;
     say($("pause-word"), isPaused ? "Resume" : "Pause");
@@ -133,9 +134,20 @@ export class Controls {
     for (const id of ["step-turn", "step-callback"]) $(id).disabled = !mayControl || !isPaused || this.#lesson.isLocked;
     $("slow-motion").disabled = !mayControl;
     for (const box of breakBoxes()) box.disabled = !mayControl;
-    say($("standing"), isPaused || this.#told ? this.#told : mayControl ? "Pause the loop to look closely: its sockets stay open, and its timers wait." : "");
+    $("standing").classList.toggle("hint", !this.#told);
+    say($("standing"), this.#told ? this.#told : mayControl ? "Pause the loop to look closely: its sockets stay open, and its timers wait." : "");
+    this.#offerStates(slab?.slots ?? []);
     this.#showFigures();
     this.#showAccess();
+  }
+
+  /** The words that the sources have for their states, as far as they were seen. */
+  #offerStates(slots) {
+    for (const { state: word } of slots) {
+      if (!word || this.#states.has(word)) continue;
+      this.#states.add(word);
+      $("states").append(new Option(word));
+    }
   }
 
   /** After `resumed`, the words about the stop are no longer true. */

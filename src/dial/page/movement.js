@@ -69,7 +69,7 @@ export class Movement {
       const parts = {
         arc: svg("path", { class: `arc phase-${i % 7}${i === 0 ? " first" : ""}` }),
         mesh: svg("path", { class: `mesh weave${i === 0 ? " first" : ""}` }),
-        numeral: svg("text", { class: "numeral", "text-anchor": "middle" }, this.#model.stepNumber(i)),
+        numeral: svg("text", { class: `numeral${i === 0 ? " first" : ""}`, "text-anchor": "middle" }, this.#model.stepNumber(i)),
         label: svg("text", { class: "label" }, name),
         took: svg("text", { class: "took" }),
       };

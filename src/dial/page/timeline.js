@@ -206,7 +206,7 @@ export class Timeline {
     this.#setFollow(false);
     this.#block = target;
     this.#draw();
-    announce($("blame").textContent);
+    announce($("blame").firstElementChild.textContent);
   }
 
   #hit({ offsetX: x, offsetY: y }) {
@@ -219,7 +219,7 @@ export class Timeline {
     this.#block = null;
     this.#mark = Math.min(this.#targets.length - 1, Math.max(0, this.#mark + step));
     this.#draw();
-    announce($("blame").textContent);
+    announce($("blame").firstElementChild.textContent);
   }
 
   // ---- drawing

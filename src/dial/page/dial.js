@@ -42,9 +42,9 @@ const inject = new Inject(model, {
   timeline: (turn, origin) => timeline.select(turn, origin),
   source: (origin) => source.reveal(origin),
 });
-const lesson = new Lesson(model, { ask, tell: (text) => controls.tell(text), changed: () => draw() });
+const lesson = new Lesson(model, { ask, tell: (text) => controls.tell(text), changed: () => draw(), line: (origin) => source.line(origin) });
 const controls = new Controls(model, { ask, pin: (step) => source.pin(step), unlock }, lesson);
-const panes = [movement, timeline, new Ready(model), source, new Wheel(model), slab, new Poll(model), new Tasks(model, close), journey, inject, lesson, controls];
+const panes = [movement, timeline, new Ready(model, (origin) => source.line(origin)), source, new Wheel(model), slab, new Poll(model), new Tasks(model, close), journey, inject, lesson, controls];
 
 let isDue = false;
 function draw() {

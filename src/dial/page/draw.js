@@ -79,7 +79,7 @@ export function place(origin) {
 export function title(work) {
   if (!work) return "nothing";
   const kind = work.what ?? work.kind;
-  const what = { visit: "visit", callback: "callback", task: "task", source: "new source" }[kind] ?? `visit to a ${kind}`;
+  const what = { visit: "visit", callback: "callback", task: "task", source: "new source" }[kind] ?? `visit to ${kind}`;
   if (work.name) return `${work.name} (${work.kind === "visit" && work.what !== "visit" ? work.what : what})`;
   return work.token ? `${what} ${work.token}` : what;
 }

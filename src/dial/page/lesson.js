@@ -19,7 +19,12 @@ export class Lesson {
   #key = "";
   #score = { right: 0, asked: 0, row: 0 };
 
-  /** @param {{ ask(what: string, fields?: object): Promise<object>, tell(text: string): void, changed(): void }} act */
+  /**
+   * @param {{
+   *   ask(what: string, fields?: object): Promise<object>, tell(text: string): void, changed(): void,
+   *   line(origin: string): string,
+   * }} act
+   */
   constructor(model, act) {
     this.#model = model;
     this.#act = act;
@@ -77,16 +82,20 @@ export class Lesson {
     if (!isPaused) return;
     const question = this.#ask();
     // The times in the words go on; a choice that was made stays made.
-    const key = question.choices.map(({ is, at, job }) => [is, at, job?.token, job?.name]).join("\n");
+    const key = question.choices.map(({ is, at, job }) => [is, at, job?.token]).join("\n");
     if (key !== this.#key) {
       this.#key = key;
-      const make = (at, i) => el("label", {}, el("input", { type: "radio", name: "lesson", value: i }), el("span"), el("span", { class: "place" }, at ? place(at) : ""));
-      $("lesson-choices").replaceChildren(...question.choices.map(({ at }, i) => make(at, i)));
+      const make = (i) => el("label", {}, el("input", { type: "radio", name: "lesson", value: i }), el("span"), el("span", { class: "place" }));
+      $("lesson-choices").replaceChildren(...question.choices.map((_, i) => make(i)));
       this.#act.changed();
     }
     this.#question = question;
     say($("lesson-question"), question.text);
-    question.choices.forEach(({ label }, i) => say($("lesson-choices").children[i].children[1], label));
+    question.choices.forEach(({ label, at }, i) => {
+      const [, words, origin] = $("lesson-choices").children[i].children;
+      say(words, label);
+      say(origin, at ? `${place(at)}  ${this.#act.line(at)}` : "");
+    });
   }
 
   /** The question that this stop puts. Whatever can be seen of the loop may be the answer. */
@@ -131,7 +140,7 @@ function distinct(ready) {
 }
 
 function isSame(job, ran) {
-  return Boolean(ran) && job.origin === ran.origin && (job.token ?? null) === (ran.token ?? null) && (job.name ?? null) === (ran.name ?? null);
+  return Boolean(ran) && job.origin === ran.origin && (job.token ?? null) === (ran.token ?? null);
 }
 
 /** Which of the choices has come true. */

@@ -167,7 +167,7 @@ impl Ctx<'_> {
     /// Visit `token`'s source at once, on this stack, as if an event had come: for a source that was just added and
     /// may have something to do already.
     pub(crate) fn visit(&mut self, token: Token, readiness: super::Readiness) {
-        self.event_loop.visit(token, readiness);
+        self.event_loop.visit_now(token, readiness);
     }
 
     /// End `token`'s source, as if it had answered [`super::Next::Close`]. What it has not written yet is lost.
@@ -325,6 +325,11 @@ impl Ctx<'_> {
     /// Every source, described. Costs a pass over all of them.
     pub fn census(&self) -> impl Iterator<Item = (Token, Inspection)> {
         self.event_loop.census()
+    }
+
+    /// One source, described; `None` when `token` names nobody, or the one that is being visited.
+    pub fn inspect(&self, token: Token) -> Option<Inspection> {
+        self.event_loop.inspect(token)
     }
 
     /// Report a panic that was caught on the way and is answered there.

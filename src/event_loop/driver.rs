@@ -63,6 +63,12 @@ impl Readiness {
     /// Somebody else gave the source bytes to write (step 7 of the turn).
     pub const FLUSH: Self = Self(32);
 
+    pub(super) const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+    pub(super) const fn to_bits(self) -> u8 {
+        self.0
+    }
     /// Whether every bit of `other` is set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -374,6 +380,12 @@ pub trait Driver {
     }
     /// How many sockets are open, listeners included.
     fn open_sockets(&self) -> usize;
+    /// The descriptor of a socket, by its number, for people who look at the process from outside as well. `None` where
+    /// there are none.
+    fn descriptor_of(&self, socket: Socket) -> Option<i32> {
+        let _ = socket;
+        None
+    }
     /// How many descriptors the process may have open, if there is a limit.
     fn descriptor_limit(&self) -> Option<usize>;
 
@@ -407,6 +419,10 @@ pub trait Driver {
     fn watch_signal(&mut self, signal: Signal, token: Token) -> io::Result<()>;
     /// Whether `signal` has come since the last call.
     fn take_signal(&mut self, signal: Signal) -> bool;
+    /// Whether any signal that is watched has come and was not taken.
+    fn has_signal(&self) -> bool {
+        false
+    }
 
     /// From now on make a `READABLE` event for `token` when a child process of this one may have ended (SIGCHLD),
     /// whichever it was. These come on top of the 1,024 of a [`Driver::poll`].

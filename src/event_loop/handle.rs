@@ -18,11 +18,13 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::Ctx;
-use super::debug::{Finding, SLOW_THRESHOLD};
+use super::debug::{Finding, SLOW_THRESHOLD, Work};
 use super::driver::{Clock, Executor, Notify, Readiness, Token};
 use super::ending::{EndKey, Endings, Listener, TaskResult};
 use super::executor::{self, JobHandle};
 use super::panic::{Caught, caught};
+use super::recorder::{Recorder, What};
+use super::snapshot::{TimerFor, TimerView, WheelView};
 use super::source::Source;
 use super::stats::Origin;
 use super::task::NewTask;
@@ -38,6 +40,13 @@ pub(crate) type Callback = Box<dyn FnOnce(&mut Ctx<'_>)>;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct CallKey(Key);
 
+impl CallKey {
+    /// For the records.
+    pub(super) fn to_bits(self) -> u64 {
+        Token::from(self.0).to_bits()
+    }
+}
+
 /// A place in the ready queue.
 pub(super) enum Job {
     /// Run a filed callback, if it is still there and was not moved to a later time.
@@ -48,6 +57,14 @@ pub(super) enum Job {
     Start(Box<dyn Source>, Origin),
     /// Poll a new task for the first time.
     Begin(NewTask),
+}
+
+/// A place in the ready queue, for people who look.
+pub(super) enum Described {
+    /// A source is visited.
+    Source(Token),
+    /// A callback, or what is not a source yet.
+    New(Work),
 }
 
 /// The source that a waker of nobody wakes.
@@ -86,6 +103,7 @@ pub(super) struct Core {
     slow_threshold: Cell<Duration>,
     findings: RefCell<Vec<Finding>>,
     random: Cell<u64>,
+    recorder: Recorder,
     /// For a task's first poll, see [`Handle::first_waker`]. Away only during one.
     spare_waker: Cell<Option<SourceWaker>>,
     ready: RefCell<Ready>,
@@ -154,6 +172,7 @@ impl Handle {
             slow_threshold: Cell::new(SLOW_THRESHOLD),
             findings: RefCell::default(),
             random: Cell::new(entropy),
+            recorder: Recorder::new(now),
             spare_waker: Cell::new(Some(spare_waker)),
             ready: RefCell::default(),
             calls: RefCell::new(Slab::new()),
@@ -291,6 +310,7 @@ impl Handle {
     /// Visit `token`'s source with [`Readiness::FLUSH`] in step 7 of this turn. The caller sees to it that a source
     /// that is marked already is not marked again.
     pub fn mark_dirty(&self, token: Token) {
+        self.0.recorder.push(What::Marked { token });
         self.0.dirty.borrow_mut().push(token);
     }
 
@@ -356,6 +376,23 @@ impl Handle {
         self.0.debug.get()
     }
 
+    /// Switch the recorder on or off, see [`Recorder`]. During a turn this counts from the next one on. What was recorded
+    /// before it was switched off can still be read, and its memory stays with the loop.
+    pub fn record(&self, on: bool) {
+        self.0.recorder.switch(on, self.is_running());
+    }
+
+    /// How many records the recorder is to keep, rounded up to a power of two; [`super::RECORDS`] unless set. A record
+    /// takes 24 bytes. To be said before it is switched on for the first time: after that it changes nothing.
+    pub fn set_record_capacity(&self, records: usize) {
+        self.0.recorder.set_capacity(records);
+    }
+
+    /// What the loop did last, if it was told to [`Handle::record`].
+    pub fn recorder(&self) -> &Recorder {
+        &self.0.recorder
+    }
+
     /// How long a visit or a callback may take before debug mode reports it as slow; [`SLOW_THRESHOLD`] unless set.
     pub fn set_slow_threshold(&self, threshold: Duration) {
         self.0.slow_threshold.set(threshold);
@@ -373,9 +410,7 @@ impl Handle {
 
     /// Wake `waker` when [`Handle::time`] has reached `when`, as exact as [`Handle::call_at`].
     pub(crate) fn wake_at(&self, when: Instant, waker: &Waker) -> TimerId {
-        let tick = self.timer_tick(self.tick_after(when));
-        let due = Due::Waker(waker.clone());
-        self.0.wheel.borrow_mut().insert(tick, due)
+        self.insert_timer(self.tick_after(when), Due::Waker(waker.clone()))
     }
 
     /// Have a timer of [`Handle::wake_at`] wake `waker` from now on. `false` when it has fired.
@@ -455,7 +490,15 @@ impl Handle {
     }
 
     fn push(&self, job: Job) {
-        self.0.ready.borrow_mut().push(job, || self.time());
+        self.push_since(job, || self.time());
+    }
+
+    fn push_since(&self, job: Job, since: impl FnOnce() -> Instant) {
+        let recorder = &self.0.recorder;
+        if recorder.is_on() {
+            recorder.queued(&job);
+        }
+        self.0.ready.borrow_mut().push(job, since);
     }
 
     fn call_handle(&self, key: CallKey, when: Instant) -> CallHandle {
@@ -468,16 +511,23 @@ impl Handle {
     }
 
     fn set_call_timer(&self, key: CallKey, when: Instant) {
-        let tick = self.timer_tick(self.tick_after(when));
+        let tick = self.tick_after(when);
         if let Some(call) = self.0.calls.borrow_mut().get_mut(key.0) {
-            let mut wheel = self.0.wheel.borrow_mut();
             match call.timer {
                 Some(timer) => {
-                    wheel.reset(timer, tick);
+                    self.reset_timer(timer, tick);
                 }
-                None => call.timer = Some(wheel.insert(tick, Due::Call(key))),
+                None => call.timer = Some(self.insert_timer(tick, Due::Call(key))),
             }
         }
+    }
+
+    fn insert_timer(&self, tick: u64, due: Due) -> TimerId {
+        let due_tick = self.timer_tick(tick);
+        let id = self.0.wheel.borrow_mut().insert(due_tick, due);
+        let timer = id.to_bits();
+        self.0.recorder.push(What::TimerSet { timer, due_tick });
+        id
     }
 
     /// The first tick that is not before `when`: a timer filed there is never early.
@@ -557,7 +607,7 @@ impl Handle {
             fired += 1;
             earliest.get_or_insert(due_tick);
             let since = || self.instant_of(due_tick);
-            let push = |job| self.0.ready.borrow_mut().push(job, since);
+            let push = |job| self.push_since(job, since);
             match due {
                 Due::Source(token) => push(Job::Visit(token, Readiness::TIMER)),
                 Due::Call(key) => {
@@ -578,7 +628,17 @@ impl Handle {
     }
 
     fn next_due(&self, tick: u64) -> Option<(u64, Due)> {
-        self.0.wheel.borrow_mut().pop_due(tick)
+        let mut wheel = self.0.wheel.borrow_mut();
+        let cascaded_before = wheel.cascaded();
+        let popped = wheel.pop_due_named(tick);
+        let timers = wheel.cascaded() - cascaded_before;
+        if timers > 0 {
+            self.0.recorder.push(What::Cascaded { timers });
+        }
+        let (id, due_tick, due) = popped?;
+        let timer = id.to_bits();
+        self.0.recorder.push(What::TimerFired { timer, due_tick });
+        Some((due_tick, due))
     }
 
     pub(super) fn next_timer_tick(&self) -> Option<u64> {
@@ -590,6 +650,34 @@ impl Handle {
         let ready = self.0.ready.borrow();
         let is_start = |job: &&Job| matches!(job, Job::Start(..) | Job::Begin(_));
         ready.jobs.iter().filter(is_start).count()
+    }
+
+    /// The first in the ready queue, described; `None` when it will not run.
+    pub(super) fn first_ready(&self) -> Option<Described> {
+        let ready = self.0.ready.borrow();
+        self.describe(ready.jobs.front()?)
+    }
+
+    /// What stands in the ready queue and will run: its place, what it is, and in debug mode since when it stands there.
+    pub(super) fn queued(&self) -> Vec<(usize, Described, Option<Instant>)> {
+        let ready = self.0.ready.borrow();
+        let since = |place| Some(*ready.since.as_ref()?.get(place)?);
+        let jobs = ready.jobs.iter().enumerate();
+        jobs.filter_map(|(place, job)| Some((place, self.describe(job)?, since(place))))
+            .collect()
+    }
+
+    fn describe(&self, job: &Job) -> Option<Described> {
+        Some(match job {
+            Job::Call(key) => {
+                let calls = self.0.calls.borrow();
+                let call = calls.get(key.0).filter(|call| call.timer.is_none())?;
+                Described::New(Work::callback(call.origin))
+            }
+            Job::Visit(token, _) => Described::Source(*token),
+            Job::Start(_, origin) => Described::New(Work::new("source", origin)),
+            Job::Begin(task) => Described::New(task.work()),
+        })
     }
 
     /// How many in the ready queue wait for their turn and will get it, and in debug mode since when the first one
@@ -622,6 +710,39 @@ impl Handle {
         (number, (number > 0).then(|| self.instant_of(first)))
     }
 
+    /// The wheel, with `max` timers of it.
+    pub(super) fn wheel_view(&self, max: usize) -> WheelView {
+        let (wheel, calls) = (self.0.wheel.borrow(), self.0.calls.borrow());
+        let mut view = WheelView {
+            hand: wheel.hand(),
+            timers: Vec::new(),
+            more: Default::default(),
+            set: wheel.len(),
+            cascaded: wheel.cascaded(),
+            next_tick: wheel.next_expiry(),
+        };
+        for filed in wheel.filed() {
+            let whom = match filed.value {
+                Due::Call(key) => match calls.get(key.0) {
+                    Some(call) => TimerFor::Callback(call.origin),
+                    None => continue,
+                },
+                Due::Source(token) => TimerFor::Source(*token),
+                Due::Waker(_) => TimerFor::Waker,
+            };
+            match view.timers.len() < max {
+                true => view.timers.push(TimerView {
+                    ring: filed.ring,
+                    slot: filed.slot,
+                    tick: filed.tick,
+                    whom,
+                }),
+                false => view.more[filed.ring] += 1,
+            }
+        }
+        view
+    }
+
     pub(super) fn has_calls(&self) -> bool {
         !self.0.calls.borrow().is_empty()
     }
@@ -631,18 +752,26 @@ impl Handle {
     }
 
     pub(super) fn set_source_timer(&self, token: Token, tick: u64) -> TimerId {
-        let tick = self.timer_tick(tick);
-        self.0.wheel.borrow_mut().insert(tick, Due::Source(token))
+        self.insert_timer(tick, Due::Source(token))
     }
 
     pub(super) fn reset_timer(&self, timer: TimerId, tick: u64) -> bool {
-        let tick = self.timer_tick(tick);
-        self.0.wheel.borrow_mut().reset(timer, tick)
+        let due_tick = self.timer_tick(tick);
+        let is_set = self.0.wheel.borrow_mut().reset(timer, due_tick);
+        if is_set {
+            let timer = timer.to_bits();
+            self.0.recorder.push(What::TimerSet { timer, due_tick });
+        }
+        is_set
     }
 
     pub(crate) fn cancel_timer(&self, timer: TimerId) -> bool {
         // What is dropped with a waker may be anyone's.
         let due = self.0.wheel.borrow_mut().cancel(timer);
+        if due.is_some() {
+            let timer = timer.to_bits();
+            self.0.recorder.push(What::TimerCancelled { timer });
+        }
         due.is_some()
     }
 
@@ -668,6 +797,10 @@ impl Handle {
     /// How many sources have bytes to send in step 7.
     pub(super) fn dirty(&self) -> usize {
         self.0.dirty.borrow().len()
+    }
+
+    pub(super) fn dirty_list(&self) -> Vec<Token> {
+        self.0.dirty.borrow().clone()
     }
 
     pub(super) fn has_findings(&self) -> bool {
@@ -788,6 +921,10 @@ struct Doorbell {
     sender: Sender<Message>,
     state: AtomicU8,
     closed: AtomicBool,
+    /// Somebody wants the loop to look up who has no message for it.
+    rung: AtomicBool,
+    /// There is a [`Message::Stop`] among the messages.
+    asked_to_stop: AtomicBool,
 }
 
 /// A loop, for other threads. Cheap to clone.
@@ -842,6 +979,7 @@ impl Remote {
     /// # Errors
     /// [`LoopGone`] when the loop was dropped.
     pub fn stop(&self) -> Result<(), LoopGone> {
+        self.bell.asked_to_stop.store(true, Ordering::Release);
         self.post(Message::Stop)
     }
 
@@ -874,8 +1012,24 @@ impl Remote {
         if self.is_gone() || self.bell.sender.send(message).is_err() {
             return Err(LoopGone);
         }
-        // The push above comes before the look at the mark below; the loop sets the mark before its last look at the
-        // queue. One of the two sees the other.
+        self.wake_up();
+        Ok(())
+    }
+
+    /// Wake the loop, if it sleeps, without a message: it is to look up.
+    pub(super) fn ring(&self) {
+        self.bell.rung.store(true, Ordering::Relaxed);
+        self.wake_up();
+    }
+
+    /// Whether the loop waits in its driver.
+    pub(super) fn is_parked(&self) -> bool {
+        self.bell.state.load(Ordering::Relaxed) == PARKED
+    }
+
+    fn wake_up(&self) {
+        // The push before this comes before the look at the mark below; the loop sets the mark before its last look at
+        // the queue. One of the two sees the other.
         fence(Ordering::SeqCst);
         let state = &self.bell.state;
         if state.load(Ordering::Relaxed) == PARKED
@@ -885,7 +1039,6 @@ impl Remote {
         {
             self.notifier.notify();
         }
-        Ok(())
     }
 }
 
@@ -910,6 +1063,8 @@ impl Inbox {
             sender,
             state: AtomicU8::new(AWAKE),
             closed: AtomicBool::new(false),
+            rung: AtomicBool::new(false),
+            asked_to_stop: AtomicBool::new(false),
         });
         (
             Self {
@@ -920,11 +1075,27 @@ impl Inbox {
         )
     }
 
-    /// From here on a message rings. `false` when there are messages already, so that the loop must not sleep.
+    /// From here on a message rings. `false` when there are messages already, or somebody has rung without one: so the
+    /// loop must not sleep.
     pub(super) fn park(&self) -> bool {
         self.bell.state.store(PARKED, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        self.receiver.is_empty()
+        self.receiver.is_empty() && !self.bell.rung.load(Ordering::Relaxed)
+    }
+
+    /// Who has rung is heard.
+    pub(super) fn answer_ring(&self) {
+        self.bell.rung.store(false, Ordering::Relaxed);
+    }
+
+    /// As if somebody had rung.
+    pub(super) fn do_not_sleep(&self) {
+        self.bell.rung.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a [`Message::Stop`] waits.
+    pub(super) fn is_asked_to_stop(&self) -> bool {
+        self.bell.asked_to_stop.load(Ordering::Acquire)
     }
 
     pub(super) fn unpark(&self) {
@@ -940,7 +1111,11 @@ impl Inbox {
     }
 
     pub(super) fn take(&self) -> Option<Message> {
-        self.receiver.try_recv().ok()
+        let message = self.receiver.try_recv().ok();
+        if matches!(message, Some(Message::Stop)) {
+            self.bell.asked_to_stop.store(false, Ordering::Release);
+        }
+        message
     }
 }
 

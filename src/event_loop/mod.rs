@@ -2,7 +2,8 @@
 //!
 //! This is the file to read first. [`EventLoop::turn`] is one turn, step by step; what runs and in which order is
 //! decided there and nowhere else. Code that is not the loop's runs in two places only: a visit to a [`Source`] and a
-//! callback, and each is a function below that does nothing else.
+//! callback, and each is a function below that does nothing else. (Hooks for those who look at the loop apart; a loop
+//! that is paused obeys its [`Control`] as well.)
 //!
 //! What a program may rely on (the rules R1 to R11; each is a test):
 //!
@@ -24,6 +25,7 @@
 //! - R11 `stop` completes the turn.
 
 mod blocking_driver;
+mod control;
 mod ctx;
 mod debug;
 mod driver;
@@ -33,10 +35,13 @@ mod handle;
 mod listener;
 mod mio_driver;
 mod panic;
+mod recorder;
+mod snapshot;
 mod source;
 mod stats;
 mod task;
 mod tasks;
+mod trace;
 mod waits;
 mod waker;
 mod watch;
@@ -52,6 +57,7 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 pub use blocking_driver::{BlockingDriver, Interrupter};
+pub use control::{Break, Control, LOOK_UP, LoopState, News, Standing, StopReason, Upcoming};
 pub use ctx::Ctx;
 pub use debug::{
     Finding, LostTask, SLOW_THRESHOLD, ScopeEnd, ScopeReport, SlowReport, Victims, Work,
@@ -70,10 +76,18 @@ pub use mio_driver::MioDriver;
 pub use panic::Panicked;
 
 pub(crate) use panic::{Caught, caught, guarded};
+pub use recorder::{
+    Gauge, NAMES_MAX, Name, NameId, Phase, RECORDS, Record, Recorder, Since, StateId, Transfer,
+    What, Why,
+};
+pub use snapshot::{
+    Queued, SlabView, Snapshot, SnapshotMax, SourceView, TimerFor, TimerView, WheelView,
+};
 pub use source::{Inspection, Next, Source};
 pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
 pub(crate) use task::NewTask;
 pub use tasks::{TaskInfo, Tasks};
+pub use trace::Recording;
 pub(crate) use waits::{BUDGET, Waits, poll_in_budget, spend_unit, units_left};
 pub use waits::{Detail, WaitsOn, waits_on};
 pub(crate) use waker::SourceWaker;
@@ -84,6 +98,7 @@ pub use crate::parts::wheel::TimerId;
 
 use crate::parts::high_water::give_back_list;
 use crate::parts::slab::{Key, Slab};
+use control::Controlled;
 use debug::Debugging;
 use handle::{Inbox, Job, Message};
 use watchdog::Watchdog;
@@ -135,7 +150,7 @@ impl TurnBudget {
 /// Two buffers that all sources of a loop share, so that an idle connection holds none. See [`Ctx::lend_buffers`].
 #[derive(Debug)]
 pub struct Buffers {
-    /// For reading: all of it may be overwritten; its length is [`RECEIVE_BYTES`].
+    /// For reading: all of it may be overwritten; it is no shorter than [`RECEIVE_BYTES`].
     pub receive: Box<[u8]>,
     /// For what a source writes during its visit, so that it leaves in one call. Empty when lent.
     pub cork: Vec<u8>,
@@ -144,10 +159,24 @@ pub struct Buffers {
 impl Default for Buffers {
     fn default() -> Self {
         Self {
-            receive: vec![0; RECEIVE_BYTES].into_boxed_slice(),
+            receive: vec![0; RECEIVE_BYTES + PAGE_BYTES].into_boxed_slice(),
             // At once, so that it does not move to where a burst's memory lies. What is not written to costs nothing.
             cork: Vec::with_capacity(CORK_BYTES + CORK_BYTES / 4),
         }
+    }
+}
+
+/// Where a processor compares addresses to see whether a load needs what a store is about to write, it looks at their
+/// places within a page.
+const PAGE_BYTES: usize = 4096;
+
+impl Buffers {
+    /// From where on to read what will be copied into the cork: there the two lie half a page apart. A copy between
+    /// places that are alike within their pages is taken for one that overlaps, and took some 15 times as long for 16
+    /// KiB.
+    pub fn read_from(&self) -> usize {
+        let (receive, cork) = (self.receive.as_ptr().addr(), self.cork.as_ptr().addr());
+        (cork + PAGE_BYTES / 2).wrapping_sub(receive) % PAGE_BYTES
     }
 }
 
@@ -199,11 +228,22 @@ pub struct EventLoop {
     on_panic: PanicHook,
     debugging: Debugging,
     watchdog: Option<Watchdog>,
+    control: Option<Box<Controlled>>,
+    /// A control may want to wait before each visit and callback.
+    is_paced: bool,
+    /// Jobs of step 6 that are still to come, in a loop that is paced.
+    jobs_left: usize,
+    /// Waited for a control since the loop was last parked: nobody's work.
+    paused: Duration,
     /// In this turn each piece of work is timed alone, and one that took so long is reported. Never, unless in debug
     /// mode.
     slow_from: Duration,
     /// In this turn what runs is named before it does, for the watchdog and for debug mode.
     looks_closely: bool,
+    /// In this turn what happens is recorded.
+    records: bool,
+    /// One of these two: visits and callbacks are looked at when they begin and when they have ended.
+    observes: bool,
     /// Visits of the present step that are still to come, those to listeners apart.
     behind: usize,
     /// Whatever a turn's budget says.
@@ -258,8 +298,14 @@ impl EventLoop {
             on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
             debugging: Debugging::default(),
             watchdog: None,
+            control: None,
+            is_paced: false,
+            jobs_left: 0,
+            paused: Duration::ZERO,
             slow_from: Duration::MAX,
             looks_closely: false,
+            records: false,
+            observes: false,
             behind: 0,
             callbacks_max: CALLBACKS_MAX,
             stats: Stats::default(),
@@ -300,6 +346,9 @@ impl EventLoop {
     pub fn turn(&mut self, budget: TurnBudget) -> io::Result<Turn> {
         let turning = self.handle.enter();
         let was_running = self.handle.set_running(true);
+        if self.control.is_some() {
+            self.before_turn();
+        }
 
         let parked = self.park(budget.wait); // 1 and 2: sleep until something happens, then read the clock
         self.visit_sources(); //                3: whom the driver named, who was carried over, listeners last
@@ -315,6 +364,7 @@ impl EventLoop {
         self.handle.set_running(was_running);
         drop(turning);
         self.stats.add(&self.turn);
+        self.end_turn();
         parked.map(|()| self.turn)
     }
 
@@ -328,7 +378,10 @@ impl EventLoop {
         };
         self.looks_closely = self.handle.is_debug() || self.watchdog.is_some();
         let before = self.handle.time();
-        self.stats.awake += before.saturating_duration_since(self.handle.now());
+        self.records = self.handle.recorder().begin_turn(before);
+        self.observes = self.looks_closely || self.records;
+        let awake = before.saturating_duration_since(self.handle.now());
+        self.stats.awake += awake.saturating_sub(std::mem::take(&mut self.paused));
         if self.handle.is_debug() {
             self.look_for_lost(before);
         }
@@ -347,6 +400,14 @@ impl EventLoop {
         self.stamp = now;
         self.turn.asleep = now.saturating_duration_since(before);
         self.turn.events = self.events.len() as u32;
+        if let Some(control) = &mut self.control {
+            control.note_events(&self.events);
+        }
+        if self.records {
+            let recorder = self.handle.recorder();
+            recorder.polled(now, nap, self.events.len());
+        }
+        self.end_phase(Phase::Park);
         polled
     }
 
@@ -388,6 +449,7 @@ impl EventLoop {
             self.visit(event.token, event.readiness);
         }
         self.late_events = late;
+        self.end_phase(Phase::Visit);
     }
 
     fn take_messages(&mut self) {
@@ -396,6 +458,7 @@ impl EventLoop {
                 break;
             };
             self.turn.messages += 1;
+            self.handle.recorder().push(What::Message);
             match message {
                 Message::Call(callback, origin) => self.handle.call_from(callback, origin),
                 Message::Filed(key) => self.handle.call_filed(key),
@@ -403,6 +466,7 @@ impl EventLoop {
                 Message::Stop => self.handle.stop(),
             }
         }
+        self.end_phase(Phase::Messages);
     }
 
     fn fire_timers(&mut self) {
@@ -416,6 +480,7 @@ impl EventLoop {
             // Who made it is not known: the place says where the loop woke it.
             self.report_caught(panic, Work::new("waker", Location::caller()));
         }
+        self.end_phase(Phase::Timers);
     }
 
     fn run_ready(&mut self, callbacks_max: usize) {
@@ -423,12 +488,17 @@ impl EventLoop {
         // Counted before the first one runs: a callback added by a callback waits a turn.
         let jobs = self.handle.ready_jobs().min(callbacks_max);
         self.begin_timing(jobs);
-        for _ in 0..jobs {
+        for done in 0..jobs {
+            if self.is_paced {
+                self.jobs_left = jobs - done;
+                self.before_next_ready();
+            }
             match self.handle.next_ready() {
                 Some(Job::Call(key)) => self.call(key),
-                Some(Job::Visit(token, readiness)) => self.visit(token, readiness),
+                Some(Job::Visit(token, readiness)) => self.visit_now(token, readiness),
                 Some(Job::Start(source, origin)) => {
                     let token = self.sources.reserve().into();
+                    self.record_added(token, origin, || source.inspect().kind);
                     self.visit_taken(token, Slot { source, origin }, Readiness::WOKEN);
                 }
                 Some(Job::Begin(task)) => self.begin(task),
@@ -436,6 +506,7 @@ impl EventLoop {
             }
         }
         self.end_timing();
+        self.end_phase(Phase::Ready);
     }
 
     fn flush_dirty(&mut self) {
@@ -447,6 +518,7 @@ impl EventLoop {
             self.visit(token, Readiness::FLUSH);
         }
         self.flushing = flushing;
+        self.end_phase(Phase::Flush);
     }
 
     fn close_finished(&mut self) {
@@ -462,7 +534,7 @@ impl EventLoop {
             };
             let closed = caught(|| slot.source.closed(&mut ctx));
             let dropped = caught(|| drop(slot.source));
-            self.sources.release(token.into());
+            self.release(token);
             if let Some(work) = work {
                 self.blame(work.origin);
                 self.tell_if_slow(|| work, Some(token));
@@ -483,12 +555,21 @@ impl EventLoop {
         }
         give_back_list(&mut self.closing);
         self.handle.give_back();
+        self.end_phase(Phase::Close);
     }
 
     // ---- the places where other people's code runs --------------------------------------------------------------
 
     /// Lend the loop to one source, then act on its answer.
     fn visit(&mut self, token: Token, readiness: Readiness) {
+        if self.is_paced {
+            self.before_visit(token, readiness);
+        }
+        self.visit_now(token, readiness);
+    }
+
+    /// The same, wherever the loop may not stop before it.
+    fn visit_now(&mut self, token: Token, readiness: Readiness) {
         // It may have closed earlier, and events, wakes and timers for it are still about: they find nobody.
         let Some(slot) = self.sources.take(token.into()) else {
             return;
@@ -500,8 +581,8 @@ impl EventLoop {
     #[inline]
     fn visit_taken(&mut self, token: Token, mut slot: Slot, readiness: Readiness) {
         self.turn.visits += 1;
-        if self.looks_closely {
-            self.watch(|| slot.work());
+        if self.observes {
+            self.observe(|| slot.work());
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -509,7 +590,8 @@ impl EventLoop {
         };
         let next = caught(|| slot.source.ready(&mut ctx, readiness));
         self.work_ended(slot.origin);
-        if self.looks_closely {
+        if self.observes {
+            self.record_visit(token, readiness, slot.origin, || slot.source.inspect().kind);
             self.tell_if_slow(|| slot.work(), Some(token));
         }
         let next = match next {
@@ -541,9 +623,13 @@ impl EventLoop {
         let token: Token = self.sources.reserve().into();
         self.turn.visits += 1;
         let origin = task.origin();
-        let work = self.looks_closely.then(|| task.work());
+        let work = self.observes.then(|| task.work());
         if let Some(work) = &work {
-            self.watch(|| work.clone());
+            self.record_added(token, origin, || work.kind);
+            self.handle.recorder().push(What::Began {
+                task: task.number(),
+            });
+            self.observe(|| work.clone());
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -552,6 +638,7 @@ impl EventLoop {
         let begun = caught(|| task.begin(&mut ctx));
         self.work_ended(origin);
         if let Some(work) = work {
+            self.record_visit(token, Readiness::NONE, origin, || work.kind);
             self.tell_if_slow(|| work, Some(token));
         }
         match begun {
@@ -562,9 +649,9 @@ impl EventLoop {
                 };
                 self.settle(token, Slot { source, origin }, next);
             }
-            Ok(None) => self.sources.release(token.into()),
+            Ok(None) => self.release(token),
             Err(panic) => {
-                self.sources.release(token.into());
+                self.release(token);
                 self.report_caught(panic, Work::new("task", origin));
             }
         }
@@ -576,8 +663,8 @@ impl EventLoop {
             return;
         };
         self.turn.callbacks += 1;
-        if self.looks_closely {
-            self.watch(|| Work::callback(origin));
+        if self.observes {
+            self.observe(|| Work::callback(origin));
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -585,7 +672,8 @@ impl EventLoop {
         };
         let called = caught(|| callback(&mut ctx));
         self.work_ended(origin);
-        if self.looks_closely {
+        if self.observes {
+            self.record_callback(key, origin);
             self.tell_if_slow(|| Work::callback(origin), None);
         }
         if let Err(panic) = called {
@@ -597,7 +685,7 @@ impl EventLoop {
 
     /// So many pieces of work follow: many are timed in groups, see [`TIMED_TOGETHER`].
     fn begin_timing(&mut self, pieces: usize) {
-        let is_timed_alone = self.suspicious > 0 || self.slow_from < Duration::MAX;
+        let is_timed_alone = self.suspicious > 0 || self.records || self.slow_from < Duration::MAX;
         if pieces > TIMED_TOGETHER as usize && !is_timed_alone {
             self.timed_together = TIMED_TOGETHER;
         }
@@ -647,6 +735,10 @@ impl EventLoop {
 
     fn report(&mut self, panicked: &Panicked) {
         self.stats.panics += 1;
+        if let Some(control) = &mut self.control {
+            control.tell_of_panic(panicked);
+        }
+        self.record_panic(panicked);
         (self.on_panic)(panicked);
     }
 
@@ -674,20 +766,33 @@ impl EventLoop {
             || !self.closing.is_empty()
             || self.handle.has_dirty()
             || self.handle.is_stopping()
+            || self.is_stepping()
     }
 
     fn insert(&mut self, make: impl FnOnce(Token) -> Box<dyn Source>, origin: Origin) -> Token {
-        self.sources
+        let token = self
+            .sources
             .insert_with(|key| Slot {
                 source: make(key.into()),
                 origin,
             })
-            .into()
+            .into();
+        self.record_added(token, origin, || {
+            self.inspect(token).map_or("", |it| it.kind)
+        });
+        token
+    }
+
+    /// The place of a source that is in hand, and has ended, is free.
+    fn release(&mut self, token: Token) {
+        self.sources.release(token.into());
+        self.handle.recorder().push(What::Removed { token });
     }
 
     /// Drop a source that was never visited.
     fn forget(&mut self, token: Token) {
         self.sources.remove(token.into());
+        self.handle.recorder().push(What::Removed { token });
     }
 
     fn close(&mut self, token: Token) {

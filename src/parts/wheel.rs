@@ -96,6 +96,7 @@ pub struct Wheel<T> {
     /// The entry freed last, the head of a list through `Entry::Free`.
     free: u32,
     len: usize,
+    cascaded: u64,
     /// Where the generations of new entries begin: behind those of entries that were given back.
     first_generation: NonZeroU32,
     high_water: HighWater,
@@ -110,7 +111,32 @@ pub struct TimerId {
     generation: NonZeroU32,
 }
 
+impl TimerId {
+    /// The same as a number.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation.get()) << 32 | u64::from(self.index)
+    }
+}
+
+/// A timer with its place. See [`Wheel::filed`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Filed<'a, T> {
+    /// The ring, from 0, the finest.
+    pub ring: usize,
+    /// The slot in the ring.
+    pub slot: usize,
+    /// When it is due.
+    pub tick: u64,
+    /// What was set.
+    pub value: &'a T,
+}
+
 impl<T> Wheel<T> {
+    /// How many rings there are.
+    pub const RINGS: usize = RINGS;
+    /// How many slots each of them has.
+    pub const SLOTS: usize = SLOTS;
+
     /// An empty wheel, at tick 0.
     pub fn new() -> Self {
         Self {
@@ -120,6 +146,7 @@ impl<T> Wheel<T> {
             entries: Vec::new(),
             free: NIL,
             len: 0,
+            cascaded: 0,
             first_generation: NonZeroU32::MIN,
             high_water: HighWater::default(),
         }
@@ -187,7 +214,7 @@ impl<T> Wheel<T> {
         }
         self.unlink(id.index);
         let later = self.after_now(tick);
-        *self.filed(id.index).1 = later;
+        *self.entry(id.index).1 = later;
         self.link(id.index);
         true
     }
@@ -230,6 +257,12 @@ impl<T> Wheel<T> {
     ///
     /// Time does not go back: a `to` before [`now`](Self::now) means now. Nor does it come to `u64::MAX`.
     pub fn pop_due(&mut self, to: u64) -> Option<(u64, T)> {
+        let (_id, deadline, value) = self.pop_due_named(to)?;
+        Some((deadline, value))
+    }
+
+    /// As [`pop_due`](Self::pop_due), with the id that the timer had.
+    pub fn pop_due_named(&mut self, to: u64) -> Option<(TimerId, u64, T)> {
         self.now = self.now.max(to.min(u64::MAX - 1));
         while let Some((place, first_tick)) = self.next_slot() {
             if first_tick > self.now {
@@ -240,8 +273,10 @@ impl<T> Wheel<T> {
             self.hand = first_tick;
             match place.ring {
                 0 => {
-                    let first = self.list(place).head;
-                    return Some(self.remove(first));
+                    let index = self.list(place).head;
+                    let generation = self.entries[index as usize].generation();
+                    let (deadline, value) = self.remove(index);
+                    return Some((TimerId { index, generation }, deadline, value));
                 }
                 _ => self.cascade(place),
             }
@@ -253,6 +288,11 @@ impl<T> Wheel<T> {
     /// How many timers are set.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many timers have moved from a coarse ring to a finer one, ever.
+    pub fn cascaded(&self) -> u64 {
+        self.cascaded
     }
 
     /// Whether no timer is set.
@@ -268,6 +308,42 @@ impl<T> Wheel<T> {
                 deadline, value, ..
             } => Some((*deadline, value)),
             Entry::Free { .. } => None,
+        })
+    }
+
+    /// The tick that the hand shows: what is filed is filed by it. Equal to [`now`](Self::now) when nothing is due.
+    pub fn hand(&self) -> u64 {
+        self.hand
+    }
+
+    /// Every timer that is set, by its place: ring by ring, in a ring by the number of the slot, and in a slot as they
+    /// were filed. For people who look.
+    pub fn filed(&self) -> impl Iterator<Item = Filed<'_, T>> {
+        let rings = self.rings.iter().enumerate();
+        let slots = rings.flat_map(|(ring, known)| {
+            let occupied = move |slot: &usize| known.occupied >> slot & 1 == 1;
+            let slots = (0..SLOTS).filter(occupied);
+            slots.map(move |slot| (ring, slot, known.lists[slot].head))
+        });
+        slots.flat_map(move |(ring, slot, head)| {
+            let mut index = head;
+            std::iter::from_fn(move || match self.entries.get(index as usize) {
+                Some(Entry::Filed {
+                    links,
+                    deadline,
+                    value,
+                    ..
+                }) => {
+                    index = links.next;
+                    Some(Filed {
+                        ring,
+                        slot,
+                        tick: *deadline,
+                        value,
+                    })
+                }
+                _ => None,
+            })
         })
     }
 
@@ -301,13 +377,14 @@ impl<T> Wheel<T> {
         while index != NIL {
             let next = self.links(index).next;
             self.link(index);
+            self.cascaded += 1;
             index = next;
         }
     }
 
     /// Put an entry at the tail of the list that its deadline and the hand give.
     fn link(&mut self, index: u32) {
-        let place = Place::of(*self.filed(index).1, self.hand);
+        let place = Place::of(*self.entry(index).1, self.hand);
         let prev = mem::replace(&mut self.list(place).tail, index);
         *self.links(index) = Links { prev, next: NIL };
         match prev {
@@ -320,7 +397,7 @@ impl<T> Wheel<T> {
     }
 
     fn unlink(&mut self, index: u32) {
-        let (&mut Links { prev, next }, &mut deadline) = self.filed(index);
+        let (&mut Links { prev, next }, &mut deadline) = self.entry(index);
         let place = Place::of(deadline, self.hand);
         match prev {
             NIL => self.list(place).head = next,
@@ -389,10 +466,10 @@ impl<T> Wheel<T> {
     }
 
     fn links(&mut self, index: u32) -> &mut Links {
-        self.filed(index).0
+        self.entry(index).0
     }
 
-    fn filed(&mut self, index: u32) -> (&mut Links, &mut u64) {
+    fn entry(&mut self, index: u32) -> (&mut Links, &mut u64) {
         match &mut self.entries[index as usize] {
             Entry::Filed {
                 links, deadline, ..
@@ -423,9 +500,13 @@ enum Entry<T> {
 }
 
 impl<T> Entry<T> {
-    fn next_generation(&self) -> NonZeroU32 {
+    fn generation(&self) -> NonZeroU32 {
         let (Self::Free { generation, .. } | Self::Filed { generation, .. }) = self;
-        generation.checked_add(1).unwrap_or(NonZeroU32::MIN)
+        *generation
+    }
+
+    fn next_generation(&self) -> NonZeroU32 {
+        self.generation().checked_add(1).unwrap_or(NonZeroU32::MIN)
     }
 }
 

@@ -3,7 +3,9 @@
 
 mod app;
 mod engine;
+mod guard;
 mod handler;
+mod opening;
 mod router;
 mod socket;
 mod state;
@@ -11,14 +13,17 @@ mod test_app;
 
 pub use app::{App, stop_on_signals};
 pub use engine::{Engine, Running, Threads, UnknownEngine};
+pub use guard::Guard;
 pub use handler::{Handler, Task, task};
+pub use opening::Opening;
 pub use socket::{Socket, Upgrade, WebSocket};
 pub use state::Shared;
 pub use test_app::TestApp;
 
 pub use crate::conn::{
-    Body, BodyError, BodyReader, BodySender, Budget, CloseReason, Counts, Disconnected, Hits, Hub,
-    IntoResponse, Limits, OnDisconnect, Overflow, Peer, Published, Refusal, RemoteSender, Request,
-    Response, Rooms, SendOutcome, Sender, Server, ShutdownReport, WeakSender, WeakServer,
+    Body, BodyError, BodyReader, BodySender, Budget, CloseReason, Counts, Disconnected, Dropped,
+    Hits, Hub, IntoResponse, Limits, OnDisconnect, Origins, OutboxPolicy, Peer, Published, Refusal,
+    RemoteSender, Request, Response, Rooms, SendOutcome, Sender, Server, ShutdownReport,
+    WeakSender, WeakServer, WebSocketSettings, WhenFull,
 };
 pub use crate::proto::ws::{CloseCode, Message, OwnedMessage};

@@ -40,21 +40,19 @@ async function turnsInTrace() {
   const { traceEvents } = await (await fetch(`${dialUrl}trace`)).json();
   return traceEvents.flatMap(({ cat, ph, name }) => (cat === "turn" && (ph === "B" || ph === "X") ? [Number(/\d+/.exec(name)[0])] : []));
 }
-const pause = async (page) => {
-  await press(page, "Pause");
+/** Does what makes the loop stop, and waits until the page has said that it did. */
+async function stops(page, act) {
+  const before = Number(await page.locator("#standing").getAttribute("data-stops"));
+  await act();
+  await page.locator(`#standing[data-stops="${before + 1}"]`).waitFor();
   await inState(page, "paused");
-};
+}
+const pause = (page) => stops(page, () => press(page, "Pause"));
+const step = (page, name) => stops(page, () => press(page, name));
 const resume = async (page) => {
   await press(page, "Resume");
   await page.locator("body:is([data-state=running], [data-state=asleep])").waitFor();
 };
-/** Presses a step button and waits until the loop has said that it stopped again. */
-async function step(page, name) {
-  const stops = Number(await page.locator("#standing").getAttribute("data-stops"));
-  await press(page, name);
-  await page.locator(`#standing[data-stops="${stops + 1}"]`).waitFor();
-}
-
 async function run() {
   const ada = await person("Ada");
   const bruno = await person("Bruno");
@@ -123,10 +121,14 @@ async function run() {
   });
 
   await check("a blocking callback is named with its file and line, and its victims are counted", async () => {
-    const blocking = page.getByRole("button", { name: "Block the loop" });
-    const field = page.getByRole("spinbutton", { name: "Block the loop: ms" });
-    await field.fill("400");
-    await blocking.click();
+    await page.getByRole("spinbutton", { name: "Block the loop: ms" }).fill("400");
+    // What the lesson puts on the loop schedules more, which then has to wait behind the one that blocks.
+    await press(page, "Lesson");
+    await press(page, "Give the loop something to do");
+    await inState(page, "paused");
+    await press(page, "Lesson");
+    await press(page, "Block the loop");
+    await resume(page);
     await ada.say("Who holds the loop?");
     const finding = page.locator("#findings li[data-kind=slow]").first();
     await finding.waitFor();
@@ -135,14 +137,15 @@ async function run() {
     const source = readFileSync(new URL(`../../${file}`, import.meta.url), "utf8").split("\n");
     assert.match(source[Number(line) - 1], /call_soon|call_later|call_with|inject|block/, `${file}:${line}`);
     assert.match(text, /held the loop for 4\d\d ms/);
-    assert.match(text, /\d+ had to wait|nobody had to wait/);
+    const [, victims] = /(\d+) had to wait, the first for \d+ ms/.exec(text) ?? assert.fail(text);
+    assert.ok(Number(victims) >= 2, text);
     await bruno.hears("Who holds the loop?");
 
     await finding.getByRole("button", { name: "Show in the timeline" }).click();
     const blame = page.locator("#blame");
     await blame.locator(".culprit").waitFor();
     assert.match(await blame.textContent(), new RegExp(`${file.replaceAll("/", "\\/")}:${line}`));
-    assert.match(await blame.textContent(), /had to wait|ran after it/i);
+    assert.ok((await blame.textContent()).includes(`${victims} had to wait`));
     await blame.getByRole("button", { name: `${file}:${line}` }).click();
     await page.locator("#source-code li.here > i", { hasText: line }).waitFor();
   });
@@ -178,8 +181,7 @@ async function run() {
     await page.locator("[data-break=slow_turn]").check();
     await page.locator("#breaks-set", { hasText: "1" }).waitFor();
     await page.keyboard.press("Escape");
-    await page.getByRole("button", { name: "Block the loop" }).click();
-    await inState(page, "paused");
+    await stops(page, () => press(page, "Block the loop"));
     assert.match(await page.locator("#standing").textContent(), /^Stopped on slow turn/);
     await page.locator("#breaks summary").click();
     await page.locator("[data-break=slow_turn]").uncheck();
@@ -284,7 +286,7 @@ async function pictures(ada, bruno) {
   await picture(page, "dial-paused");
   await resume(page);
   await page.emulateMedia({ colorScheme: "light" });
-  await page.getByRole("button", { name: "Block the loop" }).click();
+  await press(page, "Block the loop");
   const finding = page.locator("#findings li[data-kind=slow]").first();
   await finding.waitFor();
   await finding.getByRole("button", { name: "Show in the timeline" }).click();

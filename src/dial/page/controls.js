@@ -115,7 +115,7 @@ export class Controls {
     $("standing").dataset.stops = this.#stops;
     const { why, break: broke, ran = [], ran_more: more = 0 } = stopped;
     const cause = { pause: "Paused", step: "Stepped", break: `Stopped on ${broke}` }[why] ?? "Stopped";
-    const done = why === "step" ? `: ${ran.length === 0 ? "nothing ran" : ran.length === 1 ? `${title(ran[0])} ran for ${span(ran[0].took_ns)}` : `${count(ran.length + more)} pieces of work ran`}` : "";
+    const done = why === "step" ? `: ${ran.length === 0 ? (stopped.phase === null ? "nothing ran" : "the turn has begun") : ran.length === 1 ? `${title(ran[0])} ran for ${span(ran[0].took_ns)}` : `${count(ran.length + more)} pieces of work ran`}` : "";
     this.tell(`${cause}${done}. ${this.#standing()}`);
   }
 

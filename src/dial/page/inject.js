@@ -15,7 +15,7 @@ export class Inject {
   #act;
   #offered = "";
 
-  /** @param {{ inject(what: string, fields: object): void, timeline(turn: number, origin: string): boolean, source(origin: string): boolean }} act */
+  /** @param {{ inject(what: string, fields: object): void, timeline(finding: object): boolean, source(origin: string): boolean }} act */
   constructor(model, act) {
     this.#model = model;
     this.#act = act;
@@ -69,7 +69,7 @@ export class Inject {
       return made;
     };
     const node = el("li", {}, glyph("slow"), el("p", {}, el("b"), el("span"), el("span", { class: "note" })));
-    node.append(el("div", { class: "row" }, button("Show in the timeline", ({ turn, work }) => this.#act.timeline(turn, work?.origin)), button("Show the line", ({ work }) => this.#act.source(work?.origin))));
+    node.append(el("div", { class: "row" }, button("Show in the timeline", (finding) => this.#act.timeline(finding)), button("Show the line", ({ work }) => this.#act.source(work?.origin))));
     return node;
   }
 }

@@ -28,6 +28,8 @@ export class Timeline {
   #open = null;
   #view = { from: 0, to: 1e6 };
   #block = null;
+  /** A finding whose turn has not been told yet. */
+  #wanted = null;
   /** What can be hit, as drawn: for the pointer and for the keys. */
   #targets = [];
   #barTurns = [];
@@ -109,6 +111,7 @@ export class Timeline {
   }
 
   show() {
+    if (this.#wanted) this.select(this.#wanted);
     if (this.#follows) this.#chooseTurn();
     this.#draw();
     this.#table.show(() => this.#model.turns.slice(-60).reverse().map((turn) => {
@@ -190,15 +193,29 @@ export class Timeline {
     this.follow();
   }
 
-  /** Opens a turn, and in it the longest block of that origin. @returns {boolean} whether it is still known */
-  select(number, origin) {
-    const turn = this.#model.turns.find(({ n }) => n === number);
-    if (!turn) return false;
-    this.#openTurn(turn);
-    const block = longestOf(turn.blocks.filter((block) => block.origin === origin)) ?? longestOf(turn.blocks);
-    if (block) this.#choose({ turn, block });
+  /**
+   * Opens the turn of a finding, and in it the block that it is about; when the turn is so new that it has not been told
+   * yet, as soon as it is. @returns {boolean} whether it is still known
+   */
+  select(finding) {
+    const found = this.#find(finding);
+    this.#wanted = found ? null : finding;
+    if (found) {
+      this.#openTurn(found.turn);
+      this.#choose(found);
+    } else if (finding.turn + 1 < (this.#model.turns.at(-1)?.n ?? 0)) {
+      this.#wanted = null;
+      return false;
+    }
     $("timeline").scrollIntoView({ block: "nearest" });
     return true;
+  }
+
+  #find({ turn: number, work, took_ns: took }) {
+    const near = this.#model.turns.filter(({ n }) => Math.abs(n - number) <= 1);
+    const places = near.flatMap((turn) => turn.blocks.filter(({ origin }) => origin === work?.origin).map((block) => ({ turn, block })));
+    const off = ({ block }) => (took ? Math.abs(block.took_ns - took) : -block.took_ns);
+    return places.reduce((best, place) => (!best || off(place) < off(best) ? place : best), null);
   }
 
   #choose(target) {
@@ -447,7 +464,7 @@ export class Timeline {
   #culprit(turn, block) {
     const end = block.from_ns + block.took_ns;
     const later = turn.blocks.filter((other) => other.from_ns >= end);
-    const finding = this.#model.findings.find((found) => found.kind === "slow" && found.turn === turn.n && found.work?.origin === block.origin);
+    const finding = this.#model.findings.find((found) => found.kind === "slow" && this.#find(found)?.block === block);
     const held = el("p", {}, el("span", { class: block.took_ns >= SLOW_NS ? "culprit" : "" }, title(block)), ` held the loop for ${span(block.took_ns)} in step ${this.#model.stepNumber(block.phase)} of turn ${turn.n.toLocaleString("en")}. Created at `, this.#link(block.origin), io(block) ? `; it ${io(block)}.` : ".");
     const shown = later.slice(0, VICTIMS_MAX).map((other) => el("li", {}, `${title(other)} ${place(other.origin)}`));
     if (later.length > shown.length) shown.push(el("li", {}, `and ${later.length - shown.length} more`));

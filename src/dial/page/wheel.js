@@ -71,7 +71,7 @@ export class Wheel {
     if (wheel !== this.#before) this.#compare(wheel, timers);
 
     const more = wheel.levels.reduce((sum, { more: hidden }) => sum + hidden, 0);
-    const sleeps = this.#tie(wheel, nowNs);
+    const sleeps = this.#tie(wheel, first);
     for (const [key, node] of Object.entries(this.#counts)) say(node, count(wheel[key]));
     set(this.#root, { "aria-label": `Timer wheel: ${plural(wheel.set, "timer")} set${more ? `, ${count(more)} of them not drawn` : ""}. ${sleeps}` });
     this.#table.show(() => timers.slice(0, 200).map((timer) => [span(timer.due_ns - nowNs), timer.what, timer.token, `${timer.level + 1}, slot ${timer.slot}`, timer.origin ? place(timer.origin) : ""]));
@@ -96,13 +96,12 @@ export class Wheel {
   }
 
   /** The wheel's first deadline is the longest that poll may sleep: the one sentence that joins both panes. */
-  #tie(wheel, nowNs) {
-    const note = $("wheel-next");
-    const text =
-      wheel.next_ns === null
-        ? "No deadline: poll may sleep until the outside brings something."
-        : `Next deadline in ${span(Math.max(0, wheel.next_ns - nowNs))}: so long poll may sleep, and no longer.`;
-    say(note, text);
+  #tie({ next_ns: next, tick_ns: tick }, first) {
+    const inTime = (ns) => span(Math.max(0, ns - this.#model.nowNs));
+    let text = "No deadline: poll may sleep until the outside brings something.";
+    if (next !== null && first && next < first.due_ns - tick) text = `The hand has to come to a slot of a coarse ring in ${inTime(next)}, and file it anew: so long poll may sleep. The first timer is due in ${inTime(first.due_ns)}.`;
+    else if (next !== null) text = `Next deadline in ${inTime(next)}: so long poll may sleep, and no longer.`;
+    say($("wheel-next"), text);
     return text;
   }
 }

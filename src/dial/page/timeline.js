@@ -8,6 +8,8 @@ const DECADES = 6;
 const BAR = 6;
 /** Worth a mark: nobody who waits for an answer should wait for that. */
 const SLOW_NS = 10e6;
+/** A poll that returns at once takes a little time, too. */
+const NO_SLEEP_NS = 50e3;
 const CHOOSE_EVERY_MS = 1_500;
 /** What was slow stays long enough to be read. */
 const CHOOSE_AFTER_SLOW_MS = 8_000;
@@ -474,6 +476,8 @@ export class Timeline {
       const { number, longest_wait_ns: longest } = finding.victims;
       parts.splice(1, 0, el("p", {}, el("b", {}, number === 0 ? "Nobody had to wait." : `${number} had to wait`), number === 0 ? "" : `${longest > 0 ? `, the first for ${span(longest)}` : ""} (${groups(finding.victims)}), as the loop itself counted when it had ended.`));
     }
+    const next = block.took_ns >= SLOW_NS && this.#model.turns.find(({ n }) => n === turn.n + 1);
+    if (next && next.events > 0 && next.asleep_ns < NO_SLEEP_NS) parts.push(el("p", { class: "note" }, `The next turn did not sleep: ${plural(next.events, "event")} had come meanwhile, and nobody could see them.`));
     return parts;
   }
 

@@ -144,6 +144,15 @@ enum Protocol {
     Lingering(Box<Lingering>),
 }
 
+impl Protocol {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::WebSocket(_) => "websocket",
+            Self::Rest | Self::Http(_) | Self::Flushing { .. } | Self::Lingering(_) => "http",
+        }
+    }
+}
+
 struct Lingering {
     /// What was thrown away so far.
     bytes: usize,
@@ -169,6 +178,25 @@ enum Phase {
     WebSocketClose,
     /// None: an answer is being streamed, and it is its sender who is silent; or a WebSocket's handler is behind.
     Untimed,
+}
+
+impl Phase {
+    /// For the records.
+    fn name(self) -> &'static str {
+        match self {
+            Self::FirstByte => "first byte",
+            Self::Header => "header",
+            Self::Body => "body",
+            Self::Handler => "handler",
+            Self::Idle => "idle",
+            Self::Write => "write",
+            Self::Linger => "linger",
+            Self::Quiet => "open",
+            Self::Pong => "pong",
+            Self::WebSocketClose => "closing",
+            Self::Untimed => "untimed",
+        }
+    }
 }
 
 /// What a visit has come to so far.
@@ -298,13 +326,14 @@ impl Connection {
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
     ) -> io::Result<Option<SoFar>> {
-        let read = self.wire.fill(ctx, &mut buffers.receive)?.bytes();
+        let start = buffers.read_from();
+        let read = self.wire.fill(ctx, &mut buffers.receive[start..])?.bytes();
         let mut http = self.shared.lend_http();
         let mut visit = Visit {
             ctx,
             shared: &self.shared,
             wire: &mut self.wire,
-            input: Input::holding(&mut buffers.receive, 0..read),
+            input: Input::holding(&mut buffers.receive, start..start + read),
             cork: &mut buffers.cork,
             peer: &self.peer,
             steps_left: STEPS_MAX,
@@ -349,7 +378,8 @@ impl Connection {
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
     ) -> io::Result<Option<SoFar>> {
-        let read = self.wire.fill(ctx, &mut buffers.receive)?.bytes();
+        let start = buffers.read_from();
+        let read = self.wire.fill(ctx, &mut buffers.receive[start..])?.bytes();
         let Protocol::WebSocket(link) = &mut self.protocol else {
             unreachable!("the caller has seen to that")
         };
@@ -357,7 +387,7 @@ impl Connection {
             ctx,
             shared: &self.shared,
             wire: &mut self.wire,
-            input: Input::holding(&mut buffers.receive, 0..read),
+            input: Input::holding(&mut buffers.receive, start..start + read),
             cork: &mut buffers.cork,
             peer: &self.peer,
             steps_left: STEPS_MAX,
@@ -367,6 +397,7 @@ impl Connection {
             _ => link.step(&mut visit)?,
         };
         let (input, steps_left) = (visit.input.range(), visit.steps_left);
+        let ping_after = link.rules().ping_after;
         let is_at_rest = matches!(progress, Progress::NeedInput)
             && input.is_empty()
             && link.is_at_rest()
@@ -377,7 +408,7 @@ impl Connection {
             bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
             if !self.wire.is_blocked() {
                 if read > 0 {
-                    self.time_anew(ctx, self.shared.ping_ticks());
+                    self.time_anew(ctx, ping_after);
                 }
                 return Ok(None);
             }
@@ -631,6 +662,7 @@ impl Connection {
             return;
         }
         self.phase = phase;
+        ctx.record_state(self.protocol.kind(), phase.name());
         // The turn's time may be stale by as long as the turn took; one tick more makes up for the part of a tick.
         let after = |timeout| ctx.tick() + ticks(timeout) + 1;
         let at = match (phase, &self.protocol) {
@@ -642,13 +674,17 @@ impl Connection {
             (Phase::Header, _) => Some(after(limits.header_timeout)),
             (Phase::Body, _) => Some(after(limits.body_timeout)),
             (Phase::Write, _) => Some(after(limits.write_timeout)),
-            (Phase::Quiet, _) => Some(after(limits.ping_after)),
-            (Phase::Pong, _) => Some(after(limits.pong_timeout)),
+            (Phase::Quiet, Protocol::WebSocket(link)) => {
+                Some(ctx.tick() + link.rules().ping_after + 1)
+            }
+            (Phase::Pong, Protocol::WebSocket(link)) => {
+                Some(ctx.tick() + link.rules().pong_timeout + 1)
+            }
             (Phase::Idle | Phase::Linger, _) => {
                 Some(ctx.tick() + self.shared.keep_alive_ticks() + 1)
             }
             (Phase::WebSocketClose, _) => Some(after(limits.close_timeout)),
-            (Phase::Handler | Phase::Untimed, _) => None,
+            (Phase::Handler | Phase::Quiet | Phase::Pong | Phase::Untimed, _) => None,
         };
         self.deadline.set(ctx, at);
     }

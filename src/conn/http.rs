@@ -638,10 +638,12 @@ impl Http {
         self.machine.respond(&head, visit.cork).map_err(misuse)?;
         visit.shared.count_exchange();
         let origin = self.origin(visit);
+        let rules = visit.shared.websocket_rules(self.request.route());
         Ok(Some(Box::new(WebSocketLink::open(
             visit,
             socket,
             origin,
+            rules,
             #[cfg(feature = "deflate")]
             deflate,
         ))))
@@ -653,7 +655,8 @@ impl Http {
         &self,
         shared: &Shared,
     ) -> Result<Option<(Agreement, Deflate)>, BadExtensions> {
-        let Some(options) = shared.service.deflate(self.request.route()) else {
+        let settings = shared.service.websocket(self.request.route());
+        let Some(options) = settings.and_then(|settings| settings.deflate.as_ref()) else {
             return Ok(None);
         };
         // Several lines are one list (RFC 9110, 5.3).

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
+use super::websocket_settings::OutboxPolicy;
 use crate::event_loop::{CALLBACKS_MAX, Ctx};
 use crate::proto::http1::HeadLimits;
 use crate::proto::ws::WsLimits;
@@ -13,16 +14,6 @@ pub(super) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Descriptors that are left to the rest of the program.
 const DESCRIPTORS_LEFT: usize = 64;
-
-/// What happens to a message for a WebSocket peer whose outbox is full.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Overflow {
-    /// The connection is closed with 1013 (try again later): the peer learns that it missed something.
-    #[default]
-    Close,
-    /// The new message is dropped, for this peer only, and counted.
-    DropNewest,
-}
 
 /// What happens to a connection that is one too many.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -94,6 +85,11 @@ pub struct Limits {
     pub ping_after: Duration,
     /// A WebSocket that was pinged and still says nothing, not even a pong, is closed. Default 10 s.
     pub pong_timeout: Duration,
+    /// A WebSocket on which no message comes or goes for so long is closed, with 1001. Pings and pongs do not count.
+    /// Default: none.
+    pub websocket_idle_timeout: Duration,
+    /// A WebSocket that is as old as this is closed, with 1001. Default: none.
+    pub websocket_lifetime_max: Duration,
     /// Whether a peer that has ended its half still waits for its answers. Default no: the peer has gone, see
     /// [`super::OnDisconnect`]. Answers that are made in the same visit are sent in either case.
     pub half_close: bool,
@@ -112,12 +108,8 @@ pub struct Limits {
     pub pipe_bytes_max: usize,
     /// Messages and fragments of a WebSocket. Above them: 1009.
     pub websocket: WsLimits,
-    /// What waits for a WebSocket peer that does not take it, in bytes. A message is accepted while no more than this
-    /// waits before it. Default 64 KiB. Above it, see [`Limits::outbox_overflow`]. A peer that has taken all does not
-    /// let anything wait: what a single turn sends to it may be 16 times as much.
-    pub outbox_bytes_max: usize,
-    /// What happens then. Default [`Overflow::Close`].
-    pub outbox_overflow: Overflow,
+    /// What may wait for a WebSocket peer that does not take it, and what happens to what is too much.
+    pub outbox: OutboxPolicy,
     /// What the server may hold, all in all.
     pub budget: Budget,
     /// Open connections from one peer: an IPv4 address, or an IPv6 network of 64 bits. Default: a quarter of
@@ -150,6 +142,8 @@ impl Default for Limits {
             keep_alive_timeout: Duration::from_secs(75),
             ping_after: Duration::from_secs(30),
             pong_timeout: Duration::from_secs(10),
+            websocket_idle_timeout: Duration::MAX,
+            websocket_lifetime_max: Duration::MAX,
             half_close: false,
             linger_timeout: Duration::from_secs(2),
             linger_bytes_max: 2 * 1024 * 1024,
@@ -157,8 +151,7 @@ impl Default for Limits {
             body_bytes_max: 1024 * 1024,
             pipe_bytes_max: 64 * 1024,
             websocket: WsLimits::default(),
-            outbox_bytes_max: 64 * 1024,
-            outbox_overflow: Overflow::default(),
+            outbox: OutboxPolicy::default(),
             budget: Budget::default(),
             connections_per_peer_max: None,
             accept_rate_max: None,
@@ -194,6 +187,8 @@ impl fmt::Display for Limits {
             keep_alive_timeout,
             ping_after,
             pong_timeout,
+            websocket_idle_timeout,
+            websocket_lifetime_max,
             half_close,
             linger_timeout,
             linger_bytes_max,
@@ -201,8 +196,7 @@ impl fmt::Display for Limits {
             body_bytes_max,
             pipe_bytes_max,
             websocket,
-            outbox_bytes_max,
-            outbox_overflow,
+            outbox,
             budget,
             connections_per_peer_max,
             accept_rate_max,
@@ -222,6 +216,10 @@ impl fmt::Display for Limits {
             message_bytes_max,
             fragments_max,
         } = websocket;
+        let OutboxPolicy {
+            bytes_max: outbox_bytes_max,
+            when_full,
+        } = outbox;
         let Budget {
             connections_max,
             bytes_max,
@@ -237,6 +235,8 @@ impl fmt::Display for Limits {
         line("keep_alive_timeout", time(*keep_alive_timeout))?;
         line("ping_after", time(*ping_after))?;
         line("pong_timeout", time(*pong_timeout))?;
+        line("websocket_idle_timeout", time(*websocket_idle_timeout))?;
+        line("websocket_lifetime_max", time(*websocket_lifetime_max))?;
         line("half_close", format!("{half_close}"))?;
         line("linger_timeout", time(*linger_timeout))?;
         line("linger_bytes_max", bytes(*linger_bytes_max))?;
@@ -259,8 +259,8 @@ impl fmt::Display for Limits {
             "websocket.fragments_max",
             format!("{fragments_max} fragments"),
         )?;
-        line("outbox_bytes_max", bytes(*outbox_bytes_max))?;
-        line("outbox_overflow", format!("{outbox_overflow:?}"))?;
+        line("outbox.bytes_max", bytes(*outbox_bytes_max))?;
+        line("outbox.when_full", format!("{when_full:?}"))?;
         line(
             "budget.connections_max",
             connections_max.map_or("as many as there are descriptors".to_owned(), connections),
@@ -322,6 +322,10 @@ pub struct Hits {
     pub ping_after: Cell<u64>,
     /// [`Limits::pong_timeout`].
     pub pong_timeout: Cell<u64>,
+    /// [`Limits::websocket_idle_timeout`].
+    pub websocket_idle_timeout: Cell<u64>,
+    /// [`Limits::websocket_lifetime_max`].
+    pub websocket_lifetime_max: Cell<u64>,
     /// [`Limits::linger_timeout`] and [`Limits::linger_bytes_max`].
     pub linger: Cell<u64>,
     /// Requests that broke a rule or a limit of [`Limits::head`].
@@ -330,7 +334,7 @@ pub struct Hits {
     pub body_bytes: Cell<u64>,
     /// WebSocket peers that broke a rule or a limit of [`Limits::websocket`].
     pub refused_messages: Cell<u64>,
-    /// [`Limits::outbox_bytes_max`].
+    /// [`Limits::outbox`]: messages that found it full.
     pub outbox_bytes: Cell<u64>,
     /// [`Budget::connections_max`].
     pub connections: Cell<u64>,
@@ -346,7 +350,7 @@ pub struct Hits {
 
 impl Hits {
     /// How many counters there are.
-    pub const NUMBER: usize = 18;
+    pub const NUMBER: usize = 20;
 
     pub(super) fn count(counter: &Cell<u64>) {
         counter.set(counter.get() + 1);
@@ -363,6 +367,8 @@ impl Hits {
             ("keep_alive_timeout", self.keep_alive_timeout.get()),
             ("ping_after", self.ping_after.get()),
             ("pong_timeout", self.pong_timeout.get()),
+            ("websocket_idle_timeout", self.websocket_idle_timeout.get()),
+            ("websocket_lifetime_max", self.websocket_lifetime_max.get()),
             ("linger", self.linger.get()),
             ("refused_requests", self.refused_requests.get()),
             ("body_bytes", self.body_bytes.get()),

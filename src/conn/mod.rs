@@ -12,6 +12,7 @@ mod http;
 mod hub;
 mod later;
 mod limits;
+mod outbox;
 mod pipe;
 mod request;
 mod response;
@@ -20,6 +21,7 @@ mod server;
 mod service;
 mod websocket;
 mod websocket_link;
+mod websocket_settings;
 mod wire;
 
 pub use body::Body;
@@ -27,7 +29,8 @@ pub use crowd::Crowd;
 pub use hub::Hub;
 pub(crate) use later::within;
 pub use later::{Disconnection, Later, OnDisconnect};
-pub use limits::{Budget, Hits, Limits, Overflow, Refusal};
+pub use limits::{Budget, Hits, Limits, Refusal};
+pub use outbox::Dropped;
 pub use pipe::{BodyError, BodyReader, BodySender, Disconnected, body_channel};
 pub use request::{PARAMETERS_MAX, Parameters, Request};
 pub use response::{IntoResponse, Response};
@@ -37,5 +40,6 @@ pub use service::{BodyPlan, Reply, Service};
 pub use websocket::{
     CloseReason, Peer, RemoteSender, SendOutcome, Sender, WeakSender, WebSocketHandler,
 };
+pub use websocket_settings::{OutboxPolicy, WebSocketSettings, WhenFull};
 
 pub use crate::proto::ws::Message;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::hub::{Hub, Mailbox};
-use super::websocket::{Frame, SendOutcome, Sender};
+use super::websocket::{Delivery, Frame, SendOutcome, Sender};
 use crate::proto::ws::Message;
 
 /// A set of rooms by name. Cheap to clone; the clones share the rooms.
@@ -238,7 +238,7 @@ impl Local {
             return published;
         };
         for (_, member) in room.members.iter().filter(|(_, member)| to(member)) {
-            match member.send_frame(&mut frame) {
+            match member.send_frame(&mut frame, &Delivery::default()) {
                 SendOutcome::Sent => published.delivered += 1,
                 SendOutcome::Queued => published.queued += 1,
                 SendOutcome::Dropped => published.dropped += 1,

@@ -1,6 +1,7 @@
 //! A server: listeners, the connections they took in, and what these share.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hint::cold_path;
 use std::io;
@@ -18,6 +19,7 @@ use super::limits::{Hits, Limits, Refusal};
 use super::service::Service;
 #[cfg(feature = "deflate")]
 use super::websocket::SharedDeflate;
+use super::websocket_settings::WebSocketRules;
 use crate::event_loop::{CallHandle, Ctx, Origin, Readiness, Socket, Token};
 use crate::net::Acceptor;
 use crate::parts::high_water::HighWater;
@@ -35,9 +37,8 @@ const SHORT_KEEP_ALIVE_TICKS: u64 = 10_000;
 pub(super) struct Shared {
     pub(super) service: Rc<dyn Service>,
     pub(super) limits: Limits,
-    /// [`Limits::keep_alive_timeout`] and [`Limits::ping_after`].
+    /// [`Limits::keep_alive_timeout`].
     keep_alive_ticks: u64,
-    ping_ticks: u64,
     pub(super) hits: Hits,
     crowd: Crowd,
     /// What all connections hold, see [`super::Budget::bytes_max`].
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     accepted: Cell<u64>,
     requests: Cell<u64>,
     websockets: Cell<usize>,
+    /// What holds for them, by their routes: of those that had any.
+    websocket_rules: RefCell<BTreeMap<u32, Rc<WebSocketRules>>>,
     /// Tasks that outlive their connections.
     detached: Cell<usize>,
     /// What the WebSockets compress with that agreed on no context of their own.
@@ -176,7 +179,6 @@ impl Server {
             service,
             hits: Hits::default(),
             keep_alive_ticks: ticks(limits.keep_alive_timeout),
-            ping_ticks: ticks(limits.ping_after),
             limits: crowd.limits_of(limits),
             crowd,
             bytes: Cell::new(0),
@@ -191,6 +193,7 @@ impl Server {
             accepted: Cell::new(0),
             requests: Cell::new(0),
             websockets: Cell::new(0),
+            websocket_rules: RefCell::default(),
             detached: Cell::new(0),
             #[cfg(feature = "deflate")]
             deflate_pool: RefCell::default(),
@@ -470,9 +473,9 @@ impl Shared {
             // Best effort, in one write: whoever does not get it sees the close. A request that is here already is
             // taken from the socket, since a close over unread input would be a reset.
             let mut buffers = ctx.lend_buffers();
-            let _ = ctx.driver().read(socket, &mut buffers.receive);
+            let _ = ctx.read(socket, &mut buffers.receive);
             ctx.give_back(buffers);
-            let _ = ctx.driver().write(socket, BUSY);
+            let _ = ctx.write(socket, BUSY);
         }
         ctx.driver().close(socket);
     }
@@ -547,6 +550,7 @@ impl Shared {
             largest.is_condemned = true;
             ctx.wake(largest.token);
         }
+        ctx.record_bytes_held(self.bytes.get());
     }
 
     /// Whether a connection has to go because of what it holds. It is told once.
@@ -669,9 +673,14 @@ impl Shared {
         }
     }
 
-    /// How long a WebSocket may be silent before it is asked whether it is there.
-    pub(super) fn ping_ticks(&self) -> u64 {
-        self.ping_ticks
+    /// What holds for the WebSockets of `route`.
+    pub(super) fn websocket_rules(&self, route: u32) -> Rc<WebSocketRules> {
+        let mut all = self.websocket_rules.borrow_mut();
+        let rules = all.entry(route).or_insert_with(|| {
+            let settings = self.service.websocket(route);
+            Rc::new(WebSocketRules::new(settings, &self.limits))
+        });
+        Rc::clone(rules)
     }
 
     pub(super) fn origin(&self) -> Origin {

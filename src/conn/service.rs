@@ -4,9 +4,8 @@ use super::later::Later;
 use super::request::Request;
 use super::response::Response;
 use super::websocket::WebSocketHandler;
+use super::websocket_settings::WebSocketSettings;
 use crate::event_loop::{Ctx, Origin};
-#[cfg(feature = "deflate")]
-use crate::proto::ws::DeflateOptions;
 
 /// How the body of a request is to be taken.
 #[derive(Debug)]
@@ -49,9 +48,8 @@ pub trait Service {
     /// Both, for a request that has no body: answer it, if need be with a refusal.
     fn answer(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply;
 
-    /// How the WebSockets of `route` may compress, if they may, see [`Request::route`]. The client has the last word.
-    #[cfg(feature = "deflate")]
-    fn deflate(&self, route: u32) -> Option<&DeflateOptions> {
+    /// How the WebSockets of `route` are kept, where that is not as the server's limits say, see [`Request::route`].
+    fn websocket(&self, route: u32) -> Option<&WebSocketSettings> {
         let _ = route;
         None
     }

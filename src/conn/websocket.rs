@@ -2,14 +2,16 @@
 //! visit or a [`Sender`] at any other time.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::limits::{Hits, Overflow};
+use super::limits::Hits;
+use super::outbox::{Dropped, Outbox, Put, Terms};
 use super::rooms::Membership;
 use super::server::Shared;
+use super::websocket_settings::{OutboxPolicy, WebSocketRules, WhenFull};
+use super::wire::BY_REFERENCE_BYTES;
 use crate::event_loop::{CORK_BYTES, Ctx, Handle, LoopGone, Origin, Remote, Token};
 use crate::parts::output::Chunk;
 use crate::proto::ws::{self, CloseCode, Message, Writer};
@@ -44,23 +46,21 @@ impl Frame {
         &self.plain
     }
 
-    /// As this peer wants it. It must be sent then: where a peer keeps a context, what follows refers to it.
+    /// As this peer wants it; for one that keeps a context it is compressed when it leaves, see [`PeerShared::chunk`].
     #[cfg(feature = "deflate")]
     fn for_peer(&mut self, peer: &PeerShared) -> Rc<[u8]> {
-        let Some(deflate) = &peer.deflate else {
+        let variant = peer
+            .deflate
+            .as_ref()
+            .and_then(|deflate| deflate.borrow().variant());
+        let Some(variant) = variant else {
             return Rc::clone(&self.plain);
-        };
-        let deflate = &mut *deflate.borrow_mut();
-        let pool = &mut *peer.server.deflate_pool.borrow_mut();
-        let Some(variant) = deflate.variant() else {
-            let compressed = deflate.compress(&self.plain, pool);
-            return compressed.map_or_else(|| Rc::clone(&self.plain), Rc::from);
         };
         let known = self.deflated.iter().find(|(known, _)| *known == variant);
         if let Some((_, frame)) = known {
             return Rc::clone(frame);
         }
-        let compressed = variant.compress(&self.plain, pool);
+        let compressed = variant.compress(&self.plain, &mut peer.server.deflate_pool.borrow_mut());
         let frame = compressed.map_or_else(|| Rc::clone(&self.plain), Rc::from);
         self.deflated.push((variant, Rc::clone(&frame)));
         frame
@@ -70,6 +70,15 @@ impl Frame {
     fn for_peer(&mut self, _: &PeerShared) -> Rc<[u8]> {
         Rc::clone(&self.plain)
     }
+}
+
+/// How a frame is to be sent.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Delivery<'a> {
+    /// Instead of the policy of the receiver's route.
+    pub(super) policy: Option<&'a OutboxPolicy>,
+    /// See [`WhenFull::KeepLatest`].
+    pub(super) key: Option<&'a Rc<str>>,
 }
 
 /// How a WebSocket ended.
@@ -94,7 +103,7 @@ pub enum SendOutcome {
     Sent,
     /// It waits behind others, for a peer that is slow.
     Queued,
-    /// The outbox was full, and the policy is to drop.
+    /// The outbox was full, and the policy is to drop this one.
     Dropped,
     /// The connection is closed or closing; or the outbox was full, and the policy is to close it.
     Closed,
@@ -150,8 +159,7 @@ pub struct Peer<'a> {
 impl Peer<'_> {
     /// Send text (`&str`) or bytes (`&[u8]`).
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> SendOutcome {
-        // What others sent before this goes before it; and a handler that sends without end meets the outbox's limit.
-        if self.sender.has_mail() || self.cork.len() > CORK_BYTES || !self.sender.is_open() {
+        if !self.goes_directly() {
             return self.sender.send(message);
         }
         let message = message.into();
@@ -173,6 +181,19 @@ impl Peer<'_> {
         } else {
             SendOutcome::Closed
         }
+    }
+
+    /// As [`Peer::send`], with a key, see [`Sender::send_keyed`].
+    pub fn send_keyed<'m>(&mut self, key: &str, message: impl Into<Message<'m>>) -> SendOutcome {
+        match self.goes_directly() {
+            true => self.send(message),
+            false => self.sender.send_keyed(key, message),
+        }
+    }
+
+    /// What others sent before this goes before it; and a handler that sends without end meets the outbox's limit.
+    fn goes_directly(&self) -> bool {
+        !self.sender.has_mail() && self.cork.len() <= CORK_BYTES && self.sender.is_open()
     }
 
     /// Send a ping of at most 125 bytes. `false` when it is longer, or the connection is closing.
@@ -201,12 +222,6 @@ impl Peer<'_> {
     }
 }
 
-/// What a sender put aside for its connection.
-enum Mail {
-    Frame(Rc<[u8]>),
-    Close(CloseCode, String),
-}
-
 /// How far the mail was moved.
 pub(super) enum Collected {
     /// There is none left.
@@ -227,8 +242,8 @@ pub(super) struct PeerShared {
     token: Token,
     handle: Handle,
     server: Rc<Shared>,
-    mail: RefCell<VecDeque<Mail>>,
-    mail_bytes: Cell<usize>,
+    rules: Rc<WebSocketRules>,
+    outbox: RefCell<Outbox>,
     /// What the connection could not write yet, as of its last visit.
     backlog: Cell<usize>,
     /// The connection is in the loop's list of those to flush, or blocked, and will look at its mail by itself.
@@ -236,6 +251,10 @@ pub(super) struct PeerShared {
     open: Cell<bool>,
     /// What it was closed with, by us.
     close_code: Cell<Option<CloseCode>>,
+    /// The reason for that, until it is written behind all that waits.
+    close_reason: Cell<Option<Box<str>>>,
+    /// What was dropped; few have any.
+    dropped: OnceCell<Box<Cell<Dropped>>>,
     rooms: RefCell<Vec<Membership>>,
     posted: OnceCell<Arc<Mailbox>>,
     /// How messages are compressed, if that was agreed on.
@@ -247,14 +266,36 @@ pub(super) struct PeerShared {
 type Mailbox = Mutex<Option<Vec<Posted>>>;
 
 impl PeerShared {
-    fn put(&self, mail: Mail) {
-        if let Mail::Frame(frame) = &mail {
-            self.mail_bytes.set(self.mail_bytes.get() + frame.len());
-        }
-        self.mail.borrow_mut().push_back(mail);
+    /// Something is there to be written: the connection is to look at it in this turn, if it can.
+    fn mark(&self) {
         if !self.marked.replace(true) {
             self.handle.mark_dirty(self.token);
         }
+    }
+
+    fn count_dropped(&self, dropped: Dropped) {
+        let all = self.dropped.get_or_init(Box::default);
+        let Dropped { messages, bytes } = all.get();
+        all.set(Dropped {
+            messages: messages + dropped.messages,
+            bytes: bytes + dropped.bytes,
+        });
+    }
+
+    /// A frame from the outbox, as it is written.
+    fn chunk(&self, frame: Rc<[u8]>) -> Chunk {
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = &self.deflate {
+            let deflate = &mut *deflate.borrow_mut();
+            // The others were compressed when they were sent.
+            if deflate.variant().is_none()
+                && let Some(frame) =
+                    deflate.compress(&frame, &mut self.server.deflate_pool.borrow_mut())
+            {
+                return Chunk::Owned(frame);
+            }
+        }
+        Chunk::Shared(frame)
     }
 }
 
@@ -268,18 +309,21 @@ impl Sender {
         token: Token,
         handle: Handle,
         server: Rc<Shared>,
+        rules: Rc<WebSocketRules>,
         #[cfg(feature = "deflate")] deflate: Option<SharedDeflate>,
     ) -> Self {
         Self(Rc::new(PeerShared {
             token,
             handle,
             server,
-            mail: RefCell::default(),
-            mail_bytes: Cell::new(0),
+            rules,
+            outbox: RefCell::default(),
             backlog: Cell::new(0),
             marked: Cell::new(false),
             open: Cell::new(true),
             close_code: Cell::new(None),
+            close_reason: Cell::new(None),
+            dropped: OnceCell::new(),
             rooms: RefCell::default(),
             posted: OnceCell::new(),
             #[cfg(feature = "deflate")]
@@ -287,48 +331,79 @@ impl Sender {
         }))
     }
 
-    /// Send text (`&str`) or bytes (`&[u8]`), see [`SendOutcome`] and [`super::Limits::outbox_bytes_max`].
+    /// Send text (`&str`) or bytes (`&[u8]`), see [`SendOutcome`] and [`OutboxPolicy`].
     pub fn send<'m>(&self, message: impl Into<Message<'m>>) -> SendOutcome {
+        self.send_as(message.into(), &Delivery::default())
+    }
+
+    /// As [`Sender::send`], for one of a series of messages of which the peer needs the latest only: a price, a
+    /// position, a state. Where the policy is [`WhenFull::KeepLatest`], at most one message with this key waits;
+    /// elsewhere the key means nothing.
+    pub fn send_keyed<'m>(&self, key: &str, message: impl Into<Message<'m>>) -> SendOutcome {
+        let key = (self.0.rules.outbox.when_full == WhenFull::KeepLatest).then(|| Rc::from(key));
+        let how = Delivery {
+            key: key.as_ref(),
+            ..Delivery::default()
+        };
+        self.send_as(message.into(), &how)
+    }
+
+    fn send_as(&self, message: Message<'_>, how: &Delivery<'_>) -> SendOutcome {
         if !self.is_open() {
             return SendOutcome::Closed;
         }
-        self.send_frame(&mut Frame::of(message.into()))
+        self.send_frame(&mut Frame::of(message), how)
     }
 
     /// Send a frame that others may get too.
-    pub(super) fn send_frame(&self, frame: &mut Frame) -> SendOutcome {
+    pub(super) fn send_frame(&self, frame: &mut Frame, how: &Delivery<'_>) -> SendOutcome {
         let peer = &*self.0;
         if !peer.open.get() {
             return SendOutcome::Closed;
         }
-        let limits = &peer.server.limits;
-        let waits = peer.backlog.get() > 0;
-        let bytes_max = if waits {
-            limits.outbox_bytes_max
-        } else {
-            limits.outbox_bytes_max.saturating_mul(TURN_TIMES)
+        let policy = how.policy.unwrap_or(&peer.rules.outbox);
+        let backlog = peer.backlog.get();
+        let waits = backlog > 0;
+        let terms = Terms {
+            key: how.key,
+            when_full: policy.when_full,
+            bytes_max: match waits {
+                true => policy.bytes_max,
+                false => policy.bytes_max.saturating_mul(TURN_TIMES),
+            },
+            ahead: backlog,
         };
-        if peer.backlog.get() + peer.mail_bytes.get() > bytes_max {
+        let mut dropped = Dropped::default();
+        let mut outbox = peer.outbox.borrow_mut();
+        let before = outbox.bytes();
+        let put = outbox.put(|| frame.for_peer(peer), &terms, &mut dropped);
+        let after = outbox.bytes();
+        drop(outbox);
+        if put == Put::Dropped {
+            dropped.count(frame.plain.len());
+        }
+        if put != Put::Waits {
             Hits::count(&peer.server.hits.outbox_bytes);
-            return match limits.outbox_overflow {
-                Overflow::DropNewest => SendOutcome::Dropped,
-                Overflow::Close => {
-                    self.close(CloseCode::Again, "the outbox is full");
-                    SendOutcome::Closed
-                }
-            };
         }
-        let before = peer.mail_bytes.get();
-        peer.put(Mail::Frame(frame.for_peer(peer)));
-        if waits {
-            // It is visited when its peer reads on, which may be never: what is held must be counted before.
-            if before / COUNTED_BYTES < peer.mail_bytes.get() / COUNTED_BYTES {
-                peer.handle.wake(peer.token);
+        if dropped != Dropped::default() {
+            peer.count_dropped(dropped);
+        }
+        match put {
+            Put::Waits | Put::MadeRoom => peer.mark(),
+            Put::Dropped => return SendOutcome::Dropped,
+            Put::Close => {
+                self.close(CloseCode::Again, "the outbox is full");
+                return SendOutcome::Closed;
             }
-            SendOutcome::Queued
-        } else {
-            SendOutcome::Sent
         }
+        if !waits {
+            return SendOutcome::Sent;
+        }
+        // It is visited when its peer reads on, which may be never: what is held must be counted before.
+        if before / COUNTED_BYTES < after / COUNTED_BYTES {
+            peer.handle.wake(peer.token);
+        }
+        SendOutcome::Queued
     }
 
     /// Begin the closing handshake, behind all that was sent; nothing more is sent after this. The reason is cut at 123
@@ -351,7 +426,8 @@ impl Sender {
         if self.0.marked.get() {
             self.0.handle.wake(self.0.token);
         }
-        self.0.put(Mail::Close(code, reason[..end].to_owned()));
+        self.0.close_reason.set(Some(reason[..end].into()));
+        self.0.mark();
     }
 
     /// Whether messages can still be sent.
@@ -361,7 +437,17 @@ impl Sender {
 
     /// Bytes that were sent and that the peer has not taken yet.
     pub fn outbox_bytes(&self) -> usize {
-        self.0.backlog.get() + self.0.mail_bytes.get()
+        self.0.backlog.get() + self.0.outbox.borrow().bytes()
+    }
+
+    /// What was not sent to this peer, since it was connected, because its outbox was full or something newer took its
+    /// place.
+    pub fn dropped(&self) -> Dropped {
+        self.0
+            .dropped
+            .get()
+            .map(|dropped| dropped.get())
+            .unwrap_or_default()
     }
 
     /// A name for the connection: no other connection of this loop ever has the same.
@@ -397,12 +483,15 @@ impl Sender {
     /// Nothing more is sent: the connection has ended, or is about to.
     pub(super) fn shut(&self) {
         self.0.open.set(false);
-        let mail = self.0.mail.take();
-        self.0.mail_bytes.set(0);
-        drop(mail);
+        drop(self.0.outbox.take());
+        self.0.close_reason.set(None);
         if let Some(posted) = self.0.posted.get() {
             *posted.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
+    }
+
+    pub(super) fn rules(&self) -> &WebSocketRules {
+        &self.0.rules
     }
 
     /// What it was closed with, if it was closed here.
@@ -453,7 +542,7 @@ impl Sender {
         let deflate = self.0.deflate.as_ref().expect("it was agreed on");
         deflate.borrow_mut().read(
             message,
-            server.limits.websocket.message_bytes_max,
+            self.0.rules.messages.message_bytes_max,
             &mut server.deflate_pool.borrow_mut(),
             out,
         )
@@ -473,27 +562,23 @@ impl Sender {
             if cork.len() >= CORK_BYTES {
                 return Collected::Full;
             }
-            let Some(mail) = peer.mail.borrow_mut().pop_front() else {
-                peer.marked.set(false);
-                return Collected::All;
-            };
-            match mail {
-                Mail::Frame(frame) => {
-                    peer.mail_bytes.set(peer.mail_bytes.get() - frame.len());
-                    if writer.is_closed() {
-                        continue;
-                    }
-                    if frame.len() >= super::wire::BY_REFERENCE_BYTES {
-                        return Collected::Large(Chunk::Shared(frame));
-                    }
-                    cork.extend_from_slice(&frame);
-                }
-                Mail::Close(code, reason) => {
-                    // A peer that has closed already was answered already.
-                    let _ = writer.close(code, &reason, cork);
-                }
+            let frame = peer.outbox.borrow_mut().take();
+            let Some(frame) = frame else { break };
+            if writer.is_closed() {
+                continue;
             }
+            let chunk = peer.chunk(frame);
+            if chunk.as_ref().len() >= BY_REFERENCE_BYTES {
+                return Collected::Large(chunk);
+            }
+            cork.extend_from_slice(chunk.as_ref());
         }
+        peer.marked.set(false);
+        if let (Some(code), Some(reason)) = (peer.close_code.get(), peer.close_reason.take()) {
+            // A peer that has closed already was answered already.
+            let _ = writer.close(code, &reason, cork);
+        }
+        Collected::All
     }
 }
 

@@ -2,6 +2,7 @@
 //! others sent in between.
 
 use std::io;
+use std::rc::Rc;
 
 use super::connection::{Progress, Visit};
 use super::limits::Hits;
@@ -10,6 +11,7 @@ use super::server::Shared;
 #[cfg(feature = "deflate")]
 use super::websocket::SharedDeflate;
 use super::websocket::{CloseReason, Collected, Peer, Sender, WebSocketHandler};
+use super::websocket_settings::WebSocketRules;
 use crate::event_loop::{Ctx, Origin, Panicked, Readiness, caught, guarded};
 use crate::proto::ws::{CloseCode, Endpoint, Message, PeerError, Role, Step};
 
@@ -44,6 +46,7 @@ impl WebSocketLink {
         visit: &mut Visit<'_, '_>,
         socket: Box<dyn WebSocketHandler>,
         origin: Origin,
+        rules: Rc<WebSocketRules>,
         #[cfg(feature = "deflate")] deflate: Option<SharedDeflate>,
     ) -> Self {
         let mut endpoint = Endpoint::new(Role::Server);
@@ -58,6 +61,7 @@ impl WebSocketLink {
             visit.ctx.token(),
             visit.ctx.handle().clone(),
             visit.shared.clone(),
+            rules,
             #[cfg(feature = "deflate")]
             deflate,
         );
@@ -126,7 +130,7 @@ impl WebSocketLink {
     /// The next thing that the peer has said. Whether there was one.
     fn next(&mut self, visit: &mut Visit<'_, '_>) -> bool {
         let (reader, writer) = self.endpoint.split();
-        let limits = &visit.shared.limits.websocket;
+        let limits = &self.sender.rules().messages;
         let (used, step) = match reader.next(visit.input.bytes_mut(), limits) {
             Ok((used, Step::NeedMore)) => {
                 visit.input.use_up(used);
@@ -288,6 +292,10 @@ impl WebSocketLink {
     /// The peer has said something, whatever it was.
     pub(super) fn heard(&mut self) {
         self.probe = Probe::None;
+    }
+
+    pub(super) fn rules(&self) -> &WebSocketRules {
+        self.sender.rules()
     }
 
     pub(super) fn awaits_pong(&self) -> bool {

@@ -112,7 +112,7 @@ impl Wire {
     /// peer has ended, or of urgent data: then it is read on.
     #[inline]
     pub(super) fn fill(&mut self, ctx: &mut Ctx<'_>, space: &mut [u8]) -> io::Result<Fill> {
-        match ctx.driver().read(self.socket, space) {
+        match ctx.read(self.socket, space) {
             Ok(0) => {
                 self.ended = true;
                 self.read_ready = false;
@@ -192,7 +192,7 @@ impl Wire {
             }
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let filled = backlog.slices(&mut slices);
-            match ctx.driver().write_vectored(self.socket, &slices[..filled]) {
+            match ctx.write_vectored(self.socket, &slices[..filled]) {
                 Ok(n) => {
                     backlog.advance(n);
                     written += n;
@@ -208,7 +208,7 @@ impl Wire {
         if !self.write_ready {
             return Ok(0);
         }
-        match ctx.driver().write(self.socket, bytes) {
+        match ctx.write(self.socket, bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.write_ready = false;
                 Ok(0)

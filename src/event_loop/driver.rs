@@ -63,6 +63,12 @@ impl Readiness {
     /// Somebody else gave the source bytes to write (step 7 of the turn).
     pub const FLUSH: Self = Self(32);
 
+    pub(super) const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+    pub(super) const fn to_bits(self) -> u8 {
+        self.0
+    }
     /// Whether every bit of `other` is set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0

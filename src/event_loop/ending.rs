@@ -78,6 +78,13 @@ impl Ending {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndKey(Key);
 
+impl EndKey {
+    /// For the records.
+    pub(super) fn to_bits(self) -> u64 {
+        Token::from(self.0).to_bits()
+    }
+}
+
 /// What has to be done when a task has ended.
 pub(super) struct Ended {
     pub(super) listener: Listener,

@@ -160,6 +160,8 @@ impl<T> JobState<T> {
 pub struct JobHandle<T> {
     state: Arc<JobState<T>>,
     handle: Handle,
+    /// Names it in the records.
+    number: u64,
     detached: bool,
 }
 
@@ -188,7 +190,11 @@ impl<T> JobHandle<T> {
         if end.result.is_none() {
             end.listener = Listener::Waker(waker.clone());
         }
-        end.result.take()
+        let result = end.result.take();
+        if result.is_some() {
+            self.handle.recorder().job_done(self.number);
+        }
+        result
     }
 }
 
@@ -197,9 +203,10 @@ impl<T: 'static> JobHandle<T> {
     #[track_caller]
     pub fn on_done(mut self, callback: impl FnOnce(&mut Ctx<'_>, Result<T, Panicked>) + 'static) {
         self.detached = true;
-        let state = Arc::clone(&self.state);
+        let (state, number) = (Arc::clone(&self.state), self.number);
         let key = self.handle.file_call(Box::new(move |ctx: &mut Ctx<'_>| {
             let result = state.end().result.take();
+            ctx.recorder().job_done(number);
             if let Some(result) = result {
                 callback(ctx, result);
             }
@@ -255,6 +262,7 @@ pub(super) fn submit<T: Send + 'static>(
     Ok(JobHandle {
         state,
         handle: handle.clone(),
+        number: handle.recorder().submitted(),
         detached: false,
     })
 }

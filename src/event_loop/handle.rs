@@ -23,6 +23,7 @@ use super::driver::{Clock, Executor, Notify, Readiness, Token};
 use super::ending::{EndKey, Endings, Listener, TaskResult};
 use super::executor::{self, JobHandle};
 use super::panic::{Caught, caught};
+use super::recorder::{Recorder, What};
 use super::source::Source;
 use super::stats::Origin;
 use super::task::NewTask;
@@ -37,6 +38,13 @@ pub(crate) type Callback = Box<dyn FnOnce(&mut Ctx<'_>)>;
 /// Names a filed callback, on any thread. Stale once the callback has run or was cancelled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct CallKey(Key);
+
+impl CallKey {
+    /// For the records.
+    pub(super) fn to_bits(self) -> u64 {
+        Token::from(self.0).to_bits()
+    }
+}
 
 /// A place in the ready queue.
 pub(super) enum Job {
@@ -86,6 +94,7 @@ pub(super) struct Core {
     slow_threshold: Cell<Duration>,
     findings: RefCell<Vec<Finding>>,
     random: Cell<u64>,
+    recorder: Recorder,
     /// For a task's first poll, see [`Handle::first_waker`]. Away only during one.
     spare_waker: Cell<Option<SourceWaker>>,
     ready: RefCell<Ready>,
@@ -154,6 +163,7 @@ impl Handle {
             slow_threshold: Cell::new(SLOW_THRESHOLD),
             findings: RefCell::default(),
             random: Cell::new(entropy),
+            recorder: Recorder::new(now),
             spare_waker: Cell::new(Some(spare_waker)),
             ready: RefCell::default(),
             calls: RefCell::new(Slab::new()),
@@ -291,6 +301,7 @@ impl Handle {
     /// Visit `token`'s source with [`Readiness::FLUSH`] in step 7 of this turn. The caller sees to it that a source
     /// that is marked already is not marked again.
     pub fn mark_dirty(&self, token: Token) {
+        self.0.recorder.push(What::Marked { token });
         self.0.dirty.borrow_mut().push(token);
     }
 
@@ -356,6 +367,23 @@ impl Handle {
         self.0.debug.get()
     }
 
+    /// Switch the recorder on or off, see [`Recorder`]. During a turn this counts from the next one on. What was recorded
+    /// before it was switched off can still be read, and its memory stays with the loop.
+    pub fn record(&self, on: bool) {
+        self.0.recorder.switch(on, self.is_running());
+    }
+
+    /// How many records the recorder is to keep, rounded up to a power of two; [`super::RECORDS`] unless set. A record
+    /// takes 24 bytes. To be said before it is switched on for the first time: after that it changes nothing.
+    pub fn set_record_capacity(&self, records: usize) {
+        self.0.recorder.set_capacity(records);
+    }
+
+    /// What the loop did last, if it was told to [`Handle::record`].
+    pub fn recorder(&self) -> &Recorder {
+        &self.0.recorder
+    }
+
     /// How long a visit or a callback may take before debug mode reports it as slow; [`SLOW_THRESHOLD`] unless set.
     pub fn set_slow_threshold(&self, threshold: Duration) {
         self.0.slow_threshold.set(threshold);
@@ -373,9 +401,7 @@ impl Handle {
 
     /// Wake `waker` when [`Handle::time`] has reached `when`, as exact as [`Handle::call_at`].
     pub(crate) fn wake_at(&self, when: Instant, waker: &Waker) -> TimerId {
-        let tick = self.timer_tick(self.tick_after(when));
-        let due = Due::Waker(waker.clone());
-        self.0.wheel.borrow_mut().insert(tick, due)
+        self.insert_timer(self.tick_after(when), Due::Waker(waker.clone()))
     }
 
     /// Have a timer of [`Handle::wake_at`] wake `waker` from now on. `false` when it has fired.
@@ -455,7 +481,15 @@ impl Handle {
     }
 
     fn push(&self, job: Job) {
-        self.0.ready.borrow_mut().push(job, || self.time());
+        self.push_since(job, || self.time());
+    }
+
+    fn push_since(&self, job: Job, since: impl FnOnce() -> Instant) {
+        let recorder = &self.0.recorder;
+        if recorder.is_on() {
+            recorder.queued(&job);
+        }
+        self.0.ready.borrow_mut().push(job, since);
     }
 
     fn call_handle(&self, key: CallKey, when: Instant) -> CallHandle {
@@ -468,16 +502,23 @@ impl Handle {
     }
 
     fn set_call_timer(&self, key: CallKey, when: Instant) {
-        let tick = self.timer_tick(self.tick_after(when));
+        let tick = self.tick_after(when);
         if let Some(call) = self.0.calls.borrow_mut().get_mut(key.0) {
-            let mut wheel = self.0.wheel.borrow_mut();
             match call.timer {
                 Some(timer) => {
-                    wheel.reset(timer, tick);
+                    self.reset_timer(timer, tick);
                 }
-                None => call.timer = Some(wheel.insert(tick, Due::Call(key))),
+                None => call.timer = Some(self.insert_timer(tick, Due::Call(key))),
             }
         }
+    }
+
+    fn insert_timer(&self, tick: u64, due: Due) -> TimerId {
+        let due_tick = self.timer_tick(tick);
+        let id = self.0.wheel.borrow_mut().insert(due_tick, due);
+        let timer = id.to_bits();
+        self.0.recorder.push(What::TimerSet { timer, due_tick });
+        id
     }
 
     /// The first tick that is not before `when`: a timer filed there is never early.
@@ -557,7 +598,7 @@ impl Handle {
             fired += 1;
             earliest.get_or_insert(due_tick);
             let since = || self.instant_of(due_tick);
-            let push = |job| self.0.ready.borrow_mut().push(job, since);
+            let push = |job| self.push_since(job, since);
             match due {
                 Due::Source(token) => push(Job::Visit(token, Readiness::TIMER)),
                 Due::Call(key) => {
@@ -578,7 +619,17 @@ impl Handle {
     }
 
     fn next_due(&self, tick: u64) -> Option<(u64, Due)> {
-        self.0.wheel.borrow_mut().pop_due(tick)
+        let mut wheel = self.0.wheel.borrow_mut();
+        let cascaded_before = wheel.cascaded();
+        let popped = wheel.pop_due_named(tick);
+        let timers = wheel.cascaded() - cascaded_before;
+        if timers > 0 {
+            self.0.recorder.push(What::Cascaded { timers });
+        }
+        let (id, due_tick, due) = popped?;
+        let timer = id.to_bits();
+        self.0.recorder.push(What::TimerFired { timer, due_tick });
+        Some((due_tick, due))
     }
 
     pub(super) fn next_timer_tick(&self) -> Option<u64> {
@@ -631,18 +682,26 @@ impl Handle {
     }
 
     pub(super) fn set_source_timer(&self, token: Token, tick: u64) -> TimerId {
-        let tick = self.timer_tick(tick);
-        self.0.wheel.borrow_mut().insert(tick, Due::Source(token))
+        self.insert_timer(tick, Due::Source(token))
     }
 
     pub(super) fn reset_timer(&self, timer: TimerId, tick: u64) -> bool {
-        let tick = self.timer_tick(tick);
-        self.0.wheel.borrow_mut().reset(timer, tick)
+        let due_tick = self.timer_tick(tick);
+        let is_set = self.0.wheel.borrow_mut().reset(timer, due_tick);
+        if is_set {
+            let timer = timer.to_bits();
+            self.0.recorder.push(What::TimerSet { timer, due_tick });
+        }
+        is_set
     }
 
     pub(crate) fn cancel_timer(&self, timer: TimerId) -> bool {
         // What is dropped with a waker may be anyone's.
         let due = self.0.wheel.borrow_mut().cancel(timer);
+        if due.is_some() {
+            let timer = timer.to_bits();
+            self.0.recorder.push(What::TimerCancelled { timer });
+        }
         due.is_some()
     }
 

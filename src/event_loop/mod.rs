@@ -33,6 +33,7 @@ mod handle;
 mod listener;
 mod mio_driver;
 mod panic;
+mod recorder;
 mod source;
 mod stats;
 mod task;
@@ -70,6 +71,10 @@ pub use mio_driver::MioDriver;
 pub use panic::Panicked;
 
 pub(crate) use panic::{Caught, caught, guarded};
+pub use recorder::{
+    Gauge, NAMES_MAX, Name, NameId, Phase, RECORDS, Record, Recorder, Since, StateId, Transfer,
+    What, Why,
+};
 pub use source::{Inspection, Next, Source};
 pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
 pub(crate) use task::NewTask;
@@ -135,7 +140,7 @@ impl TurnBudget {
 /// Two buffers that all sources of a loop share, so that an idle connection holds none. See [`Ctx::lend_buffers`].
 #[derive(Debug)]
 pub struct Buffers {
-    /// For reading: all of it may be overwritten; its length is [`RECEIVE_BYTES`].
+    /// For reading: all of it may be overwritten; it is no shorter than [`RECEIVE_BYTES`].
     pub receive: Box<[u8]>,
     /// For what a source writes during its visit, so that it leaves in one call. Empty when lent.
     pub cork: Vec<u8>,
@@ -144,10 +149,24 @@ pub struct Buffers {
 impl Default for Buffers {
     fn default() -> Self {
         Self {
-            receive: vec![0; RECEIVE_BYTES].into_boxed_slice(),
+            receive: vec![0; RECEIVE_BYTES + PAGE_BYTES].into_boxed_slice(),
             // At once, so that it does not move to where a burst's memory lies. What is not written to costs nothing.
             cork: Vec::with_capacity(CORK_BYTES + CORK_BYTES / 4),
         }
+    }
+}
+
+/// Where a processor compares addresses to see whether a load needs what a store is about to write, it looks at their
+/// places within a page.
+const PAGE_BYTES: usize = 4096;
+
+impl Buffers {
+    /// From where on to read what will be copied into the cork: there the two lie half a page apart. A copy between
+    /// places that are alike within their pages is taken for one that overlaps, and took some 15 times as long for 16
+    /// KiB.
+    pub fn read_from(&self) -> usize {
+        let (receive, cork) = (self.receive.as_ptr().addr(), self.cork.as_ptr().addr());
+        (cork + PAGE_BYTES / 2).wrapping_sub(receive) % PAGE_BYTES
     }
 }
 
@@ -204,6 +223,10 @@ pub struct EventLoop {
     slow_from: Duration,
     /// In this turn what runs is named before it does, for the watchdog and for debug mode.
     looks_closely: bool,
+    /// In this turn what happens is recorded.
+    records: bool,
+    /// One of these two: visits and callbacks are looked at when they begin and when they have ended.
+    observes: bool,
     /// Visits of the present step that are still to come, those to listeners apart.
     behind: usize,
     /// Whatever a turn's budget says.
@@ -260,6 +283,8 @@ impl EventLoop {
             watchdog: None,
             slow_from: Duration::MAX,
             looks_closely: false,
+            records: false,
+            observes: false,
             behind: 0,
             callbacks_max: CALLBACKS_MAX,
             stats: Stats::default(),
@@ -315,6 +340,7 @@ impl EventLoop {
         self.handle.set_running(was_running);
         drop(turning);
         self.stats.add(&self.turn);
+        self.end_turn();
         parked.map(|()| self.turn)
     }
 
@@ -328,6 +354,8 @@ impl EventLoop {
         };
         self.looks_closely = self.handle.is_debug() || self.watchdog.is_some();
         let before = self.handle.time();
+        self.records = self.handle.recorder().begin_turn(before);
+        self.observes = self.looks_closely || self.records;
         self.stats.awake += before.saturating_duration_since(self.handle.now());
         if self.handle.is_debug() {
             self.look_for_lost(before);
@@ -347,6 +375,11 @@ impl EventLoop {
         self.stamp = now;
         self.turn.asleep = now.saturating_duration_since(before);
         self.turn.events = self.events.len() as u32;
+        if self.records {
+            let recorder = self.handle.recorder();
+            recorder.polled(now, nap, self.events.len());
+        }
+        self.end_phase(Phase::Park);
         polled
     }
 
@@ -388,6 +421,7 @@ impl EventLoop {
             self.visit(event.token, event.readiness);
         }
         self.late_events = late;
+        self.end_phase(Phase::Visit);
     }
 
     fn take_messages(&mut self) {
@@ -396,6 +430,7 @@ impl EventLoop {
                 break;
             };
             self.turn.messages += 1;
+            self.handle.recorder().push(What::Message);
             match message {
                 Message::Call(callback, origin) => self.handle.call_from(callback, origin),
                 Message::Filed(key) => self.handle.call_filed(key),
@@ -403,6 +438,7 @@ impl EventLoop {
                 Message::Stop => self.handle.stop(),
             }
         }
+        self.end_phase(Phase::Messages);
     }
 
     fn fire_timers(&mut self) {
@@ -416,6 +452,7 @@ impl EventLoop {
             // Who made it is not known: the place says where the loop woke it.
             self.report_caught(panic, Work::new("waker", Location::caller()));
         }
+        self.end_phase(Phase::Timers);
     }
 
     fn run_ready(&mut self, callbacks_max: usize) {
@@ -429,6 +466,7 @@ impl EventLoop {
                 Some(Job::Visit(token, readiness)) => self.visit(token, readiness),
                 Some(Job::Start(source, origin)) => {
                     let token = self.sources.reserve().into();
+                    self.record_added(token, origin, || source.inspect().kind);
                     self.visit_taken(token, Slot { source, origin }, Readiness::WOKEN);
                 }
                 Some(Job::Begin(task)) => self.begin(task),
@@ -436,6 +474,7 @@ impl EventLoop {
             }
         }
         self.end_timing();
+        self.end_phase(Phase::Ready);
     }
 
     fn flush_dirty(&mut self) {
@@ -447,6 +486,7 @@ impl EventLoop {
             self.visit(token, Readiness::FLUSH);
         }
         self.flushing = flushing;
+        self.end_phase(Phase::Flush);
     }
 
     fn close_finished(&mut self) {
@@ -462,7 +502,7 @@ impl EventLoop {
             };
             let closed = caught(|| slot.source.closed(&mut ctx));
             let dropped = caught(|| drop(slot.source));
-            self.sources.release(token.into());
+            self.release(token);
             if let Some(work) = work {
                 self.blame(work.origin);
                 self.tell_if_slow(|| work, Some(token));
@@ -483,6 +523,7 @@ impl EventLoop {
         }
         give_back_list(&mut self.closing);
         self.handle.give_back();
+        self.end_phase(Phase::Close);
     }
 
     // ---- the places where other people's code runs --------------------------------------------------------------
@@ -500,8 +541,8 @@ impl EventLoop {
     #[inline]
     fn visit_taken(&mut self, token: Token, mut slot: Slot, readiness: Readiness) {
         self.turn.visits += 1;
-        if self.looks_closely {
-            self.watch(|| slot.work());
+        if self.observes {
+            self.observe(|| slot.work());
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -509,7 +550,8 @@ impl EventLoop {
         };
         let next = caught(|| slot.source.ready(&mut ctx, readiness));
         self.work_ended(slot.origin);
-        if self.looks_closely {
+        if self.observes {
+            self.record_visit(token, readiness, slot.origin, || slot.source.inspect().kind);
             self.tell_if_slow(|| slot.work(), Some(token));
         }
         let next = match next {
@@ -541,9 +583,13 @@ impl EventLoop {
         let token: Token = self.sources.reserve().into();
         self.turn.visits += 1;
         let origin = task.origin();
-        let work = self.looks_closely.then(|| task.work());
+        let work = self.observes.then(|| task.work());
         if let Some(work) = &work {
-            self.watch(|| work.clone());
+            self.record_added(token, origin, || work.kind);
+            self.handle.recorder().push(What::Began {
+                task: task.number(),
+            });
+            self.observe(|| work.clone());
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -552,6 +598,7 @@ impl EventLoop {
         let begun = caught(|| task.begin(&mut ctx));
         self.work_ended(origin);
         if let Some(work) = work {
+            self.record_visit(token, Readiness::NONE, origin, || work.kind);
             self.tell_if_slow(|| work, Some(token));
         }
         match begun {
@@ -562,9 +609,9 @@ impl EventLoop {
                 };
                 self.settle(token, Slot { source, origin }, next);
             }
-            Ok(None) => self.sources.release(token.into()),
+            Ok(None) => self.release(token),
             Err(panic) => {
-                self.sources.release(token.into());
+                self.release(token);
                 self.report_caught(panic, Work::new("task", origin));
             }
         }
@@ -576,8 +623,8 @@ impl EventLoop {
             return;
         };
         self.turn.callbacks += 1;
-        if self.looks_closely {
-            self.watch(|| Work::callback(origin));
+        if self.observes {
+            self.observe(|| Work::callback(origin));
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -585,7 +632,8 @@ impl EventLoop {
         };
         let called = caught(|| callback(&mut ctx));
         self.work_ended(origin);
-        if self.looks_closely {
+        if self.observes {
+            self.record_callback(key, origin);
             self.tell_if_slow(|| Work::callback(origin), None);
         }
         if let Err(panic) = called {
@@ -597,7 +645,7 @@ impl EventLoop {
 
     /// So many pieces of work follow: many are timed in groups, see [`TIMED_TOGETHER`].
     fn begin_timing(&mut self, pieces: usize) {
-        let is_timed_alone = self.suspicious > 0 || self.slow_from < Duration::MAX;
+        let is_timed_alone = self.suspicious > 0 || self.records || self.slow_from < Duration::MAX;
         if pieces > TIMED_TOGETHER as usize && !is_timed_alone {
             self.timed_together = TIMED_TOGETHER;
         }
@@ -647,6 +695,7 @@ impl EventLoop {
 
     fn report(&mut self, panicked: &Panicked) {
         self.stats.panics += 1;
+        self.record_panic(panicked);
         (self.on_panic)(panicked);
     }
 
@@ -677,17 +726,29 @@ impl EventLoop {
     }
 
     fn insert(&mut self, make: impl FnOnce(Token) -> Box<dyn Source>, origin: Origin) -> Token {
-        self.sources
+        let token = self
+            .sources
             .insert_with(|key| Slot {
                 source: make(key.into()),
                 origin,
             })
-            .into()
+            .into();
+        self.record_added(token, origin, || {
+            self.inspect(token).map_or("", |it| it.kind)
+        });
+        token
+    }
+
+    /// The place of a source that is in hand, and has ended, is free.
+    fn release(&mut self, token: Token) {
+        self.sources.release(token.into());
+        self.handle.recorder().push(What::Removed { token });
     }
 
     /// Drop a source that was never visited.
     fn forget(&mut self, token: Token) {
         self.sources.remove(token.into());
+        self.handle.recorder().push(What::Removed { token });
     }
 
     fn close(&mut self, token: Token) {

@@ -72,6 +72,11 @@ impl NewTask {
         self.origin
     }
 
+    /// Names it in the records.
+    pub(super) fn number(&self) -> u64 {
+        self.ending.to_bits()
+    }
+
     /// Its first visit. Returns the source that it is from now on, unless it has ended.
     pub(super) fn begin(mut self, ctx: &mut Ctx<'_>) -> Option<Box<dyn Source>> {
         let token = ctx.token();

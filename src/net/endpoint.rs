@@ -147,7 +147,7 @@ impl Endpoint {
         while self.write_ready && !output.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let filled = output.slices(&mut slices);
-            match ctx.driver().write_vectored(socket, &slices[..filled]) {
+            match ctx.write_vectored(socket, &slices[..filled]) {
                 Ok(sent) => output.advance(sent),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.write_ready = false,
                 Err(error) => {
@@ -196,7 +196,7 @@ impl Endpoint {
             if room == 0 {
                 return Ok(());
             }
-            match ctx.driver().read(socket, &mut buffer[..room]) {
+            match ctx.read(socket, &mut buffer[..room]) {
                 Ok(0) => {
                     self.read_ready = false;
                     self.link.receiving_is(Receiving::Ended);

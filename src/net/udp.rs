@@ -336,7 +336,9 @@ impl UdpSource {
         while self.write_ready
             && let Some((bytes, peer)) = output.datagrams.front()
         {
-            match ctx.driver().send_to(self.link.socket, bytes, *peer) {
+            let sent = ctx.driver().send_to(self.link.socket, bytes, *peer);
+            ctx.record_wrote(sent.as_ref().copied());
+            match sent {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.write_ready = false;
                     break;
@@ -367,7 +369,9 @@ impl UdpSource {
                 self.link.is_paused.set(true);
                 return false;
             }
-            match ctx.driver().recv_from(self.link.socket, buffer) {
+            let received = ctx.driver().recv_from(self.link.socket, buffer);
+            ctx.record_read(received.as_ref().map(|(length, _)| *length));
+            match received {
                 Ok((length, peer)) => {
                     let state = &mut *self.link.state.borrow_mut();
                     state.inbound.push(&buffer[..length], peer);

@@ -96,6 +96,7 @@ pub struct Wheel<T> {
     /// The entry freed last, the head of a list through `Entry::Free`.
     free: u32,
     len: usize,
+    cascaded: u64,
     /// Where the generations of new entries begin: behind those of entries that were given back.
     first_generation: NonZeroU32,
     high_water: HighWater,
@@ -110,6 +111,13 @@ pub struct TimerId {
     generation: NonZeroU32,
 }
 
+impl TimerId {
+    /// The same as a number.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation.get()) << 32 | u64::from(self.index)
+    }
+}
+
 impl<T> Wheel<T> {
     /// An empty wheel, at tick 0.
     pub fn new() -> Self {
@@ -120,6 +128,7 @@ impl<T> Wheel<T> {
             entries: Vec::new(),
             free: NIL,
             len: 0,
+            cascaded: 0,
             first_generation: NonZeroU32::MIN,
             high_water: HighWater::default(),
         }
@@ -230,6 +239,12 @@ impl<T> Wheel<T> {
     ///
     /// Time does not go back: a `to` before [`now`](Self::now) means now. Nor does it come to `u64::MAX`.
     pub fn pop_due(&mut self, to: u64) -> Option<(u64, T)> {
+        let (_id, deadline, value) = self.pop_due_named(to)?;
+        Some((deadline, value))
+    }
+
+    /// As [`pop_due`](Self::pop_due), with the id that the timer had.
+    pub fn pop_due_named(&mut self, to: u64) -> Option<(TimerId, u64, T)> {
         self.now = self.now.max(to.min(u64::MAX - 1));
         while let Some((place, first_tick)) = self.next_slot() {
             if first_tick > self.now {
@@ -240,8 +255,10 @@ impl<T> Wheel<T> {
             self.hand = first_tick;
             match place.ring {
                 0 => {
-                    let first = self.list(place).head;
-                    return Some(self.remove(first));
+                    let index = self.list(place).head;
+                    let generation = self.entries[index as usize].generation();
+                    let (deadline, value) = self.remove(index);
+                    return Some((TimerId { index, generation }, deadline, value));
                 }
                 _ => self.cascade(place),
             }
@@ -253,6 +270,11 @@ impl<T> Wheel<T> {
     /// How many timers are set.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many timers have moved from a coarse ring to a finer one, ever.
+    pub fn cascaded(&self) -> u64 {
+        self.cascaded
     }
 
     /// Whether no timer is set.
@@ -301,6 +323,7 @@ impl<T> Wheel<T> {
         while index != NIL {
             let next = self.links(index).next;
             self.link(index);
+            self.cascaded += 1;
             index = next;
         }
     }
@@ -423,9 +446,13 @@ enum Entry<T> {
 }
 
 impl<T> Entry<T> {
-    fn next_generation(&self) -> NonZeroU32 {
+    fn generation(&self) -> NonZeroU32 {
         let (Self::Free { generation, .. } | Self::Filed { generation, .. }) = self;
-        generation.checked_add(1).unwrap_or(NonZeroU32::MIN)
+        *generation
+    }
+
+    fn next_generation(&self) -> NonZeroU32 {
+        self.generation().checked_add(1).unwrap_or(NonZeroU32::MIN)
     }
 }
 

@@ -14,6 +14,7 @@ use super::state::Shared;
 use super::test_app::TestApp;
 use crate::conn::{
     BodyPlan, Crowd, Limits, Reply, Request, Response, Server, Service, ShutdownReport,
+    WebSocketSettings,
 };
 use crate::event_loop::{Ctx, EventLoop, Origin, Signal};
 #[cfg(feature = "deflate")]
@@ -46,9 +47,8 @@ struct Route<S> {
     answer: Answer<S>,
     streams_body: bool,
     origin: Origin,
-    /// How its WebSockets may compress.
-    #[cfg(feature = "deflate")]
-    deflate: Option<DeflateOptions>,
+    /// How its WebSockets are kept.
+    websocket: Option<Box<WebSocketSettings>>,
 }
 
 enum Answer<S> {
@@ -198,6 +198,29 @@ impl<S: 'static> App<S> {
         )
     }
 
+    /// Open WebSockets that are kept as `settings` say, and not as the server's limits do.
+    ///
+    /// # Panics
+    /// As [`App::get`]; and when a level or a window of the options for compression is out of its range.
+    #[track_caller]
+    pub fn ws_with(
+        self,
+        path: &'static str,
+        settings: WebSocketSettings,
+        upgrade: impl Upgrade<S>,
+    ) -> Self {
+        #[cfg(feature = "deflate")]
+        if let Some(options) = &settings.deflate {
+            // Read once, so that a mistake is found here.
+            options.offer();
+        }
+        let mut app = self.ws(path, upgrade);
+        if let Some(route) = app.routes.last_mut() {
+            route.websocket = Some(Box::new(settings));
+        }
+        app
+    }
+
     /// Open WebSockets whose messages may be compressed, if the client agrees (permessage-deflate).
     ///
     /// ```
@@ -216,7 +239,7 @@ impl<S: 'static> App<S> {
     /// ```
     ///
     /// # Panics
-    /// When a level or a window of the options is out of its range.
+    /// As [`App::ws_with`].
     #[cfg(feature = "deflate")]
     #[track_caller]
     pub fn ws_deflate(
@@ -225,13 +248,11 @@ impl<S: 'static> App<S> {
         options: DeflateOptions,
         upgrade: impl Upgrade<S>,
     ) -> Self {
-        // Read once, so that a mistake is found here.
-        options.offer();
-        let mut app = self.ws(path, upgrade);
-        if let Some(route) = app.routes.last_mut() {
-            route.deflate = Some(options);
-        }
-        app
+        let settings = WebSocketSettings {
+            deflate: Some(options),
+            ..WebSocketSettings::default()
+        };
+        self.ws_with(path, settings, upgrade)
     }
 
     #[track_caller]
@@ -248,8 +269,7 @@ impl<S: 'static> App<S> {
             answer,
             streams_body,
             origin,
-            #[cfg(feature = "deflate")]
-            deflate: None,
+            websocket: None,
         });
         self
     }
@@ -440,9 +460,8 @@ impl<S: 'static> Service for App<S> {
         self.routes[route as usize].origin
     }
 
-    #[cfg(feature = "deflate")]
-    fn deflate(&self, route: u32) -> Option<&DeflateOptions> {
-        self.routes[route as usize].deflate.as_ref()
+    fn websocket(&self, route: u32) -> Option<&WebSocketSettings> {
+        self.routes[route as usize].websocket.as_deref()
     }
 }
 

@@ -17,8 +17,9 @@ pub use state::Shared;
 pub use test_app::TestApp;
 
 pub use crate::conn::{
-    Body, BodyError, BodyReader, BodySender, Budget, CloseReason, Counts, Disconnected, Hits, Hub,
-    IntoResponse, Limits, OnDisconnect, Overflow, Peer, Published, Refusal, RemoteSender, Request,
-    Response, Rooms, SendOutcome, Sender, Server, ShutdownReport, WeakSender, WeakServer,
+    Body, BodyError, BodyReader, BodySender, Budget, CloseReason, Counts, Disconnected, Dropped,
+    Hits, Hub, IntoResponse, Limits, OnDisconnect, OutboxPolicy, Peer, Published, Refusal,
+    RemoteSender, Request, Response, Rooms, SendOutcome, Sender, Server, ShutdownReport,
+    WeakSender, WeakServer, WebSocketSettings, WhenFull,
 };
 pub use crate::proto::ws::{CloseCode, Message, OwnedMessage};

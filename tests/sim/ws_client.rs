@@ -17,7 +17,8 @@ use tourbillon::proto::ws::{
 use tourbillon::sim::{Failure, Faults, Simulation, World, check};
 use tourbillon::task::{sleep, spawn, timeout};
 use tourbillon::web::{
-    App, CloseReason, Limits, Overflow, Peer, Request, Response, Rooms, Server, Socket,
+    App, CloseReason, Limits, OutboxPolicy, Peer, Request, Response, Rooms, Server, Socket,
+    WhenFull,
 };
 
 const SERVER: usize = 0;
@@ -87,8 +88,10 @@ impl Scene {
             move |_: &Request, _: &mut ()| Ok(Echo(Rc::clone(&ends)))
         };
         let limits = Limits {
-            outbox_bytes_max: 1 << 20,
-            outbox_overflow: Overflow::Close,
+            outbox: OutboxPolicy {
+                bytes_max: 1 << 20,
+                when_full: WhenFull::Close,
+            },
             ..Limits::default()
         };
         let app = App::new(())

@@ -1,0 +1,107 @@
+//! How the WebSockets of a route are kept: what a route says for itself, and what holds where it says nothing.
+
+use std::time::Duration;
+
+use super::connection::ticks;
+use super::limits::Limits;
+#[cfg(feature = "deflate")]
+use crate::proto::ws::DeflateOptions;
+use crate::proto::ws::WsLimits;
+
+/// How much may wait for a peer that does not take it, and what happens to what is too much. Pings, pongs and close
+/// frames are exempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutboxPolicy {
+    /// A message is accepted while no more than so many bytes wait before it. Default 64 KiB. A peer that has taken all
+    /// does not let anything wait: what a single turn sends to it may be 16 times as much.
+    pub bytes_max: usize,
+    /// What happens to one that is not. Default [`WhenFull::Close`].
+    pub when_full: WhenFull,
+}
+
+impl Default for OutboxPolicy {
+    fn default() -> Self {
+        Self {
+            bytes_max: 64 * 1024,
+            when_full: WhenFull::default(),
+        }
+    }
+}
+
+/// What happens to a message for a WebSocket peer whose outbox is full. What is dropped is dropped for this peer only,
+/// as a whole message, and counted: [`super::Hits::outbox_bytes`], [`super::Sender::dropped`]. What the socket was
+/// offered already, up to 64 KiB and a message, waits to the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WhenFull {
+    /// The connection is closed with 1013 (try again later): the peer learns that it missed something.
+    #[default]
+    Close,
+    /// The new message is dropped. What was accepted is delivered.
+    DropNewest,
+    /// Those that wait longest are dropped until there is room; of those that were sent by a policy under which they
+    /// may be. The new message waits in any case.
+    DropOldest,
+    /// For messages with a key, [`super::Sender::send_keyed`]: one that waits is replaced by a new one with the same
+    /// key, in its place, and not only when the outbox is full. When it is, those with a key that wait longest are
+    /// dropped. For messages without a key it is [`WhenFull::DropNewest`].
+    KeepLatest,
+}
+
+/// What a route says of its WebSockets. `None`, the default of each, is what the server's [`Limits`] say.
+///
+/// ```
+/// use std::time::Duration;
+/// use tourbillon::web::{App, Message, OutboxPolicy, Peer, Request, Socket, WebSocketSettings, WhenFull};
+///
+/// struct Prices;
+/// impl Socket<()> for Prices {
+///     fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>, _: &mut ()) {
+///         peer.send_keyed("EUR", message);
+///     }
+/// }
+/// let settings = WebSocketSettings {
+///     outbox: Some(OutboxPolicy { bytes_max: 16 * 1024, when_full: WhenFull::KeepLatest }),
+///     idle_timeout: Some(Duration::from_secs(600)),
+///     ..WebSocketSettings::default()
+/// };
+/// let app = App::new(()).ws_with("/prices", settings, |_: &Request, _: &mut ()| Ok(Prices));
+/// # drop(app);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct WebSocketSettings {
+    /// Instead of [`Limits::outbox`].
+    pub outbox: Option<OutboxPolicy>,
+    /// Instead of [`Limits::ping_after`].
+    pub ping_after: Option<Duration>,
+    /// Instead of [`Limits::pong_timeout`].
+    pub pong_timeout: Option<Duration>,
+    /// Instead of [`Limits::websocket_idle_timeout`].
+    pub idle_timeout: Option<Duration>,
+    /// Instead of [`Limits::websocket_lifetime_max`].
+    pub lifetime_max: Option<Duration>,
+    /// Instead of [`Limits::websocket`].
+    pub messages: Option<WsLimits>,
+    /// Messages may be compressed, if the client agrees (permessage-deflate, RFC 7692). Default no.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<DeflateOptions>,
+}
+
+/// What holds for the WebSockets of a route, who have it together. Times are in ticks.
+pub(super) struct WebSocketRules {
+    pub(super) outbox: OutboxPolicy,
+    pub(super) messages: WsLimits,
+    pub(super) ping_after: u64,
+    pub(super) pong_timeout: u64,
+}
+
+impl WebSocketRules {
+    pub(super) fn new(settings: Option<&WebSocketSettings>, limits: &Limits) -> Self {
+        let said = settings.cloned().unwrap_or_default();
+        Self {
+            outbox: said.outbox.unwrap_or(limits.outbox),
+            messages: said.messages.unwrap_or_else(|| limits.websocket.clone()),
+            ping_after: ticks(said.ping_after.unwrap_or(limits.ping_after)),
+            pong_timeout: ticks(said.pong_timeout.unwrap_or(limits.pong_timeout)),
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod http;
 mod hub;
 mod later;
 mod limits;
+mod origins;
 mod outbox;
 mod pipe;
 mod request;
@@ -30,13 +31,14 @@ pub use hub::Hub;
 pub(crate) use later::within;
 pub use later::{Disconnection, Later, OnDisconnect};
 pub use limits::{Budget, Hits, Limits, Refusal};
+pub use origins::Origins;
 pub use outbox::Dropped;
 pub use pipe::{BodyError, BodyReader, BodySender, Disconnected, body_channel};
 pub use request::{PARAMETERS_MAX, Parameters, Request};
 pub use response::{IntoResponse, Response};
 pub use rooms::{Published, Rooms};
 pub use server::{Counts, Server, ShutdownReport, WeakServer};
-pub use service::{BodyPlan, Reply, Service};
+pub use service::{Accept, Answer, BodyPlan, Reply, Service};
 pub use websocket::{
     CloseReason, Peer, RemoteSender, SendOutcome, Sender, WeakSender, WebSocketHandler,
 };

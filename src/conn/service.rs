@@ -1,5 +1,7 @@
 //! What a connection asks of the layer above it.
 
+use std::borrow::Cow;
+
 use super::later::Later;
 use super::request::Request;
 use super::response::Response;
@@ -27,14 +29,25 @@ pub enum Reply {
     Now(Response),
     /// A task will give it. It is polled at once.
     Later(Later),
-    /// Go on as a WebSocket, if the request's handshake is in order (RFC 6455, 4.2); else it is answered with what is
-    /// wrong.
-    WebSocket {
-        /// Gets the messages.
-        socket: Box<dyn WebSocketHandler>,
-        /// The subprotocol chosen among those offered.
-        subprotocol: Option<String>,
-    },
+    /// Go on as a WebSocket.
+    WebSocket(Accept),
+}
+
+/// What a task gives for an answer.
+pub enum Answer {
+    /// A response.
+    Response(Response),
+    /// Go on as a WebSocket.
+    WebSocket(Accept),
+}
+
+/// The word that a request may open a WebSocket, if its handshake is in order (RFC 6455, 4.2); else it is answered with
+/// what is wrong, see [`Request::websocket_handshake`].
+pub struct Accept {
+    /// Gets the messages. It is dropped when no WebSocket is opened.
+    pub socket: Box<dyn WebSocketHandler>,
+    /// The subprotocol: one of [`Request::subprotocols`], for with any other the client must not go on.
+    pub subprotocol: Option<Cow<'static, str>>,
 }
 
 /// What answers requests. Calls are caught when they panic: 500, and the connection closes.

@@ -13,7 +13,7 @@ use super::socket::Upgrade;
 use super::state::Shared;
 use super::test_app::TestApp;
 use crate::conn::{
-    BodyPlan, Crowd, Limits, Reply, Request, Response, Server, Service, ShutdownReport,
+    BodyPlan, Crowd, Limits, Origins, Reply, Request, Response, Server, Service, ShutdownReport,
     WebSocketSettings,
 };
 use crate::event_loop::{Ctx, EventLoop, Origin, Signal};
@@ -53,8 +53,11 @@ struct Route<S> {
 
 enum Answer<S> {
     Handler(Box<dyn Handler<S>>),
-    WebSocket(Box<dyn Upgrade<S>>),
+    WebSocket(Box<Open<S>>),
 }
+
+/// An [`Upgrade`], whatever it gets.
+type Open<S> = dyn Fn(&mut Request, &Shared<S>, Option<&'static str>, Origin) -> Reply;
 
 impl<S: 'static> App<S> {
     /// An app without routes.
@@ -189,11 +192,14 @@ impl<S: 'static> App<S> {
 
     /// Open WebSockets.
     #[track_caller]
-    pub fn ws(self, path: &'static str, upgrade: impl Upgrade<S>) -> Self {
+    pub fn ws<G: 'static>(self, path: &'static str, upgrade: impl Upgrade<S, G>) -> Self {
+        let open = move |request: &mut Request, state: &Shared<S>, subprotocol, origin| {
+            upgrade.upgrade(request, state, subprotocol, origin)
+        };
         self.add(
             "GET",
             path,
-            Answer::WebSocket(Box::new(upgrade)),
+            Answer::WebSocket(Box::new(open)),
             Location::caller(),
         )
     }
@@ -203,11 +209,11 @@ impl<S: 'static> App<S> {
     /// # Panics
     /// As [`App::get`]; and when a level or a window of the options for compression is out of its range.
     #[track_caller]
-    pub fn ws_with(
+    pub fn ws_with<G: 'static>(
         self,
         path: &'static str,
         settings: WebSocketSettings,
-        upgrade: impl Upgrade<S>,
+        upgrade: impl Upgrade<S, G>,
     ) -> Self {
         #[cfg(feature = "deflate")]
         if let Some(options) = &settings.deflate {
@@ -242,11 +248,11 @@ impl<S: 'static> App<S> {
     /// As [`App::ws_with`].
     #[cfg(feature = "deflate")]
     #[track_caller]
-    pub fn ws_deflate(
+    pub fn ws_deflate<G: 'static>(
         self,
         path: &'static str,
         options: DeflateOptions,
-        upgrade: impl Upgrade<S>,
+        upgrade: impl Upgrade<S, G>,
     ) -> Self {
         let settings = WebSocketSettings {
             deflate: Some(options),
@@ -429,7 +435,10 @@ impl<S: 'static> Route<S> {
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, state: &Shared<S>) -> Reply {
         match &self.answer {
             Answer::Handler(handler) => handler.call(ctx, request, state),
-            Answer::WebSocket(upgrade) => upgrade.upgrade(request, state),
+            Answer::WebSocket(open) => match Origins::Same.check(request) {
+                Ok(()) => open(request, state, None, self.origin),
+                Err(refusal) => Reply::Now(refusal),
+            },
         }
     }
 }

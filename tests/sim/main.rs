@@ -12,6 +12,8 @@ mod client;
 mod debugging;
 mod http;
 mod life;
+#[cfg(feature = "deflate")]
+mod openings;
 mod reader;
 mod rude;
 mod streams;

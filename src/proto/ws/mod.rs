@@ -40,7 +40,7 @@ pub use frame::{
 };
 pub use handshake::{
     Accepted, BadSubprotocol, ClientHandshake, HandshakeError, Opened, ResponseError, accept_key,
-    check_request,
+    check_request, subprotocols,
 };
 pub use mask_keys::MaskKeys;
 pub use message::{Message, OwnedMessage};

@@ -28,19 +28,19 @@ const PROGRAMS: [Program; 6] = [
 ];
 
 fn main() -> ExitCode {
-    let asked = std::env::args().nth(1);
-    let program = PROGRAMS
-        .iter()
-        .find(|(name, _)| asked.as_deref() == Some(name));
-    let Some((name, program)) = program else {
-        let names = PROGRAMS.map(|(name, _)| name).join("|");
-        eprintln!("usage: guide {names}");
+    let names = PROGRAMS.map(|(name, _)| name).join(", ");
+    let Some(asked) = std::env::args().nth(1) else {
+        println!("The programs of the guide: {names}");
+        return ExitCode::SUCCESS;
+    };
+    let Some((_, program)) = PROGRAMS.iter().find(|(name, _)| *name == asked) else {
+        eprintln!("guide: there is no program {asked:?}, but {names}");
         return ExitCode::from(2);
     };
     match program() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("guide: {name}: {error}");
+            eprintln!("guide: {asked}: {error}");
             ExitCode::FAILURE
         }
     }

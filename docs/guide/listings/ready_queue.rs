@@ -16,12 +16,12 @@ pub(crate) fn main() -> io::Result<()> {
     let mut event_loop = EventLoop::new()?;
 
     event_loop.call_soon(|ctx| again(ctx, 2));
-    let third = event_loop.call_soon(|_| println!("  nobody sees this"));
+    let unwanted = event_loop.call_soon(|_| println!("  unwanted"));
     event_loop.call_soon(|ctx| {
-        println!("  last of the first turn");
-        ctx.call_soon(|_| println!("  behind the one who asked for it again"));
+        println!("  asks for one more");
+        ctx.call_soon(|_| println!("  the one more"));
     });
-    println!("taken back: {}", third.cancel());
+    println!("taken back: {}", unwanted.cancel());
 
     for name in ["a", "b", "c", "d"] {
         event_loop.call_soon(move |_| println!("  {name}"));

@@ -22,6 +22,8 @@ struct Case {
     /// How many requests those are, and what the answer to each begins and ends with.
     requests: u32,
     answer: (&'static [u8], &'static [u8]),
+    /// The loop's recorder is on.
+    is_recorded: bool,
 }
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
@@ -34,6 +36,7 @@ const CASES: &[Case] = &[
         each_turn: || GET.to_vec(),
         requests: 1,
         answer: (OK, b"\r\n\r\nHello, World!"),
+        is_recorded: false,
     },
     // The turn is all its own.
     Case {
@@ -43,6 +46,7 @@ const CASES: &[Case] = &[
         each_turn: || GET.to_vec(),
         requests: 1,
         answer: (OK, b"\r\n\r\nHello, World!"),
+        is_recorded: false,
     },
     Case {
         name: "get-browser",
@@ -51,6 +55,7 @@ const CASES: &[Case] = &[
         each_turn: || BROWSER.to_vec(),
         requests: 1,
         answer: (OK, b"\r\n\r\nHello, World!"),
+        is_recorded: false,
     },
     Case {
         name: "get-pipelined",
@@ -59,6 +64,16 @@ const CASES: &[Case] = &[
         each_turn: || GET.repeat(16),
         requests: 16,
         answer: (OK, b"\r\n\r\nHello, World!"),
+        is_recorded: false,
+    },
+    Case {
+        name: "get-recorded",
+        connections: 32,
+        first: b"",
+        each_turn: || GET.to_vec(),
+        requests: 1,
+        answer: (OK, b"\r\n\r\nHello, World!"),
+        is_recorded: true,
     },
     Case {
         name: "post-chunked",
@@ -67,6 +82,7 @@ const CASES: &[Case] = &[
         each_turn: || POST.to_vec(),
         requests: 1,
         answer: (OK, b"\r\n\r\nreceived\n"),
+        is_recorded: false,
     },
     Case {
         name: "websocket-echo",
@@ -76,6 +92,7 @@ const CASES: &[Case] = &[
         requests: 1,
         // FIN and binary, 64 bytes.
         answer: (&[0x82, 64], ECHOED),
+        is_recorded: false,
     },
 ];
 
@@ -170,6 +187,7 @@ fn run(case: &Case, turns: u64) -> u64 {
         each_turn: (case.each_turn)(),
     };
     let mut stage = Stage::new(app(), case.connections, lines, TURNS_A_SECOND);
+    stage.event_loop.record(case.is_recorded);
     stage.turn();
     let answers = stage.turn_and_listen();
     let (begin, end) = case.answer;

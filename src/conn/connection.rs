@@ -796,6 +796,8 @@ impl Source for Connection {
             read_drained: !self.wire.may_read(),
             paused: busy || self.wire.is_blocked(),
             bytes_held: self.bytes_held(),
+            socket: Some(self.wire.socket()),
+            deadline_tick: self.deadline.at(),
             idle_rank,
             ..inner
         }

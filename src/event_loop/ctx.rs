@@ -167,7 +167,7 @@ impl Ctx<'_> {
     /// Visit `token`'s source at once, on this stack, as if an event had come: for a source that was just added and
     /// may have something to do already.
     pub(crate) fn visit(&mut self, token: Token, readiness: super::Readiness) {
-        self.event_loop.visit(token, readiness);
+        self.event_loop.visit_now(token, readiness);
     }
 
     /// End `token`'s source, as if it had answered [`super::Next::Close`]. What it has not written yet is lost.

@@ -356,6 +356,13 @@ pub enum What {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct StateId(u8);
 
+impl StateId {
+    /// Its number, from 0.
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
 /// The numbers of [`What`]'s kinds. 0 is the record that was never written.
 mod kind {
     pub(super) const TURN: u8 = 1;
@@ -741,10 +748,7 @@ impl Recorder {
     /// What a state in the records stands for: the kind of connection, such as `http` or `websocket`, and its state.
     pub fn state(&self, state: StateId) -> (&'static str, &'static str) {
         let states = self.states();
-        states
-            .get(usize::from(state.0))
-            .copied()
-            .unwrap_or_default()
+        states.get(state.index()).copied().unwrap_or_default()
     }
 
     /// The moment from which [`Record::at_ns`] counts: when the loop was made.
@@ -752,7 +756,16 @@ impl Recorder {
         self.started
     }
 
-    fn states(&self) -> Vec<(&'static str, &'static str)> {
+    pub(super) fn names(&self) -> Vec<Name> {
+        let Some(tape) = self.tape.get() else {
+            return Vec::new();
+        };
+        let names = tape.names.names.take();
+        tape.names.names.set(names.clone());
+        names
+    }
+
+    pub(super) fn states(&self) -> Vec<(&'static str, &'static str)> {
         let Some(tape) = self.tape.get() else {
             return Vec::new();
         };
@@ -844,6 +857,13 @@ impl Recorder {
         tape.depth.set(depth);
         let begun_ns = tape.begun_ns[usize::from(depth.min(DEPTH_MAX))].get();
         tape.push(begun_ns, what(now_ns.saturating_sub(begun_ns)));
+    }
+
+    /// What comes next begins at `now`: the time before that is nobody's work, since a control has stopped the loop.
+    pub(super) fn go_on_at(&self, now: Instant) {
+        if let Some(tape) = self.tape.get() {
+            tape.stamp_ns.set(self.ns(now));
+        }
     }
 
     /// The driver has returned, at `now`.
@@ -971,14 +991,14 @@ impl Recorder {
 
 impl EventLoop {
     /// A piece of work begins.
-    #[inline]
+    #[cold]
     pub(super) fn observe(&self, work: impl FnOnce() -> Work) {
         self.handle.recorder().begin_work();
         self.watch(work);
     }
 
     /// A visit has ended and was timed.
-    #[inline]
+    #[cold]
     pub(super) fn record_visit(
         &self,
         token: Token,
@@ -996,6 +1016,7 @@ impl EventLoop {
     }
 
     /// A callback has ended and was timed.
+    #[cold]
     pub(super) fn record_callback(&self, key: CallKey, origin: Origin) {
         let recorder = self.handle.recorder();
         recorder.end_work(self.stamp, |took_ns| What::Callback {
@@ -1068,7 +1089,9 @@ impl Ctx<'_> {
     #[inline]
     pub(crate) fn read(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.event_loop.driver.read(socket, buffer);
-        self.record_read(read.as_ref().copied());
+        if self.event_loop.records {
+            self.record_read(read.as_ref().copied());
+        }
         read
     }
 
@@ -1076,7 +1099,9 @@ impl Ctx<'_> {
     #[inline]
     pub(crate) fn write(&mut self, socket: Socket, bytes: &[u8]) -> io::Result<usize> {
         let wrote = self.event_loop.driver.write(socket, bytes);
-        self.record_wrote(wrote.as_ref().copied());
+        if self.event_loop.records {
+            self.record_wrote(wrote.as_ref().copied());
+        }
         wrote
     }
 
@@ -1088,28 +1113,24 @@ impl Ctx<'_> {
         slices: &[IoSlice<'_>],
     ) -> io::Result<usize> {
         let wrote = self.event_loop.driver.write_vectored(socket, slices);
-        self.record_wrote(wrote.as_ref().copied());
+        if self.event_loop.records {
+            self.record_wrote(wrote.as_ref().copied());
+        }
         wrote
     }
 
-    /// So many bytes were received in another way.
-    #[inline]
+    /// So many bytes were received.
+    #[cold]
     pub(crate) fn record_read(&self, read: Result<usize, &io::Error>) {
-        if self.event_loop.records {
-            let transfer = Transfer::of(read);
-            let token = self.token;
-            self.recorder().push(What::Read { token, transfer });
-        }
+        let (token, transfer) = (self.token, Transfer::of(read));
+        self.recorder().push(What::Read { token, transfer });
     }
 
-    /// So many bytes were sent in another way.
-    #[inline]
+    /// So many bytes were sent.
+    #[cold]
     pub(crate) fn record_wrote(&self, wrote: Result<usize, &io::Error>) {
-        if self.event_loop.records {
-            let transfer = Transfer::of(wrote);
-            let token = self.token;
-            self.recorder().push(What::Wrote { token, transfer });
-        }
+        let (token, transfer) = (self.token, Transfer::of(wrote));
+        self.recorder().push(What::Wrote { token, transfer });
     }
 
     /// The source that is being visited is a connection of this `kind` in this `state` from now on.
@@ -1214,7 +1235,7 @@ impl Iterator for Since<'_> {
 impl ExactSizeIterator for Since<'_> {}
 
 impl Name {
-    const UNKNOWN: Self = Self {
+    pub(super) const UNKNOWN: Self = Self {
         kind: "source",
         origin: None,
     };

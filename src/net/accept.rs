@@ -208,6 +208,7 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Source for Acceptor<F
             state,
             paused: self.pause.is_some() || self.is_full(),
             read_drained: true,
+            socket: Some(self.listener),
             ..Inspection::default()
         }
     }

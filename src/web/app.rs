@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::handler::Handler;
-use super::router::{ANY, Match, Router};
+use super::router::{ANY, Match, Path, Router, name_of};
 use super::socket::Upgrade;
 use super::state::Shared;
 use super::test_app::TestApp;
@@ -44,6 +44,8 @@ pub struct App<S> {
 }
 
 struct Route<S> {
+    method: &'static str,
+    path: Path,
     answer: Answer<S>,
     streams_body: bool,
     origin: Origin,
@@ -261,6 +263,52 @@ impl<S: 'static> App<S> {
         self.ws_with(path, settings, upgrade)
     }
 
+    /// Take in all routes of `inner`, each under `prefix`: what `inner` answers at `/x` is answered here at `prefix/x`.
+    /// They keep the state of `inner`. Everything else of it is left behind: this app's limits hold for both.
+    ///
+    /// Where `inner` answers GET at `/`, so that its pages can name each other by relative paths, a request for `prefix`
+    /// alone is sent there.
+    ///
+    /// ```
+    /// use tourbillon::web::{App, Request};
+    ///
+    /// let shop = App::new(Vec::<String>::new())
+    ///     .get("/", |_: &Request, orders: &mut Vec<String>| format!("{} orders", orders.len()))
+    ///     .post("/orders/{item}", |request: &Request, orders: &mut Vec<String>| {
+    ///         orders.push(request.param("item").unwrap_or_default().into_owned());
+    ///     });
+    /// let app = App::new("ours").get("/", |_: &Request, name: &mut &str| *name).mount("/shop", shop);
+    ///
+    /// let mut test = app.into_test()?;
+    /// assert_eq!(test.get("/shop").header("location"), Some("shop/"));
+    /// test.post("/shop/orders/tea", "");
+    /// assert_eq!(test.get("/shop/").body().as_bytes(), Some(&b"1 orders"[..]));
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Panics
+    /// When `prefix` is not well formed: it begins with a slash, does not end with one, and has no parameters. When a
+    /// route is there already.
+    #[track_caller]
+    pub fn mount<T: 'static>(mut self, prefix: &'static str, inner: App<T>) -> Self {
+        assert!(
+            !prefix.ends_with('/') && prefix.split('/').all(|segment| name_of(segment).is_none()),
+            "the prefix {prefix:?} ends with a slash, or has a parameter"
+        );
+        let mut has_root = false;
+        for route in inner.routes {
+            has_root |= route.path.is_root() && ["GET", ANY].contains(&route.method);
+            self.add_route(route.under(prefix, &inner.state));
+        }
+        if !has_root {
+            return self;
+        }
+        let (_, last) = prefix.rsplit_once('/').unwrap_or_default();
+        self.get(prefix, move |_: &Request, _: &mut S| {
+            Response::of_status(308).with_header("location", &format!("{last}/"))
+        })
+    }
+
     #[track_caller]
     fn add(
         mut self,
@@ -269,15 +317,23 @@ impl<S: 'static> App<S> {
         answer: Answer<S>,
         origin: Origin,
     ) -> Self {
-        self.router.add(method, path, self.routes.len() as u32);
         let streams_body = matches!(&answer, Answer::Handler(handler) if handler.streams_body());
-        self.routes.push(Route {
+        self.add_route(Route {
+            method,
+            path: Path::new(path),
             answer,
             streams_body,
             origin,
             websocket: None,
         });
         self
+    }
+
+    #[track_caller]
+    fn add_route(&mut self, route: Route<S>) {
+        let number = self.routes.len() as u32;
+        self.router.add(route.method, &route.path, number);
+        self.routes.push(route);
     }
 
     /// Serve on `address` until SIGINT or SIGTERM, on a loop of its own. The first signal begins a graceful shutdown
@@ -431,6 +487,27 @@ fn other_method(request: &Request, allow: &str) -> Response {
 }
 
 impl<S: 'static> Route<S> {
+    /// The same for an app with another state, which is not asked for.
+    fn under<T: 'static>(self, prefix: &'static str, state: &Shared<S>) -> Route<T> {
+        let state = state.clone();
+        let answer = match self.answer {
+            Answer::Handler(handler) => Answer::Handler(Box::new(Mounted { handler, state })),
+            Answer::WebSocket(open) => Answer::WebSocket(Box::new(
+                move |request: &mut Request, _: &Shared<T>, subprotocol, origin| {
+                    open(request, &state, subprotocol, origin)
+                },
+            )),
+        };
+        Route {
+            method: self.method,
+            path: self.path.under(prefix),
+            answer,
+            streams_body: self.streams_body,
+            origin: self.origin,
+            websocket: self.websocket,
+        }
+    }
+
     #[inline]
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, state: &Shared<S>) -> Reply {
         match &self.answer {
@@ -440,6 +517,22 @@ impl<S: 'static> Route<S> {
                 Err(refusal) => Reply::Now(refusal),
             },
         }
+    }
+}
+
+/// A handler with the state of the app that it comes from.
+struct Mounted<S> {
+    handler: Box<dyn Handler<S>>,
+    state: Shared<S>,
+}
+
+impl<S: 'static, T: 'static> Handler<T> for Mounted<S> {
+    fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, _: &Shared<T>) -> Reply {
+        self.handler.call(ctx, request, &self.state)
+    }
+
+    fn streams_body(&self) -> bool {
+        self.handler.streams_body()
     }
 }
 

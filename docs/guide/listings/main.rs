@@ -10,6 +10,7 @@ mod edges;
 mod ready_queue;
 mod slow_reader;
 mod small_loop;
+mod stepper;
 mod waker;
 mod wheel;
 
@@ -18,13 +19,14 @@ use std::process::ExitCode;
 
 type Program = (&'static str, fn() -> io::Result<()>);
 
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 7] = [
     ("small_loop", small_loop::main),
     ("ready_queue", ready_queue::main),
     ("wheel", wheel::main),
     ("edges", edges::main),
     ("waker", waker::main),
     ("slow_reader", slow_reader::main),
+    ("stepper", stepper::main),
 ];
 
 fn main() -> ExitCode {

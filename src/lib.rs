@@ -84,6 +84,8 @@ mod events;
 
 pub mod client;
 pub mod conn;
+#[cfg(feature = "dial")]
+pub mod dial;
 pub mod event_loop;
 pub mod fs;
 pub mod metrics;

@@ -339,7 +339,7 @@ impl Ctx<'_> {
         self.event_loop.census()
     }
 
-    /// As [`EventLoop::inspect`].
+    /// One source, described; `None` when `token` names nobody, or the one that is being visited.
     pub fn inspect(&self, token: Token) -> Option<Inspection> {
         self.event_loop.inspect(token)
     }

@@ -51,11 +51,11 @@
 //!   tasks streams; [`fs`] and [`process`] have files and child processes.
 //! - [`proto`] holds the protocols as machines: bytes in, events out, no socket and no clock.
 //! - [`conn`] joins the two: a connection, its limits, its request and response.
-//! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, topics and rooms; and [`web::Engine`], which
-//!   says how many loops and threads serve them.
+//! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, topics and rooms; and
+//!   [`web::Engine`], which says how many loops and threads serve them.
 //! - [`client`] sends requests, over a pool of connections; it stands beside the server and knows nothing of it.
-//! - [`metrics`] counts what happens and how long it takes; `operations` shows it to those who operate a server, and lets
-//!   them act.
+//! - [`metrics`] counts what happens and how long it takes; `operations` shows it to those who operate a server, and
+//!   lets them act.
 //! - [`parts`] know nothing of all that and can be read alone.
 //!
 //! # Features
@@ -71,8 +71,8 @@
 //!   `Stream`s.
 //! - `json`: `Response::json` and `Request::json`, by serde.
 //! - `log`, `tracing`: what happens is told to these facades: [`set_log_level`].
-//! - `metrics`: numbers for Prometheus: [`App::metrics`]. `operations`: the census, incidents, and actions behind a guard:
-//!   [`App::operations`].
+//! - `metrics`: numbers for Prometheus: [`App::metrics`]. `operations`: the census, incidents, and actions behind a
+//!   guard: [`App::operations`].
 //! - `sockopt`: `SO_REUSEPORT` for the loops of [`web::Engine::Loops`], a longer queue of connections to accept, the
 //!   local address of a [`net::Connector`], and a reset by [`net::SocketStream::abort`], by socket2.
 //! - `sim`: the simulated driver, for tests of whole programs. It has a clock and a network in memory that follow from

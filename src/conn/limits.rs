@@ -81,12 +81,12 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Between two requests. Default 75 s; 10 s when more than 80 % of [`Budget::connections_max`] are in use.
     pub keep_alive_timeout: Duration,
-    /// Answers that a connection may have. The last says `Connection: close`, and the connection ends behind it: so that
-    /// clients that stay for ever come by a load balancer now and then. Default: any number.
+    /// Answers that a connection may have. The last says `Connection: close`, and the connection ends behind it: so
+    /// that clients that stay for ever come by a load balancer now and then. Default: any number.
     pub requests_per_connection_max: Option<u32>,
     /// How old a connection may be when it is answered; the first answer above it is the last, as that of
-    /// [`Limits::requests_per_connection_max`]. One that is not used ends by [`Limits::keep_alive_timeout`]. Default: any
-    /// age.
+    /// [`Limits::requests_per_connection_max`]. One that is not used ends by [`Limits::keep_alive_timeout`]. Default:
+    /// any age.
     pub connection_age_max: Option<Duration>,
     /// A WebSocket that says nothing for so long is pinged. Default 30 s. Not while its handler takes no messages.
     pub ping_after: Duration,

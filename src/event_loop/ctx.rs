@@ -175,8 +175,8 @@ impl Ctx<'_> {
         self.event_loop.close(token);
     }
 
-    /// End the task that `token` names, as its `abort` does: its future is dropped in this turn, and whoever waits for it
-    /// hears that it was cancelled. `false` when it names no task.
+    /// End the task that `token` names, as its `abort` does: its future is dropped in this turn, and whoever waits for
+    /// it hears that it was cancelled. `false` when it names no task.
     pub fn cancel_task(&mut self, token: Token) -> bool {
         let is_task = self
             .inspect(token)

@@ -49,8 +49,8 @@ pub struct Inspection {
     pub kind: &'static str,
     /// Where it is in its life, in a word or two.
     pub state: &'static str,
-    /// What it waits for its peer to do, or does for it, in a word or two: which of its deadlines runs. Empty when it has
-    /// none of several.
+    /// What it waits for its peer to do, or does for it, in a word or two: which of its deadlines runs. Empty when it
+    /// has none of several.
     pub phase: &'static str,
     /// What it works on now, if somebody has said so: the path of a request's route.
     pub purpose: Option<Arc<str>>,

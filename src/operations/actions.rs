@@ -29,9 +29,9 @@ impl<S: 'static> App<S> {
     /// | `POST debug?on=true` | debug mode: [`crate::event_loop::Handle::set_debug`] |
     /// | `POST record?on=true` | the recorder: [`crate::event_loop::Handle::record`] |
     ///
-    /// To look, a request must come from this machine; to act, it needs the guard's token as well ([`Guard`]). A token of
-    /// a connection or task is its loop's: with several loops, `loop=1` says which. Without it `debug` and `record` are
-    /// for all, and the others for the first.
+    /// To look, a request must come from this machine; to act, it needs the guard's token as well ([`Guard`]). A token
+    /// of a connection or task is its loop's: with several loops, `loop=1` says which. Without it `debug` and `record`
+    /// are for all, and the others for the first.
     ///
     /// # Panics
     /// As [`App::mount`].

@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The loops whose numbers are shown together: of one engine, or of all servers of a program. Cheap to clone, and of
 /// any thread.
 ///
-/// A loop joins when an app that shows the fleet is served on it, and leaves when its server has gone. They are numbered
-/// in the order in which they joined, from 0; that number is the label `loop` of their metrics.
+/// A loop joins when an app that shows the fleet is served on it, and leaves when its server has gone. They are
+/// numbered in the order in which they joined, from 0; that number is the label `loop` of their metrics.
 ///
 /// ```no_run
 /// use tourbillon::operations::Fleet;

@@ -12,8 +12,8 @@
 //! # std::io::Result::Ok(())
 //! ```
 //!
-//! All that is shown is gathered when it is asked for: each loop of the [`Fleet`] is asked for a report, and makes it in
-//! its ready step. `docs/operations.md` says what the numbers mean and what to watch.
+//! All that is shown is gathered when it is asked for: each loop of the [`Fleet`] is asked for a report, and makes it
+//! in its ready step. `docs/operations.md` says what the numbers mean and what to watch.
 
 #[cfg(feature = "operations")]
 mod actions;
@@ -33,8 +33,8 @@ use report::LoopReport;
 
 impl<S: 'static> App<S> {
     /// Answer GET at `path` with the numbers of all loops of `fleet`, for Prometheus: in its text format 0.0.4 or, if
-    /// the request accepts that, in OpenMetrics 1.0. The app's own loop joins the fleet when it is served, and its routes
-    /// are measured ([`App::measure_routes`]).
+    /// the request accepts that, in OpenMetrics 1.0. The app's own loop joins the fleet when it is served, and its
+    /// routes are measured ([`App::measure_routes`]).
     ///
     /// What stands there is no secret between the operators of a service, and nobody else's business: mount it where
     /// only they get at it, or use [`App::operations`], which has it behind its guard.

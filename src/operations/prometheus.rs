@@ -1,9 +1,9 @@
 //! The page for Prometheus: which numbers there are, under which names.
 //!
-//! Names follow Prometheus' conventions: `tourbillon_` before what is ours, base units at the end (`_seconds`, `_bytes`),
-//! `_total` behind what only grows. What a loop or its server has is shown for each loop, with the label `loop`; what
-//! routes have is added up over the loops, since each of them has a histogram. The process' numbers have the names that
-//! Prometheus' own client libraries gave them.
+//! Names follow Prometheus' conventions: `tourbillon_` before what is ours, base units at the end (`_seconds`,
+//! `_bytes`), `_total` behind what only grows. What a loop or its server has is shown for each loop, with the label
+//! `loop`; what routes have is added up over the loops, since each of them has a histogram. The process' numbers have
+//! the names that Prometheus' own client libraries gave them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -165,3 +165,6 @@ impl Outbox {
         Some(frame)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,6 +45,8 @@ pub(crate) struct Turns {
 pub(crate) trait Host {
     /// Let so much time pass in the world.
     fn pass(&mut self, time: Duration);
+    /// How many it has with it.
+    fn held(&self) -> usize;
     /// Send the news to all.
     fn publish(&mut self) -> Turns;
 }
@@ -156,16 +158,15 @@ impl Served {
         app.listen(&mut ctx, ("0.0.0.0", PORT)).expect("it is free");
         Self { simulation, rooms }
     }
-
-    /// How many are in the room.
-    pub(crate) fn held(&self) -> usize {
-        self.rooms.with(|rooms| rooms.count("all"))
-    }
 }
 
 impl Host for Served {
     fn pass(&mut self, time: Duration) {
         self.simulation.run_for(time).expect("nothing goes wrong");
+    }
+
+    fn held(&self) -> usize {
+        self.rooms.with(|rooms| rooms.count("all"))
     }
 
     fn publish(&mut self) -> Turns {
@@ -291,6 +292,10 @@ impl Host for Bare {
             }
         }
         self.world.advance_to(end);
+    }
+
+    fn held(&self) -> usize {
+        self.open.len()
     }
 
     fn publish(&mut self) -> Turns {

@@ -114,10 +114,11 @@ fn measure<H: Host>(
     let held = began.elapsed() - opened;
     let after = resident()?;
     let turns = host.publish();
-    let (pinged, informed) = (crowd.pinged(), crowd.informed());
-    if (pinged, informed) != (connections, connections) {
+    let became = [host.held(), crowd.pinged(), crowd.informed()];
+    if became != [connections; 3] {
+        let [held, pinged, informed] = became;
         return Err(format!(
-            "of {connections}, {pinged} were pinged and {informed} heard the news"
+            "of {connections}, {held} are held, {pinged} were pinged, and {informed} heard the news"
         ));
     }
     Ok(Measured {

@@ -80,6 +80,11 @@ fn without_numbers(text: &str) -> String {
     spaced
 }
 
+/// `text` of `04_http_bytes`, which has no clock, so that all its dates are one.
+fn without_date(text: &str) -> String {
+    text.replace("Date: Thu, 01 Jan 1970 00:00:00 GMT", "Date: …")
+}
+
 /// A server that is ended when the test is.
 struct Server {
     child: Child,
@@ -248,9 +253,8 @@ fn the_timers_run_in_the_order_that_03_timers_promises_and_none_is_early() {
 
 #[test]
 fn the_machine_alone_says_what_04_http_bytes_promises() {
-    let printed =
-        printed("04_http_bytes", &[]).replace("Date: Thu, 01 Jan 1970 00:00:00 GMT", "Date: …");
-    assert_eq!(printed, promised("04_http_bytes"));
+    let printed = printed("04_http_bytes", &[]);
+    assert_eq!(without_date(&printed), promised("04_http_bytes"));
 }
 
 #[test]
@@ -318,6 +322,11 @@ fn all_are_answered_at_each_number_at_a_time_in_09_concurrency_sweep() {
 #[test]
 fn the_client_says_what_08_client_promises() {
     assert_eq!(printed("08_client", &[]), promised("08_client"));
+}
+
+#[test]
+fn everyone_hears_in_the_rooms_what_11_rooms_promises() {
+    assert_eq!(printed("11_rooms", &[]), promised("11_rooms"));
 }
 
 #[test]
@@ -409,6 +418,35 @@ fn the_tasks_run_in_the_order_that_06_tasks_promises() {
         without_numbers(&printed),
         without_numbers(&promised("06_tasks"))
     );
+}
+
+/// A block of the guide that begins with `$ cargo run --example NAME` and goes on with what that prints.
+#[test]
+fn the_guide_shows_what_its_programs_print() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/src");
+    let mut shown = 0;
+    for file in std::fs::read_dir(folder).expect("the guide is there") {
+        let path = file.expect("it can be read").path();
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let chapter = std::fs::read_to_string(&path).expect("a chapter is text");
+        for block in chapter.split("```text\n$ cargo run --example ").skip(1) {
+            let block = block.split("```").next().unwrap_or_default();
+            let (command, expected) = block.split_once('\n').expect("it has lines");
+            let (name, arguments) = command.split_once(" -- ").unwrap_or((command, ""));
+            let arguments: Vec<&str> = arguments.split_whitespace().collect();
+            let text = printed(name, &arguments);
+            match name {
+                // It says how late it was.
+                "03_timers" => assert_eq!(without_numbers(&text), without_numbers(expected)),
+                "04_http_bytes" => assert_eq!(without_date(&text), expected),
+                _ => assert_eq!(text, expected, "{command}"),
+            }
+            shown += 1;
+        }
+    }
+    assert!(shown >= 8, "{shown} programs");
 }
 
 #[test]

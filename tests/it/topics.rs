@@ -217,6 +217,22 @@ fn what_is_no_topic_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_connection_has_no_more_subscriptions_than_it_may() {
+    let server = serve(|| app(Topics::new().subscriptions_max(2)));
+    let [mut greedy, mut other] = [(); 2].map(|()| server.websocket("/ws"));
+    subscribe(&mut greedy, "a");
+    subscribe(&mut greedy, "b");
+    assert_eq!(
+        tell(&mut greedy, "subscribe c"),
+        "error: there are too many subscriptions on this connection"
+    );
+    assert_eq!(tell(&mut greedy, "subscribe a"), "false", "it has");
+    assert_eq!(tell(&mut greedy, "unsubscribe a"), "true");
+    subscribe(&mut greedy, "c");
+    subscribe(&mut other, "a");
+}
+
+#[test]
 fn a_room_is_a_topic_whatever_its_name_says() {
     let server = server();
     let [mut room, mut filter] = [(); 2].map(|()| server.websocket("/ws"));

@@ -78,6 +78,8 @@
 
 pub mod client;
 pub mod conn;
+#[cfg(feature = "dial")]
+pub mod dial;
 pub mod event_loop;
 pub mod fs;
 pub mod metrics;

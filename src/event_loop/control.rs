@@ -148,6 +148,7 @@ pub struct Control(Arc<Shared>);
 struct Shared {
     orders: Sender<Order>,
     remote: Remote,
+    started: Instant,
     paused: AtomicBool,
     /// The turn that is going on or, between two, the one that comes next.
     turn: AtomicU64,
@@ -285,14 +286,14 @@ impl Control {
             })
     }
 
-    /// Have `hook` told what happens, on the loop's thread. A second one replaces the first.
+    /// Have `hook` told what happens, on the loop's thread, as long as a control is there; and those told already, too.
     ///
     /// # Errors
     /// As [`Control::pause`].
     pub fn on_news(&self, hook: impl FnMut(&News) + Send + 'static) -> Result<(), LoopGone> {
         self.send(move |event_loop| {
             if let Some(control) = &mut event_loop.control {
-                control.news = Some(Box::new(hook));
+                control.hooks.push(Box::new(hook));
             }
         })
     }
@@ -309,6 +310,11 @@ impl Control {
     /// The turn that is going on or, between two, the one that comes next. The first is 1.
     pub fn turn(&self) -> u64 {
         self.0.turn.load(Ordering::Acquire)
+    }
+
+    /// When the loop was made.
+    pub fn started(&self) -> Instant {
+        self.0.started
     }
 
     /// Whether the loop was dropped.
@@ -390,7 +396,7 @@ impl Pace {
 pub(super) struct Controlled {
     orders: Receiver<Order>,
     shared: Weak<Shared>,
-    news: Option<NewsHook>,
+    hooks: Vec<NewsHook>,
     pace: Pace,
     /// Where the loop stands while it waits.
     standing: Option<Standing>,
@@ -406,7 +412,7 @@ pub(super) struct Controlled {
 impl Controlled {
     /// Tell of `news`.
     pub(super) fn tell(&mut self, news: &News) {
-        if let Some(hook) = &mut self.news {
+        for hook in &mut self.hooks {
             hook(news);
         }
     }
@@ -454,13 +460,14 @@ impl EventLoop {
         let shared = Arc::new(Shared {
             orders: sender,
             remote: self.handle.remote(),
+            started: self.handle.instant_of(0),
             paused: AtomicBool::new(false),
             turn: AtomicU64::new(self.stats.turns + 1),
         });
         self.control = Some(Box::new(Controlled {
             orders,
             shared: Arc::downgrade(&shared),
-            news: None,
+            hooks: Vec::new(),
             pace: Pace::default(),
             standing: None,
             visited: None,

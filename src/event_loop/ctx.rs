@@ -327,6 +327,11 @@ impl Ctx<'_> {
         self.event_loop.census()
     }
 
+    /// One source, described; `None` when `token` names nobody, or the one that is being visited.
+    pub fn inspect(&self, token: Token) -> Option<Inspection> {
+        self.event_loop.inspect(token)
+    }
+
     /// Report a panic that was caught on the way and is answered there.
     pub(crate) fn report(&mut self, panicked: &super::Panicked) {
         self.event_loop.report(panicked);

@@ -718,6 +718,7 @@ impl Handle {
             timers: Vec::new(),
             more: Default::default(),
             set: wheel.len(),
+            cascaded: wheel.cascaded(),
             next_tick: wheel.next_expiry(),
         };
         for filed in wheel.filed() {

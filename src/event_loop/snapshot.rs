@@ -89,6 +89,8 @@ pub struct WheelView {
     pub more: [usize; Wheel::<()>::RINGS],
     /// How many are set.
     pub set: usize,
+    /// How many moves from a coarser ring to a finer one there were.
+    pub cascaded: u64,
     /// The tick for which the loop wakes by itself: the next deadline or the next cascade, whichever is first.
     pub next_tick: Option<u64>,
 }

@@ -175,7 +175,9 @@ fn a_snapshot_in_the_middle_of_a_turn_shows_who_runs_in_it_and_who_in_the_next()
 
 /// A loop that breaks on `wanted`, goes on each time, and says where that was.
 fn breaking_on(wanted: Break) -> (EventLoop, Rc<Outside>, Control, Told) {
-    let (event_loop, outside, control, told) = controlled();
+    let (mut event_loop, outside) = manual();
+    event_loop.on_panic(|_| {});
+    let (control, told) = (event_loop.attach_control(), Told::default());
     let (heard, resume) = (Arc::clone(&told), control.clone());
     let go_on = move |news: &News| {
         if matches!(news, News::Stopped(..)) {

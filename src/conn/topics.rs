@@ -177,8 +177,8 @@ impl Topics {
         self
     }
 
-    /// A connection may have no more than so many subscriptions, rooms counted with them. Default 1,000: each takes some
-    /// memory, and where clients choose what they subscribe to, one of them could take all.
+    /// A connection may have no more than so many subscriptions, rooms counted with them. Default 1,000: each takes
+    /// some memory, and where clients choose what they subscribe to, one of them could take all.
     pub fn subscriptions_max(self, max: usize) -> Self {
         self.0.subscriptions_max.set(max);
         self
@@ -259,8 +259,8 @@ impl Topics {
     }
 
     /// As [`Topics::publish`], for one of a series of messages of which the latest is what counts: a price, a position.
-    /// Where a member is slow and the policy is [`super::WhenFull::KeepLatest`], at most one message with this key waits
-    /// for it; and a history keeps one with this key.
+    /// Where the policy is [`super::WhenFull::KeepLatest`], at most one message of this topic with this key waits for a
+    /// member, also within a turn; and a history keeps one with this key.
     ///
     /// # Errors
     /// As [`Topics::publish`].
@@ -277,8 +277,8 @@ impl Topics {
         Ok(self.0.publish(&post, message.into()))
     }
 
-    /// As [`Topics::publish`], with a message that says where in the history it stands, so that a client that comes back
-    /// can say how much it has heard: see [`Replay::Since`].
+    /// As [`Topics::publish`], with a message that says where in the history it stands, so that a client that comes
+    /// back can say how much it has heard: see [`Replay::Since`].
     ///
     /// ```
     /// # let topics = tourbillon::web::Topics::new();

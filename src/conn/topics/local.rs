@@ -36,7 +36,7 @@ pub(super) struct Local {
 /// How far what is published goes.
 enum Reach {
     /// No further than this loop.
-    Loop(RefCell<Books>),
+    Loop(Box<RefCell<Books>>),
     /// To the loops of a hub, where this one has a seat while it has members.
     Hub(Hub, RefCell<Option<Seat>>),
 }
@@ -105,7 +105,7 @@ impl Local {
             keeps_history: Cell::new(false),
             is_numbering: Cell::new(false),
             reach: match hub {
-                None => Reach::Loop(RefCell::default()),
+                None => Reach::Loop(Box::default()),
                 Some(hub) => Reach::Hub(hub.clone(), RefCell::default()),
             },
         }

@@ -530,7 +530,7 @@ impl EventLoop {
     fn visit_taken(&mut self, token: Token, mut slot: Slot, readiness: Readiness) {
         self.turn.visits += 1;
         if self.observes {
-            self.observe(|| slot.work());
+            self.visit_begins(&slot);
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -539,8 +539,7 @@ impl EventLoop {
         let next = caught(|| slot.source.ready(&mut ctx, readiness));
         self.work_ended(slot.origin);
         if self.observes {
-            self.record_visit(token, readiness, slot.origin, || slot.source.inspect().kind);
-            self.tell_if_slow(|| slot.work(), Some(token));
+            self.visit_ended(token, readiness, &slot);
         }
         let next = match next {
             Ok(_) if !self.doomed.is_empty() && self.doomed.contains(&token) => Next::Close,
@@ -577,7 +576,7 @@ impl EventLoop {
             self.handle.recorder().push(What::Began {
                 task: task.number(),
             });
-            self.observe(|| work.clone());
+            self.work_begins(|| work.clone());
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -612,7 +611,7 @@ impl EventLoop {
         };
         self.turn.callbacks += 1;
         if self.observes {
-            self.observe(|| Work::callback(origin));
+            self.work_begins(|| Work::callback(origin));
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -621,8 +620,7 @@ impl EventLoop {
         let called = caught(|| callback(&mut ctx));
         self.work_ended(origin);
         if self.observes {
-            self.record_callback(key, origin);
-            self.tell_if_slow(|| Work::callback(origin), None);
+            self.callback_ended(key, origin);
         }
         if let Err(panic) = called {
             self.report_caught(panic, Work::callback(origin));

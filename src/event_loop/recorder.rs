@@ -12,12 +12,13 @@
 
 use std::cell::{Cell, OnceCell};
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::driver::{Readiness, Token};
 use super::handle::{CallKey, Job};
 use super::stats::Origin;
-use super::{Ctx, EventLoop, Panicked, Socket, Work};
+use super::{Ctx, EventLoop, Panicked, Slot, Socket, Work};
 
 /// How many records the ring has unless [`super::Handle::set_record_capacity`] says otherwise: 1.5 MiB. At 100,000
 /// requests a second that is a fifth of a second; a chat of a thousand people fills it in some minutes.
@@ -984,14 +985,25 @@ impl Recorder {
 
 impl EventLoop {
     /// A piece of work begins.
-    #[cold]
-    pub(super) fn observe(&self, work: impl FnOnce() -> Work) {
+    pub(super) fn work_begins(&self, work: impl FnOnce() -> Work) {
         self.handle.recorder().begin_work();
         self.watch(work);
     }
 
+    /// A visit begins.
+    #[cold]
+    pub(super) fn visit_begins(&self, slot: &Slot) {
+        self.work_begins(|| slot.work());
+    }
+
     /// A visit has ended and was timed.
     #[cold]
+    pub(super) fn visit_ended(&mut self, token: Token, readiness: Readiness, slot: &Slot) {
+        self.record_visit(token, readiness, slot.origin, || slot.source.inspect().kind);
+        self.tell_if_slow(|| slot.work(), Some(token));
+    }
+
+    /// A visit has ended and was timed: record it.
     pub(super) fn record_visit(
         &self,
         token: Token,
@@ -1010,13 +1022,14 @@ impl EventLoop {
 
     /// A callback has ended and was timed.
     #[cold]
-    pub(super) fn record_callback(&self, key: CallKey, origin: Origin) {
+    pub(super) fn callback_ended(&mut self, key: CallKey, origin: Origin) {
         let recorder = self.handle.recorder();
         recorder.end_work(self.stamp, |took_ns| What::Callback {
             call: key.to_bits(),
             name: recorder.callback_name(origin),
             took_ns,
         });
+        self.tell_if_slow(|| Work::callback(origin), None);
     }
 
     /// A source came into the slab.
@@ -1082,20 +1095,20 @@ impl Ctx<'_> {
     #[inline]
     pub(crate) fn read(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.event_loop.driver.read(socket, buffer);
-        if self.event_loop.records {
-            self.record_read(read.as_ref().copied());
+        match self.event_loop.records {
+            true => self.record_read(read),
+            false => read,
         }
-        read
     }
 
     /// [`super::Driver::write`], recorded.
     #[inline]
     pub(crate) fn write(&mut self, socket: Socket, bytes: &[u8]) -> io::Result<usize> {
         let wrote = self.event_loop.driver.write(socket, bytes);
-        if self.event_loop.records {
-            self.record_wrote(wrote.as_ref().copied());
+        match self.event_loop.records {
+            true => self.record_wrote(wrote),
+            false => wrote,
         }
-        wrote
     }
 
     /// [`super::Driver::write_vectored`], recorded.
@@ -1106,24 +1119,53 @@ impl Ctx<'_> {
         slices: &[IoSlice<'_>],
     ) -> io::Result<usize> {
         let wrote = self.event_loop.driver.write_vectored(socket, slices);
-        if self.event_loop.records {
-            self.record_wrote(wrote.as_ref().copied());
+        match self.event_loop.records {
+            true => self.record_wrote(wrote),
+            false => wrote,
         }
-        wrote
     }
 
-    /// So many bytes were received.
-    #[cold]
-    pub(crate) fn record_read(&self, read: Result<usize, &io::Error>) {
-        let (token, transfer) = (self.token, Transfer::of(read));
+    /// [`super::Driver::send_to`], recorded.
+    pub(crate) fn send_to(
+        &mut self,
+        socket: Socket,
+        bytes: &[u8],
+        peer: Option<SocketAddr>,
+    ) -> io::Result<usize> {
+        let sent = self.event_loop.driver.send_to(socket, bytes, peer);
+        self.record_wrote(sent)
+    }
+
+    /// [`super::Driver::recv_from`], recorded.
+    pub(crate) fn recv_from(
+        &mut self,
+        socket: Socket,
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, SocketAddr)> {
+        let received = self.event_loop.driver.recv_from(socket, buffer);
+        let transfer = match &received {
+            Ok((length, _)) => Transfer::Bytes(*length as u64),
+            Err(error) => Transfer::of_error(error),
+        };
+        let token = self.token;
         self.recorder().push(What::Read { token, transfer });
+        received
     }
 
-    /// So many bytes were sent.
+    /// What came of reading passes through here. By value: so it can stay in registers.
     #[cold]
-    pub(crate) fn record_wrote(&self, wrote: Result<usize, &io::Error>) {
-        let (token, transfer) = (self.token, Transfer::of(wrote));
+    pub(crate) fn record_read(&self, read: io::Result<usize>) -> io::Result<usize> {
+        let (token, transfer) = (self.token, Transfer::of(&read));
+        self.recorder().push(What::Read { token, transfer });
+        read
+    }
+
+    /// The same for writing.
+    #[cold]
+    pub(crate) fn record_wrote(&self, wrote: io::Result<usize>) -> io::Result<usize> {
+        let (token, transfer) = (self.token, Transfer::of(&wrote));
         self.recorder().push(What::Wrote { token, transfer });
+        wrote
     }
 
     /// The source that is being visited is a connection of this `kind` in this `state` from now on.
@@ -1147,11 +1189,17 @@ impl Ctx<'_> {
 
 impl Transfer {
     #[inline]
-    fn of(transferred: Result<usize, &io::Error>) -> Self {
+    fn of(transferred: &io::Result<usize>) -> Self {
         match transferred {
-            Ok(bytes) => Self::Bytes(bytes as u64),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Self::WouldBlock,
-            Err(_) => Self::Failed,
+            Ok(bytes) => Self::Bytes(*bytes as u64),
+            Err(error) => Self::of_error(error),
+        }
+    }
+
+    fn of_error(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Self::WouldBlock,
+            _ => Self::Failed,
         }
     }
 }

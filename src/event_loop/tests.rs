@@ -7,6 +7,7 @@ mod manual;
 mod outside;
 #[cfg(target_os = "linux")]
 mod probes;
+mod recorder;
 mod rules;
 mod sockets;
 mod tasks;

@@ -652,6 +652,11 @@ impl std::fmt::Debug for Record {
     }
 }
 
+/// It records.
+const ON: u8 = 1;
+/// It shall record from the next turn on.
+const WANTED: u8 = 2;
+
 /// The records of one loop. It is in the loop, and is read between its turns or in a callback.
 ///
 /// ```
@@ -670,9 +675,8 @@ impl std::fmt::Debug for Record {
 /// # std::io::Result::Ok(())
 /// ```
 pub struct Recorder {
-    on: Cell<bool>,
-    /// What it shall be from the next turn on.
-    wanted: Cell<bool>,
+    /// [`ON`] and [`WANTED`]: one byte, so that a turn has one thing to look at.
+    mode: Cell<u8>,
     capacity: Cell<usize>,
     /// The moment that times are counted from.
     started: Instant,
@@ -693,6 +697,8 @@ struct Tape {
     phase_from: Cell<u64>,
     /// Why what joins the ready queue in this phase does so.
     why: Cell<Why>,
+    /// How many timers had moved in the wheel.
+    cascaded: Cell<u64>,
     /// How many pieces of work run inside one another now, and when each began.
     depth: Cell<u8>,
     begun_ns: [Cell<u64>; DEPTH_MAX as usize + 1],
@@ -706,8 +712,7 @@ struct Tape {
 impl Recorder {
     pub(super) fn new(started: Instant) -> Self {
         Self {
-            on: Cell::new(false),
-            wanted: Cell::new(false),
+            mode: Cell::new(0),
             capacity: Cell::new(RECORDS),
             started,
             tape: OnceCell::new(),
@@ -717,7 +722,7 @@ impl Recorder {
     /// Whether it records now.
     #[inline]
     pub fn is_on(&self) -> bool {
-        self.on.get()
+        self.mode.get() & ON != 0
     }
 
     /// How many records were written, those that are overwritten by now included: the cursor behind the newest.
@@ -782,19 +787,20 @@ impl Recorder {
 
     /// Switch it on or off: at once between turns, and else from the next turn on, so that no turn is cut.
     pub(super) fn switch(&self, on: bool, in_turn: bool) {
-        self.wanted.set(on);
+        let mode = self.mode.get() & ON;
+        self.mode.set(mode | if on { WANTED } else { 0 });
         if !in_turn {
             self.apply();
         }
     }
 
     fn apply(&self) {
-        let on = self.wanted.get();
-        if on {
+        let is_wanted = self.mode.get() & WANTED != 0;
+        if is_wanted {
             self.tape
                 .get_or_init(|| Box::new(Tape::new(self.capacity.get())));
         }
-        self.on.set(on);
+        self.mode.set(if is_wanted { ON | WANTED } else { 0 });
     }
 
     // ---- for the loop ---------------------------------------------------------------------------------------------
@@ -802,29 +808,27 @@ impl Recorder {
     /// A turn begins. Whether it is recorded.
     #[inline]
     pub(super) fn begin_turn(&self, now: Instant) -> bool {
-        if self.on.get() != self.wanted.get() {
-            self.apply();
-        }
-        if self.on.get() {
-            self.turn_begun(now);
-        }
-        self.on.get()
+        self.mode.get() != 0 && self.turn_begun(now)
     }
 
     #[cold]
-    fn turn_begun(&self, now: Instant) {
-        let Some(tape) = self.tape.get() else { return };
+    fn turn_begun(&self, now: Instant) -> bool {
+        self.apply();
+        let Some(tape) = self.tape.get().filter(|_| self.is_on()) else {
+            return false;
+        };
         let now_ns = self.ns(now);
         tape.stamp_ns.set(now_ns);
         tape.turn_from_ns.set(now_ns);
         tape.phase_from_ns.set(now_ns);
         tape.phase_from.set(tape.written.get());
+        true
     }
 
     /// Something happened, inside of what runs now.
     #[inline]
     pub(super) fn push(&self, what: What) {
-        if self.on.get() {
+        if self.is_on() {
             self.push_now(what);
         }
     }
@@ -838,7 +842,7 @@ impl Recorder {
 
     /// A piece of work begins.
     pub(super) fn begin_work(&self) {
-        let Some(tape) = self.tape.get().filter(|_| self.on.get()) else {
+        let Some(tape) = self.tape.get().filter(|_| self.is_on()) else {
             return;
         };
         let depth = tape.depth.get();
@@ -849,7 +853,7 @@ impl Recorder {
     /// It has ended, at `now`. `what` is told how long it took.
     #[inline]
     pub(super) fn end_work(&self, now: Instant, what: impl FnOnce(u64) -> What) {
-        let Some(tape) = self.tape.get().filter(|_| self.on.get()) else {
+        let Some(tape) = self.tape.get().filter(|_| self.is_on()) else {
             return;
         };
         let now_ns = self.ns(now);
@@ -893,6 +897,21 @@ impl Recorder {
         tape.phase_from.set(tape.written.get());
     }
 
+    /// The wheel was asked for what is due. `cascaded` timers have moved in it, ever; the one that fired has a name and
+    /// was due at a tick.
+    #[cold]
+    pub(super) fn popped(&self, cascaded: u64, fired: Option<(u64, u64)>) {
+        let Some(tape) = self.tape.get() else { return };
+        // What has moved while nothing was recorded is in the first difference.
+        let timers = cascaded - tape.cascaded.replace(cascaded);
+        if timers > 0 {
+            self.push(What::Cascaded { timers });
+        }
+        if let Some((timer, due_tick)) = fired {
+            self.push(What::TimerFired { timer, due_tick });
+        }
+    }
+
     /// A job joins the ready queue.
     #[cold]
     pub(super) fn queued(&self, job: &Job) {
@@ -922,7 +941,7 @@ impl Recorder {
 
     /// Something was measured. It is recorded if it has changed.
     pub(super) fn measured(&self, gauge: Gauge, value: u64) {
-        let Some(tape) = self.tape.get().filter(|_| self.on.get()) else {
+        let Some(tape) = self.tape.get().filter(|_| self.is_on()) else {
             return;
         };
         if tape.gauges[gauge as usize].replace(value) != value {
@@ -947,7 +966,7 @@ impl Recorder {
 
     /// A job was submitted. Returns its number; 0 when nothing is recorded.
     pub(super) fn submitted(&self) -> u64 {
-        let Some(tape) = self.tape.get().filter(|_| self.on.get()) else {
+        let Some(tape) = self.tape.get().filter(|_| self.is_on()) else {
             return 0;
         };
         let job = tape.jobs.get() + 1;
@@ -1215,6 +1234,7 @@ impl Tape {
             phase_from_ns: Cell::new(0),
             phase_from: Cell::new(0),
             why: Cell::new(Why::Asked),
+            cascaded: Cell::new(0),
             depth: Cell::new(0),
             begun_ns: Default::default(),
             jobs: Cell::new(0),

@@ -29,6 +29,7 @@ mod debug;
 mod driver;
 mod ending;
 mod executor;
+mod flight;
 mod handle;
 mod listener;
 mod mio_driver;
@@ -65,6 +66,7 @@ pub use driver::{
 pub use ending::JoinError;
 pub(crate) use ending::{EndKey, Listener};
 pub use executor::{JobHandle, ThreadPool};
+pub use flight::{Cause, FLIGHT_PAUSE, FLIGHTS_MAX, Flight, FlightRecorder};
 pub(crate) use handle::CallKey;
 pub use handle::{CallHandle, Handle, LoopGone, Remote, get_running_loop};
 pub use listener::{bind, bind_several};
@@ -92,6 +94,7 @@ pub use crate::parts::wheel::TimerId;
 use crate::parts::high_water::give_back_list;
 use crate::parts::slab::{Key, Slab};
 use debug::Debugging;
+use flight::Flights;
 use handle::{Inbox, Job, Message};
 use watchdog::Watchdog;
 
@@ -206,6 +209,7 @@ pub struct EventLoop {
     on_panic: PanicHook,
     debugging: Debugging,
     watchdog: Option<Watchdog>,
+    flights: Option<Flights>,
     /// In this turn each piece of work is timed alone, and one that took so long is reported. Never, unless in debug
     /// mode.
     slow_from: Duration,
@@ -269,6 +273,7 @@ impl EventLoop {
             on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
             debugging: Debugging::default(),
             watchdog: None,
+            flights: None,
             slow_from: Duration::MAX,
             looks_closely: false,
             records: false,

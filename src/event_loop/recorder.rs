@@ -931,12 +931,15 @@ impl Recorder {
         });
     }
 
-    /// The turn with this `number` has ended.
-    pub(super) fn end_turn(&self, number: u64) {
-        let Some(tape) = self.tape.get() else { return };
+    /// The turn with this `number` has ended. Returns how long it was.
+    pub(super) fn end_turn(&self, number: u64) -> Duration {
+        let Some(tape) = self.tape.get() else {
+            return Duration::ZERO;
+        };
         let from_ns = tape.turn_from_ns.get();
         let took_ns = tape.stamp_ns.get().saturating_sub(from_ns);
         tape.push(from_ns, What::Turn { number, took_ns });
+        Duration::from_nanos(took_ns)
     }
 
     /// Something was measured. It is recorded if it has changed.
@@ -1084,14 +1087,14 @@ impl EventLoop {
 
     /// The turn has ended.
     #[inline]
-    pub(super) fn end_turn(&self) {
+    pub(super) fn end_turn(&mut self) {
         if self.records {
             self.record_turn();
         }
     }
 
     #[cold]
-    fn record_turn(&self) {
+    fn record_turn(&mut self) {
         let recorder = self.handle.recorder();
         let lag = u64::try_from(self.turn.lag.as_nanos()).unwrap_or(u64::MAX);
         let measured = [
@@ -1105,7 +1108,11 @@ impl EventLoop {
         for (gauge, value) in measured {
             recorder.measured(gauge, value);
         }
-        recorder.end_turn(self.stats.turns);
+        let took = recorder.end_turn(self.stats.turns);
+        if let Some(mut flights) = self.flights.take() {
+            (flights.watch_turn)(self, took.saturating_sub(self.turn.asleep));
+            self.flights.get_or_insert(flights);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod calls;
 mod debug;
+mod flight;
 mod manual;
 #[cfg(unix)]
 mod outside;

@@ -281,7 +281,7 @@ fn a_task_is_followed_from_its_spawn_through_its_wakes_to_its_end() {
     let here = Rc::clone(&line);
     event_loop.call_soon(move |_| {
         here.set(line!() + 1);
-        spawn(sleep(2 * MS));
+        spawn(async { sleep(2 * MS).await });
     });
     for _ in 0..3 {
         turn(&mut event_loop);

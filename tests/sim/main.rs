@@ -13,6 +13,7 @@ mod debugging;
 mod http;
 mod life;
 mod reader;
+mod recording;
 mod rude;
 mod streams;
 mod timers;

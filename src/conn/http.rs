@@ -14,18 +14,14 @@ use super::pipe::{BodyReader, BodySender, Pull, body_channel};
 use super::request::Request;
 use super::response::Response;
 use super::server::Shared;
-use super::service::{BodyPlan, Reply, Service};
-use super::websocket::WebSocketHandler;
+use super::service::{Accept, Answer, BodyPlan, Reply, Service};
 use super::websocket_link::WebSocketLink;
 use super::wire::BY_REFERENCE_BYTES;
 use crate::event_loop::{Ctx, Inspection, Origin, Panicked, caught};
 use crate::parts::output::Chunk;
-use crate::proto::http1::{
-    self, After, BodyLength, Fields, Method, Misuse, PeerError, ResponseHead, Step, Version,
-};
-use crate::proto::ws;
+use crate::proto::http1::{self, After, BodyLength, Fields, Misuse, PeerError, ResponseHead, Step};
 #[cfg(feature = "deflate")]
-use crate::proto::ws::{Agreement, BadExtensions, Deflate};
+use crate::proto::ws::{self, Agreement, BadExtensions, Deflate};
 
 /// Where the body of the request at hand goes.
 enum Incoming {
@@ -93,8 +89,10 @@ impl Http {
 
     /// Input through the machine and the service to output, until there is nothing to do.
     pub(super) fn step(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
-        if !matches!(self.outgoing, Outgoing::Nowhere) {
-            self.go_on(visit)?;
+        if !matches!(self.outgoing, Outgoing::Nowhere)
+            && let Some(link) = self.go_on(visit)?
+        {
+            return Ok(Progress::Upgrade(link));
         }
         loop {
             if !visit.make_room()? {
@@ -339,14 +337,9 @@ impl Http {
                 let origin = self.origin(visit);
                 self.stays = later.on_disconnect != OnDisconnect::Cancel;
                 let running = Running::new(visit.ctx, later, origin);
-                self.poll_handler(visit, running)?;
+                return self.poll_handler(visit, running);
             }
-            Some(Reply::WebSocket {
-                socket,
-                subprotocol,
-            }) => {
-                return self.upgrade(visit, socket, subprotocol);
-            }
+            Some(Reply::WebSocket(accept)) => return self.upgrade(visit, accept),
         }
         Ok(None)
     }
@@ -360,41 +353,40 @@ impl Http {
     }
 
     /// Go on with an answer that was begun, or is being made.
-    fn go_on(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<()> {
+    fn go_on(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Upgraded>> {
         match std::mem::replace(&mut self.outgoing, Outgoing::Nowhere) {
-            Outgoing::Nowhere => Ok(()),
-            Outgoing::Handler(running) if running.take_woken() => self.poll_handler(visit, running),
-            Outgoing::Body(reader) => self.send_body(visit, reader),
+            Outgoing::Nowhere => {}
+            Outgoing::Handler(running) if running.take_woken() => {
+                return self.poll_handler(visit, running);
+            }
+            Outgoing::Body(reader) => self.send_body(visit, reader)?,
             Outgoing::GivenUp => {
                 self.close_after_this();
-                self.respond(visit, Response::of_status(503))
+                self.respond(visit, Response::of_status(503))?;
             }
-            waiting => {
-                self.outgoing = waiting;
-                Ok(())
-            }
+            waiting => self.outgoing = waiting,
         }
+        Ok(None)
     }
 
     fn poll_handler(
         &mut self,
         visit: &mut Visit<'_, '_>,
         mut running: Box<Running>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<Upgraded>> {
         visit.ctx.begin_handler(|| running.origin());
         let polled = running.poll(visit.ctx.now());
         visit.ctx.end_handler(|| running.origin());
         match polled {
-            Ok(Poll::Pending) => {
-                self.outgoing = Outgoing::Handler(running);
-                Ok(())
-            }
-            Ok(Poll::Ready(response)) => self.respond(visit, response),
+            Ok(Poll::Pending) => self.outgoing = Outgoing::Handler(running),
+            Ok(Poll::Ready(Answer::Response(response))) => self.respond(visit, response)?,
+            Ok(Poll::Ready(Answer::WebSocket(accept))) => return self.upgrade(visit, accept),
             Err(panicked) => {
                 let response = self.panicked(visit, &panicked);
-                self.respond(visit, response)
+                self.respond(visit, response)?;
             }
         }
+        Ok(None)
     }
 
     /// The answer to a request whose handler panicked. The connection closes behind it: who knows what was left undone.
@@ -422,7 +414,7 @@ impl Http {
     fn respond_plainly(&mut self, visit: &mut Visit<'_, '_>, response: &Response) -> bool {
         match response.as_plain() {
             Some((status, content_type, body))
-                if body.len() < BY_REFERENCE_BYTES && !visit.shared.is_draining() =>
+                if body.len() < BY_REFERENCE_BYTES && !visit.shared.ends_connections() =>
             {
                 let preamble = &mut visit.shared.preamble(visit.ctx);
                 let machine = &mut self.machine;
@@ -443,7 +435,9 @@ impl Http {
     ) -> io::Result<()> {
         let (status, content_type, fields, body) = response.into_parts();
         let is_stream = matches!(body, Body::Stream { .. });
-        if visit.shared.is_draining() || (self.machine.is_reading_body() && !is_stream) {
+        let is_last =
+            visit.shared.ends_connections() && visit.shared.is_last_answer(visit.ctx, visit.place);
+        if is_last || (self.machine.is_reading_body() && !is_stream) {
             // What is left of the body would have to be read only to be thrown away.
             self.close_after_this();
         }
@@ -565,39 +559,23 @@ impl Http {
     fn upgrade(
         &mut self,
         visit: &mut Visit<'_, '_>,
-        socket: Box<dyn WebSocketHandler>,
-        subprotocol: Option<String>,
+        accept: Accept,
     ) -> io::Result<Option<Upgraded>> {
-        let head = &self.request.head;
-        let is_get = head.method() == Method::Get;
-        let is_http11 = head.version() == Version::Http11;
-        // The machine has read all `Connection` fields, and knows whether one of them lists the upgrade.
-        let header = |name: &str| match name {
-            "connection" => head.upgrade().map(|_| "upgrade"),
-            name => head.header(name),
+        let accepted = match self.request.websocket_handshake() {
+            Ok(_) if visit.shared.is_draining() => Err(Response::of_status(503)),
+            judged => judged,
         };
-        let accepted = match ws::check_request(is_get, is_http11, header) {
-            Ok(accepted) if !visit.shared.is_draining() && head.upgrade().is_some() => accepted,
-            Ok(_) if head.has_body() => {
-                // To which of the two protocols would it belong?
-                let response = Response::text("a WebSocket handshake has no body\n");
-                self.respond(visit, response.with_status(400))?;
-                return Ok(None);
-            }
-            Ok(_) => {
-                self.respond(visit, Response::of_status(503))?;
-                return Ok(None);
-            }
-            Err(error) => {
-                let mut response = Response::text(format!("{error}\n")).with_status(error.status());
-                for (name, value) in error.fields() {
-                    // The machine adds `Connection` to go with `Upgrade`.
-                    let _ = response.try_header(name, value);
-                }
-                self.respond(visit, response)?;
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                self.respond(visit, refusal)?;
                 return Ok(None);
             }
         };
+        let Accept {
+            socket,
+            subprotocol,
+        } = accept;
         let mut fields = Fields::new();
         let pushed = fields
             .push("Upgrade", "websocket")
@@ -613,10 +591,7 @@ impl Http {
             Ok(Some((agreement, deflate))) => {
                 let response = agreement.response();
                 let push = |()| fields.push("Sec-WebSocket-Extensions", &response);
-                (
-                    pushed.and_then(push),
-                    Some(visit.shared.share_deflate(deflate)),
-                )
+                (pushed.and_then(push), Some(deflate))
             }
             Err(error) => {
                 let response = Response::text(format!("{error}\n")).with_status(400);
@@ -638,13 +613,13 @@ impl Http {
         self.machine.respond(&head, visit.cork).map_err(misuse)?;
         visit.shared.count_exchange();
         let origin = self.origin(visit);
-        Ok(Some(Box::new(WebSocketLink::open(
-            visit,
-            socket,
+        let rules = visit.shared.websocket_rules(
+            self.request.route(),
             origin,
             #[cfg(feature = "deflate")]
             deflate,
-        ))))
+        );
+        Ok(Some(Box::new(WebSocketLink::open(visit, socket, rules))))
     }
 
     /// What the route and the client agree on about compression.
@@ -653,7 +628,8 @@ impl Http {
         &self,
         shared: &Shared,
     ) -> Result<Option<(Agreement, Deflate)>, BadExtensions> {
-        let Some(options) = shared.service.deflate(self.request.route()) else {
+        let settings = shared.service.websocket(self.request.route());
+        let Some(options) = settings.and_then(|settings| settings.deflate.as_ref()) else {
             return Ok(None);
         };
         // Several lines are one list (RFC 9110, 5.3).

@@ -9,8 +9,8 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::limits::{CENTURY, Hits};
-use super::response::Response;
 use super::server::Shared;
+use super::service::Answer;
 use crate::event_loop::{
     Ctx, Handle, Inspection, Origin, Panicked, SourceWaker, Waits, poll_in_budget,
 };
@@ -37,7 +37,7 @@ pub enum OnDisconnect {
 /// An answer that a task will give, see [`super::Reply::Later`].
 pub struct Later {
     /// The task.
-    pub future: Pin<Box<dyn Future<Output = Response>>>,
+    pub future: Pin<Box<dyn Future<Output = Answer>>>,
     /// How long it may take; `None` for [`super::Limits::handler_timeout`].
     pub timeout: Option<Duration>,
     /// What becomes of it when its peer goes.
@@ -48,7 +48,7 @@ pub struct Later {
 
 impl Later {
     /// With the server's timeout, and dropped when its peer goes.
-    pub fn new(future: impl Future<Output = Response> + 'static) -> Self {
+    pub fn new(future: impl Future<Output = Answer> + 'static) -> Self {
         Self {
             future: Box::pin(future),
             timeout: None,
@@ -140,7 +140,7 @@ impl Running {
         self.waker.take_woken()
     }
 
-    pub(super) fn poll(&mut self, now: Instant) -> Result<Poll<Response>, Panicked> {
+    pub(super) fn poll(&mut self, now: Instant) -> Result<Poll<Answer>, Panicked> {
         let future = self.later.future.as_mut();
         self.since = now;
         let polled;

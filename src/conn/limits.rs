@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
+use super::websocket_settings::OutboxPolicy;
 use crate::event_loop::{CALLBACKS_MAX, Ctx};
 use crate::proto::http1::HeadLimits;
 use crate::proto::ws::WsLimits;
@@ -13,16 +14,6 @@ pub(super) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Descriptors that are left to the rest of the program.
 const DESCRIPTORS_LEFT: usize = 64;
-
-/// What happens to a message for a WebSocket peer whose outbox is full.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Overflow {
-    /// The connection is closed with 1013 (try again later): the peer learns that it missed something.
-    #[default]
-    Close,
-    /// The new message is dropped, for this peer only, and counted.
-    DropNewest,
-}
 
 /// What happens to a connection that is one too many.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -90,10 +81,22 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Between two requests. Default 75 s; 10 s when more than 80 % of [`Budget::connections_max`] are in use.
     pub keep_alive_timeout: Duration,
+    /// Answers that a connection may have. The last says `Connection: close`, and the connection ends behind it: so that
+    /// clients that stay for ever come by a load balancer now and then. Default: any number.
+    pub requests_per_connection_max: Option<u32>,
+    /// How old a connection may be when it is answered; the first answer above it is the last, as that of
+    /// [`Limits::requests_per_connection_max`]. One that is not used ends by [`Limits::keep_alive_timeout`]. Default: any
+    /// age.
+    pub connection_age_max: Option<Duration>,
     /// A WebSocket that says nothing for so long is pinged. Default 30 s. Not while its handler takes no messages.
     pub ping_after: Duration,
     /// A WebSocket that was pinged and still says nothing, not even a pong, is closed. Default 10 s.
     pub pong_timeout: Duration,
+    /// A WebSocket on which no message comes or goes for so long is closed, with 1001. Pings and pongs do not count.
+    /// Default: none.
+    pub websocket_idle_timeout: Duration,
+    /// A WebSocket that is as old as this is closed, with 1001. Default: none.
+    pub websocket_lifetime_max: Duration,
     /// Whether a peer that has ended its half still waits for its answers. Default no: the peer has gone, see
     /// [`super::OnDisconnect`]. Answers that are made in the same visit are sent in either case.
     pub half_close: bool,
@@ -112,12 +115,8 @@ pub struct Limits {
     pub pipe_bytes_max: usize,
     /// Messages and fragments of a WebSocket. Above them: 1009.
     pub websocket: WsLimits,
-    /// What waits for a WebSocket peer that does not take it, in bytes. A message is accepted while no more than this
-    /// waits before it. Default 64 KiB. Above it, see [`Limits::outbox_overflow`]. A peer that has taken all does not
-    /// let anything wait: what a single turn sends to it may be 16 times as much.
-    pub outbox_bytes_max: usize,
-    /// What happens then. Default [`Overflow::Close`].
-    pub outbox_overflow: Overflow,
+    /// What may wait for a WebSocket peer that does not take it, and what happens to what is too much.
+    pub outbox: OutboxPolicy,
     /// What the server may hold, all in all.
     pub budget: Budget,
     /// Open connections from one peer: an IPv4 address, or an IPv6 network of 64 bits. Default: a quarter of
@@ -148,8 +147,12 @@ impl Default for Limits {
             handler_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
+            requests_per_connection_max: None,
+            connection_age_max: None,
             ping_after: Duration::from_secs(30),
             pong_timeout: Duration::from_secs(10),
+            websocket_idle_timeout: Duration::MAX,
+            websocket_lifetime_max: Duration::MAX,
             half_close: false,
             linger_timeout: Duration::from_secs(2),
             linger_bytes_max: 2 * 1024 * 1024,
@@ -157,8 +160,7 @@ impl Default for Limits {
             body_bytes_max: 1024 * 1024,
             pipe_bytes_max: 64 * 1024,
             websocket: WsLimits::default(),
-            outbox_bytes_max: 64 * 1024,
-            outbox_overflow: Overflow::default(),
+            outbox: OutboxPolicy::default(),
             budget: Budget::default(),
             connections_per_peer_max: None,
             accept_rate_max: None,
@@ -192,8 +194,12 @@ impl fmt::Display for Limits {
             handler_timeout,
             write_timeout,
             keep_alive_timeout,
+            requests_per_connection_max,
+            connection_age_max,
             ping_after,
             pong_timeout,
+            websocket_idle_timeout,
+            websocket_lifetime_max,
             half_close,
             linger_timeout,
             linger_bytes_max,
@@ -201,8 +207,7 @@ impl fmt::Display for Limits {
             body_bytes_max,
             pipe_bytes_max,
             websocket,
-            outbox_bytes_max,
-            outbox_overflow,
+            outbox,
             budget,
             connections_per_peer_max,
             accept_rate_max,
@@ -222,6 +227,10 @@ impl fmt::Display for Limits {
             message_bytes_max,
             fragments_max,
         } = websocket;
+        let OutboxPolicy {
+            bytes_max: outbox_bytes_max,
+            when_full,
+        } = outbox;
         let Budget {
             connections_max,
             bytes_max,
@@ -235,8 +244,18 @@ impl fmt::Display for Limits {
         line("handler_timeout", time(*handler_timeout))?;
         line("write_timeout", time(*write_timeout))?;
         line("keep_alive_timeout", time(*keep_alive_timeout))?;
+        line(
+            "requests_per_connection_max",
+            requests_per_connection_max.map_or("any".to_owned(), |n| n.to_string()),
+        )?;
+        line(
+            "connection_age_max",
+            connection_age_max.map_or("any".to_owned(), time),
+        )?;
         line("ping_after", time(*ping_after))?;
         line("pong_timeout", time(*pong_timeout))?;
+        line("websocket_idle_timeout", time(*websocket_idle_timeout))?;
+        line("websocket_lifetime_max", time(*websocket_lifetime_max))?;
         line("half_close", format!("{half_close}"))?;
         line("linger_timeout", time(*linger_timeout))?;
         line("linger_bytes_max", bytes(*linger_bytes_max))?;
@@ -259,8 +278,8 @@ impl fmt::Display for Limits {
             "websocket.fragments_max",
             format!("{fragments_max} fragments"),
         )?;
-        line("outbox_bytes_max", bytes(*outbox_bytes_max))?;
-        line("outbox_overflow", format!("{outbox_overflow:?}"))?;
+        line("outbox.bytes_max", bytes(*outbox_bytes_max))?;
+        line("outbox.when_full", format!("{when_full:?}"))?;
         line(
             "budget.connections_max",
             connections_max.map_or("as many as there are descriptors".to_owned(), connections),
@@ -318,10 +337,18 @@ pub struct Hits {
     pub write_timeout: Cell<u64>,
     /// [`Limits::keep_alive_timeout`]: the ordinary end of a connection that is not used.
     pub keep_alive_timeout: Cell<u64>,
+    /// [`Limits::requests_per_connection_max`].
+    pub requests_per_connection: Cell<u64>,
+    /// [`Limits::connection_age_max`].
+    pub connection_age: Cell<u64>,
     /// [`Limits::ping_after`]: pings sent.
     pub ping_after: Cell<u64>,
     /// [`Limits::pong_timeout`].
     pub pong_timeout: Cell<u64>,
+    /// [`Limits::websocket_idle_timeout`].
+    pub websocket_idle_timeout: Cell<u64>,
+    /// [`Limits::websocket_lifetime_max`].
+    pub websocket_lifetime_max: Cell<u64>,
     /// [`Limits::linger_timeout`] and [`Limits::linger_bytes_max`].
     pub linger: Cell<u64>,
     /// Requests that broke a rule or a limit of [`Limits::head`].
@@ -330,7 +357,7 @@ pub struct Hits {
     pub body_bytes: Cell<u64>,
     /// WebSocket peers that broke a rule or a limit of [`Limits::websocket`].
     pub refused_messages: Cell<u64>,
-    /// [`Limits::outbox_bytes_max`].
+    /// [`Limits::outbox`]: messages that found it full.
     pub outbox_bytes: Cell<u64>,
     /// [`Budget::connections_max`].
     pub connections: Cell<u64>,
@@ -346,7 +373,7 @@ pub struct Hits {
 
 impl Hits {
     /// How many counters there are.
-    pub const NUMBER: usize = 18;
+    pub const NUMBER: usize = 22;
 
     pub(super) fn count(counter: &Cell<u64>) {
         counter.set(counter.get() + 1);
@@ -361,8 +388,15 @@ impl Hits {
             ("handler_timeout", self.handler_timeout.get()),
             ("write_timeout", self.write_timeout.get()),
             ("keep_alive_timeout", self.keep_alive_timeout.get()),
+            (
+                "requests_per_connection",
+                self.requests_per_connection.get(),
+            ),
+            ("connection_age", self.connection_age.get()),
             ("ping_after", self.ping_after.get()),
             ("pong_timeout", self.pong_timeout.get()),
+            ("websocket_idle_timeout", self.websocket_idle_timeout.get()),
+            ("websocket_lifetime_max", self.websocket_lifetime_max.get()),
             ("linger", self.linger.get()),
             ("refused_requests", self.refused_requests.get()),
             ("body_bytes", self.body_bytes.get()),

@@ -6,8 +6,10 @@ use std::ops::Range;
 
 use super::body::Body;
 use super::later::Disconnection;
+use super::response::Response;
 use crate::event_loop::Handle;
-use crate::proto::http1::{PeerError, RequestHead, percent_decode, query_pairs};
+use crate::proto::http1::{Method, PeerError, RequestHead, Version, percent_decode, query_pairs};
+use crate::proto::ws;
 
 /// Path parameters that a route may have.
 pub const PARAMETERS_MAX: usize = 8;
@@ -179,6 +181,82 @@ impl Request {
     /// All names and values of the query string, decoded, in order.
     pub fn queries(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         query_pairs(self.head.query().unwrap_or_default())
+    }
+
+    /// The value of the first cookie of this name, as sent (RFC 6265, 4.2.1).
+    ///
+    /// ```
+    /// use tourbillon::web::Request;
+    /// let request = Request::build("GET", "/", &[("host", "a"), ("cookie", "theme=dark; session=x1")], "")?;
+    /// assert_eq!(request.cookie("session"), Some("x1"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Names and values of all cookies, in order. What is not text, or has no `=`, is left out.
+    pub fn cookies(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values("cookie")
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| {
+                (
+                    name.trim_matches([' ', '\t']),
+                    value.trim_matches([' ', '\t']),
+                )
+            })
+    }
+
+    /// The subprotocols that the client of a WebSocket asks for, what it likes best first (RFC 6455, 4.1). Their
+    /// letters' case counts. What is no token is left out.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        self.values("sec-websocket-protocol")
+            .flat_map(ws::subprotocols)
+    }
+
+    /// The first of `known`, in the server's order, among [`Request::subprotocols`].
+    pub fn choose_subprotocol<'k>(&self, known: &[&'k str]) -> Option<&'k str> {
+        let is_offered = |name: &str| self.subprotocols().any(|offered| offered == name);
+        known.iter().copied().find(|name| is_offered(name))
+    }
+
+    /// Whether it asks for a WebSocket in the way that it must (RFC 6455, 4.2.1).
+    ///
+    /// # Errors
+    /// The answer that says what is missing or wrong: 400, 405 or 426.
+    pub fn websocket_handshake(&self) -> Result<ws::Accepted, Response> {
+        let head = &self.head;
+        if head.has_body() {
+            // To which of the two protocols would it belong?
+            let response = Response::text("a WebSocket handshake has no body\n");
+            return Err(response.with_status(400));
+        }
+        // The machine has read all `Connection` fields, and knows whether one of them lists the upgrade.
+        let header = |name: &str| match name {
+            "connection" => head.upgrade().map(|_| "upgrade"),
+            name => head.header(name),
+        };
+        let is_get = head.method() == Method::Get;
+        let judged = ws::check_request(is_get, head.version() == Version::Http11, header);
+        judged.map_err(|error| {
+            let mut response = Response::text(format!("{error}\n")).with_status(error.status());
+            for (name, value) in error.fields() {
+                // The machine adds `Connection` to go with `Upgrade`.
+                let _ = response.try_header(name, value);
+            }
+            response
+        })
+    }
+
+    /// The values of all fields of this name, whatever its case, as far as they are text.
+    pub(crate) fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &str> + use<'_, 'n> {
+        let fields = self.head.headers();
+        fields
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .filter_map(|(_, value)| std::str::from_utf8(value).ok())
     }
 
     /// The body's bytes. Empty for a route that streams its body: see [`Request::take_body`].

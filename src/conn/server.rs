@@ -16,8 +16,8 @@ use super::crowd::{Crowd, Full};
 use super::http::Http;
 use super::limits::{Hits, Limits, Refusal};
 use super::service::Service;
-#[cfg(feature = "deflate")]
-use super::websocket::SharedDeflate;
+use super::wear::Wear;
+use super::websocket_settings::WebSocketRules;
 use crate::event_loop::{CallHandle, Ctx, Origin, Readiness, Socket, Token};
 use crate::net::Acceptor;
 use crate::parts::high_water::HighWater;
@@ -35,9 +35,8 @@ const SHORT_KEEP_ALIVE_TICKS: u64 = 10_000;
 pub(super) struct Shared {
     pub(super) service: Rc<dyn Service>,
     pub(super) limits: Limits,
-    /// [`Limits::keep_alive_timeout`] and [`Limits::ping_after`].
+    /// [`Limits::keep_alive_timeout`].
     keep_alive_ticks: u64,
-    ping_ticks: u64,
     pub(super) hits: Hits,
     crowd: Crowd,
     /// What all connections hold, see [`super::Budget::bytes_max`].
@@ -56,16 +55,18 @@ pub(super) struct Shared {
     accepted: Cell<u64>,
     requests: Cell<u64>,
     websockets: Cell<usize>,
+    /// What holds for them: one for each route that had any, and for each way in which they compress.
+    websocket_rules: RefCell<Vec<Rc<WebSocketRules>>>,
     /// Tasks that outlive their connections.
     detached: Cell<usize>,
     /// What the WebSockets compress with that agreed on no context of their own.
     #[cfg(feature = "deflate")]
     pub(super) deflate_pool: RefCell<DeflatePool>,
-    /// What these agreed on: one of each kind, however many connections there are.
-    #[cfg(feature = "deflate")]
-    shared_deflates: RefCell<Vec<SharedDeflate>>,
     drain: RefCell<Option<Drain>>,
     draining: Cell<bool>,
+    wear: Option<RefCell<Wear>>,
+    /// An answer may be its connection's last: the server is draining, or connections wear out.
+    ends_connections: Cell<bool>,
 }
 
 /// A connection, for those who see to all of them.
@@ -172,11 +173,13 @@ impl Server {
         crowd: Crowd,
     ) -> Self {
         ctx.limit_callbacks(limits.budget.callbacks_max);
+        let wear = Wear::of(&limits);
         Self(Rc::new(Shared {
             service,
             hits: Hits::default(),
             keep_alive_ticks: ticks(limits.keep_alive_timeout),
-            ping_ticks: ticks(limits.ping_after),
+            ends_connections: Cell::new(wear.is_some()),
+            wear: wear.map(RefCell::new),
             limits: crowd.limits_of(limits),
             crowd,
             bytes: Cell::new(0),
@@ -191,11 +194,10 @@ impl Server {
             accepted: Cell::new(0),
             requests: Cell::new(0),
             websockets: Cell::new(0),
+            websocket_rules: RefCell::default(),
             detached: Cell::new(0),
             #[cfg(feature = "deflate")]
             deflate_pool: RefCell::default(),
-            #[cfg(feature = "deflate")]
-            shared_deflates: RefCell::default(),
             drain: RefCell::new(None),
             draining: Cell::new(false),
         }))
@@ -310,6 +312,7 @@ impl Server {
             return;
         }
         shared.draining.set(true);
+        shared.ends_connections.set(true);
         let cutter = Rc::clone(shared);
         let deadline = ctx.call_later(deadline, move |ctx| cutter.cut(ctx));
         let report = ShutdownReport::default();
@@ -451,6 +454,9 @@ impl Shared {
     fn take_in(shared: &Rc<Self>, ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr) -> Token {
         let place = shared.connections.borrow().vacant_key();
         let connection = Connection::new(Rc::clone(shared), socket, peer, place as u32);
+        if let Some(wear) = &shared.wear {
+            wear.borrow_mut().begin(place as u32, ctx.tick());
+        }
         let token = ctx.add_source(|_| Box::new(connection));
         let mut connections = shared.connections.borrow_mut();
         connections.insert(Member {
@@ -559,6 +565,21 @@ impl Shared {
 
     pub(super) fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Whether there are answers that are the last of their connections.
+    #[inline]
+    pub(super) fn ends_connections(&self) -> bool {
+        self.ends_connections.get()
+    }
+
+    /// A connection answers: whether it ends behind that. To be asked once for each answer.
+    pub(super) fn is_last_answer(&self, ctx: &Ctx<'_>, place: u32) -> bool {
+        let wears_out = |wear: &RefCell<Wear>| {
+            wear.borrow_mut()
+                .is_last_answer(place, ctx.tick(), &self.hits)
+        };
+        self.is_draining() || self.wear.as_ref().is_some_and(wears_out)
     }
 
     /// Note how a connection leaves in a shutdown. What settles it first counts.
@@ -670,9 +691,40 @@ impl Shared {
         }
     }
 
-    /// How long a WebSocket may be silent before it is asked whether it is there.
-    pub(super) fn ping_ticks(&self) -> u64 {
-        self.ping_ticks
+    /// What holds for a WebSocket of `route`. One that compresses with a context of its own has it for itself.
+    pub(super) fn websocket_rules(
+        &self,
+        route: u32,
+        origin: Origin,
+        #[cfg(feature = "deflate")] deflate: Option<Deflate>,
+    ) -> Rc<WebSocketRules> {
+        #[cfg(feature = "deflate")]
+        let compresses_so = |rules: &WebSocketRules| match (&rules.deflate, &deflate) {
+            (None, None) => true,
+            (Some(known), Some(deflate)) => known.borrow().can_stand_for(deflate),
+            _ => false,
+        };
+        #[cfg(not(feature = "deflate"))]
+        let compresses_so = |_: &WebSocketRules| true;
+        let mut all = self.websocket_rules.borrow_mut();
+        let is_of = |rules: &&Rc<WebSocketRules>| rules.route == route && compresses_so(rules);
+        if let Some(rules) = all.iter().find(is_of) {
+            return Rc::clone(rules);
+        }
+        let settings = self.service.websocket(route);
+        #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]
+        let mut rules = WebSocketRules::new(route, origin, settings, &self.limits);
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = deflate {
+            let is_shared = deflate.is_shared();
+            rules.deflate = Some(RefCell::new(deflate));
+            if !is_shared {
+                return Rc::new(rules);
+            }
+        }
+        let rules = Rc::new(rules);
+        all.push(Rc::clone(&rules));
+        rules
     }
 
     pub(super) fn origin(&self) -> Origin {
@@ -681,24 +733,6 @@ impl Shared {
 
     pub(super) fn count_exchange(&self) {
         self.requests.set(self.requests.get() + 1);
-    }
-
-    /// A WebSocket's compression, shared with those who agreed on the same if it has nothing of its own.
-    #[cfg(feature = "deflate")]
-    pub(super) fn share_deflate(&self, deflate: Deflate) -> SharedDeflate {
-        let shared = &mut *self.shared_deflates.borrow_mut();
-        let known = shared
-            .iter()
-            .find(|known| known.borrow().can_stand_for(&deflate));
-        if let Some(known) = known {
-            return Rc::clone(known);
-        }
-        let is_shared = deflate.is_shared();
-        let deflate = Rc::new(RefCell::new(deflate));
-        if is_shared {
-            shared.push(Rc::clone(&deflate));
-        }
-        deflate
     }
 
     pub(super) fn count_websocket(&self, change: isize) {

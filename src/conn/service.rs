@@ -1,12 +1,13 @@
 //! What a connection asks of the layer above it.
 
+use std::borrow::Cow;
+
 use super::later::Later;
 use super::request::Request;
 use super::response::Response;
 use super::websocket::WebSocketHandler;
+use super::websocket_settings::WebSocketSettings;
 use crate::event_loop::{Ctx, Origin};
-#[cfg(feature = "deflate")]
-use crate::proto::ws::DeflateOptions;
 
 /// How the body of a request is to be taken.
 #[derive(Debug)]
@@ -28,14 +29,25 @@ pub enum Reply {
     Now(Response),
     /// A task will give it. It is polled at once.
     Later(Later),
-    /// Go on as a WebSocket, if the request's handshake is in order (RFC 6455, 4.2); else it is answered with what is
-    /// wrong.
-    WebSocket {
-        /// Gets the messages.
-        socket: Box<dyn WebSocketHandler>,
-        /// The subprotocol chosen among those offered.
-        subprotocol: Option<String>,
-    },
+    /// Go on as a WebSocket.
+    WebSocket(Accept),
+}
+
+/// What a task gives for an answer.
+pub enum Answer {
+    /// A response.
+    Response(Response),
+    /// Go on as a WebSocket.
+    WebSocket(Accept),
+}
+
+/// The word that a request may open a WebSocket, if its handshake is in order (RFC 6455, 4.2); else it is answered with
+/// what is wrong, see [`Request::websocket_handshake`].
+pub struct Accept {
+    /// Gets the messages. It is dropped when no WebSocket is opened.
+    pub socket: Box<dyn WebSocketHandler>,
+    /// The subprotocol: one of [`Request::subprotocols`], for with any other the client must not go on.
+    pub subprotocol: Option<Cow<'static, str>>,
 }
 
 /// What answers requests. Calls are caught when they panic: 500, and the connection closes.
@@ -49,9 +61,8 @@ pub trait Service {
     /// Both, for a request that has no body: answer it, if need be with a refusal.
     fn answer(&self, ctx: &mut Ctx<'_>, request: &mut Request) -> Reply;
 
-    /// How the WebSockets of `route` may compress, if they may, see [`Request::route`]. The client has the last word.
-    #[cfg(feature = "deflate")]
-    fn deflate(&self, route: u32) -> Option<&DeflateOptions> {
+    /// How the WebSockets of `route` are kept, where that is not as the server's limits say, see [`Request::route`].
+    fn websocket(&self, route: u32) -> Option<&WebSocketSettings> {
         let _ = route;
         None
     }

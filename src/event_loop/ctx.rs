@@ -167,7 +167,7 @@ impl Ctx<'_> {
     /// Visit `token`'s source at once, on this stack, as if an event had come: for a source that was just added and
     /// may have something to do already.
     pub(crate) fn visit(&mut self, token: Token, readiness: super::Readiness) {
-        self.event_loop.visit(token, readiness);
+        self.event_loop.visit_now(token, readiness);
     }
 
     /// End `token`'s source, as if it had answered [`super::Next::Close`]. What it has not written yet is lost.
@@ -327,9 +327,20 @@ impl Ctx<'_> {
         self.event_loop.census()
     }
 
+    /// One source, described; `None` when `token` names nobody, or the one that is being visited.
+    pub fn inspect(&self, token: Token) -> Option<Inspection> {
+        self.event_loop.inspect(token)
+    }
+
     /// Report a panic that was caught on the way and is answered there.
     pub(crate) fn report(&mut self, panicked: &super::Panicked) {
         self.event_loop.report(panicked);
+    }
+
+    /// There were no descriptors: so many connections were closed, or dropped as they came, because of that.
+    pub(crate) fn count_out_of_descriptors(&mut self, shed: usize, turned_away: usize) {
+        self.event_loop.stats.shed += shed as u64;
+        self.event_loop.stats.turned_away += turned_away as u64;
     }
 
     /// What the loop has counted.

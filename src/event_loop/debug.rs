@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::control::News;
 use super::driver::Token;
 use super::stats::Origin;
 use super::waits::WaitsOn;
@@ -404,5 +405,8 @@ impl EventLoop {
 
     pub(super) fn tell(&mut self, finding: &Finding) {
         (self.debugging.hook)(finding);
+        if let Some(control) = &mut self.control {
+            control.tell(&News::Finding(finding.clone()));
+        }
     }
 }

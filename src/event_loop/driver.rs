@@ -380,6 +380,12 @@ pub trait Driver {
     }
     /// How many sockets are open, listeners included.
     fn open_sockets(&self) -> usize;
+    /// The descriptor of a socket, by its number, for people who look at the process from outside as well. `None` where
+    /// there are none.
+    fn descriptor_of(&self, socket: Socket) -> Option<i32> {
+        let _ = socket;
+        None
+    }
     /// How many descriptors the process may have open, if there is a limit.
     fn descriptor_limit(&self) -> Option<usize>;
 
@@ -413,6 +419,10 @@ pub trait Driver {
     fn watch_signal(&mut self, signal: Signal, token: Token) -> io::Result<()>;
     /// Whether `signal` has come since the last call.
     fn take_signal(&mut self, signal: Signal) -> bool;
+    /// Whether any signal that is watched has come and was not taken.
+    fn has_signal(&self) -> bool {
+        false
+    }
 
     /// From now on make a `READABLE` event for `token` when a child process of this one may have ended (SIGCHLD),
     /// whichever it was. These come on top of the 1,024 of a [`Driver::poll`].

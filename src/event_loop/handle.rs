@@ -18,12 +18,13 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::Ctx;
-use super::debug::{Finding, SLOW_THRESHOLD};
+use super::debug::{Finding, SLOW_THRESHOLD, Work};
 use super::driver::{Clock, Executor, Notify, Readiness, Token};
 use super::ending::{EndKey, Endings, Listener, TaskResult};
 use super::executor::{self, JobHandle};
 use super::panic::{Caught, caught};
 use super::recorder::{Recorder, What};
+use super::snapshot::{TimerFor, TimerView, WheelView};
 use super::source::Source;
 use super::stats::Origin;
 use super::task::NewTask;
@@ -56,6 +57,14 @@ pub(super) enum Job {
     Start(Box<dyn Source>, Origin),
     /// Poll a new task for the first time.
     Begin(NewTask),
+}
+
+/// A place in the ready queue, for people who look.
+pub(super) enum Described {
+    /// A source is visited.
+    Source(Token),
+    /// A callback, or what is not a source yet.
+    New(Work),
 }
 
 /// The source that a waker of nobody wakes.
@@ -641,6 +650,34 @@ impl Handle {
         ready.jobs.iter().filter(is_start).count()
     }
 
+    /// The first in the ready queue, described; `None` when it will not run.
+    pub(super) fn first_ready(&self) -> Option<Described> {
+        let ready = self.0.ready.borrow();
+        self.describe(ready.jobs.front()?)
+    }
+
+    /// What stands in the ready queue and will run: its place, what it is, and in debug mode since when it stands there.
+    pub(super) fn queued(&self) -> Vec<(usize, Described, Option<Instant>)> {
+        let ready = self.0.ready.borrow();
+        let since = |place| Some(*ready.since.as_ref()?.get(place)?);
+        let jobs = ready.jobs.iter().enumerate();
+        jobs.filter_map(|(place, job)| Some((place, self.describe(job)?, since(place))))
+            .collect()
+    }
+
+    fn describe(&self, job: &Job) -> Option<Described> {
+        Some(match job {
+            Job::Call(key) => {
+                let calls = self.0.calls.borrow();
+                let call = calls.get(key.0).filter(|call| call.timer.is_none())?;
+                Described::New(Work::callback(call.origin))
+            }
+            Job::Visit(token, _) => Described::Source(*token),
+            Job::Start(_, origin) => Described::New(Work::new("source", origin)),
+            Job::Begin(task) => Described::New(task.work()),
+        })
+    }
+
     /// How many in the ready queue wait for their turn and will get it, and in debug mode since when the first one
     /// does. But not `visited`, which has only queued itself again.
     pub(super) fn waiting_jobs(&self, visited: Option<Token>) -> (usize, Option<Instant>) {
@@ -669,6 +706,39 @@ impl Handle {
             (number + 1, first.min(tick))
         });
         (number, (number > 0).then(|| self.instant_of(first)))
+    }
+
+    /// The wheel, with `max` timers of it.
+    pub(super) fn wheel_view(&self, max: usize) -> WheelView {
+        let (wheel, calls) = (self.0.wheel.borrow(), self.0.calls.borrow());
+        let mut view = WheelView {
+            hand: wheel.hand(),
+            timers: Vec::new(),
+            more: Default::default(),
+            set: wheel.len(),
+            cascaded: wheel.cascaded(),
+            next_tick: wheel.next_expiry(),
+        };
+        for filed in wheel.filed() {
+            let whom = match filed.value {
+                Due::Call(key) => match calls.get(key.0) {
+                    Some(call) => TimerFor::Callback(call.origin),
+                    None => continue,
+                },
+                Due::Source(token) => TimerFor::Source(*token),
+                Due::Waker(_) => TimerFor::Waker,
+            };
+            match view.timers.len() < max {
+                true => view.timers.push(TimerView {
+                    ring: filed.ring,
+                    slot: filed.slot,
+                    tick: filed.tick,
+                    whom,
+                }),
+                false => view.more[filed.ring] += 1,
+            }
+        }
+        view
     }
 
     pub(super) fn has_calls(&self) -> bool {
@@ -725,6 +795,10 @@ impl Handle {
     /// How many sources have bytes to send in step 7.
     pub(super) fn dirty(&self) -> usize {
         self.0.dirty.borrow().len()
+    }
+
+    pub(super) fn dirty_list(&self) -> Vec<Token> {
+        self.0.dirty.borrow().clone()
     }
 
     pub(super) fn has_findings(&self) -> bool {
@@ -845,6 +919,10 @@ struct Doorbell {
     sender: Sender<Message>,
     state: AtomicU8,
     closed: AtomicBool,
+    /// Somebody wants the loop to look up who has no message for it.
+    rung: AtomicBool,
+    /// There is a [`Message::Stop`] among the messages.
+    asked_to_stop: AtomicBool,
 }
 
 /// A loop, for other threads. Cheap to clone.
@@ -899,6 +977,7 @@ impl Remote {
     /// # Errors
     /// [`LoopGone`] when the loop was dropped.
     pub fn stop(&self) -> Result<(), LoopGone> {
+        self.bell.asked_to_stop.store(true, Ordering::Release);
         self.post(Message::Stop)
     }
 
@@ -931,8 +1010,24 @@ impl Remote {
         if self.is_gone() || self.bell.sender.send(message).is_err() {
             return Err(LoopGone);
         }
-        // The push above comes before the look at the mark below; the loop sets the mark before its last look at the
-        // queue. One of the two sees the other.
+        self.wake_up();
+        Ok(())
+    }
+
+    /// Wake the loop, if it sleeps, without a message: it is to look up.
+    pub(super) fn ring(&self) {
+        self.bell.rung.store(true, Ordering::Relaxed);
+        self.wake_up();
+    }
+
+    /// Whether the loop waits in its driver.
+    pub(super) fn is_parked(&self) -> bool {
+        self.bell.state.load(Ordering::Relaxed) == PARKED
+    }
+
+    fn wake_up(&self) {
+        // The push before this comes before the look at the mark below; the loop sets the mark before its last look at
+        // the queue. One of the two sees the other.
         fence(Ordering::SeqCst);
         let state = &self.bell.state;
         if state.load(Ordering::Relaxed) == PARKED
@@ -942,7 +1037,6 @@ impl Remote {
         {
             self.notifier.notify();
         }
-        Ok(())
     }
 }
 
@@ -967,6 +1061,8 @@ impl Inbox {
             sender,
             state: AtomicU8::new(AWAKE),
             closed: AtomicBool::new(false),
+            rung: AtomicBool::new(false),
+            asked_to_stop: AtomicBool::new(false),
         });
         (
             Self {
@@ -977,11 +1073,27 @@ impl Inbox {
         )
     }
 
-    /// From here on a message rings. `false` when there are messages already, so that the loop must not sleep.
+    /// From here on a message rings. `false` when there are messages already, or somebody has rung without one: so the
+    /// loop must not sleep.
     pub(super) fn park(&self) -> bool {
         self.bell.state.store(PARKED, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        self.receiver.is_empty()
+        self.receiver.is_empty() && !self.bell.rung.load(Ordering::Relaxed)
+    }
+
+    /// Who has rung is heard.
+    pub(super) fn answer_ring(&self) {
+        self.bell.rung.store(false, Ordering::Relaxed);
+    }
+
+    /// As if somebody had rung.
+    pub(super) fn do_not_sleep(&self) {
+        self.bell.rung.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a [`Message::Stop`] waits.
+    pub(super) fn is_asked_to_stop(&self) -> bool {
+        self.bell.asked_to_stop.load(Ordering::Acquire)
     }
 
     pub(super) fn unpark(&self) {
@@ -997,7 +1109,11 @@ impl Inbox {
     }
 
     pub(super) fn take(&self) -> Option<Message> {
-        self.receiver.try_recv().ok()
+        let message = self.receiver.try_recv().ok();
+        if matches!(message, Some(Message::Stop)) {
+            self.bell.asked_to_stop.store(false, Ordering::Release);
+        }
+        message
     }
 }
 

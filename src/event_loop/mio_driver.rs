@@ -8,11 +8,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 #[cfg(unix)]
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 #[cfg(unix)]
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::{TcpListener, TcpStream};
@@ -457,6 +458,15 @@ impl Driver for MioDriver {
         self.sockets.len()
     }
 
+    #[cfg(unix)]
+    fn descriptor_of(&self, socket: Socket) -> Option<i32> {
+        match self.sockets.get(socket.0 as usize)? {
+            Entry::Stream(stream) => Some(stream.as_raw_fd()),
+            Entry::Listener { listener, .. } => Some(listener.as_raw_fd()),
+            Entry::Other(other) => other.descriptor(),
+        }
+    }
+
     fn descriptor_limit(&self) -> Option<usize> {
         descriptor_limit()
     }
@@ -515,13 +525,18 @@ impl Driver for MioDriver {
     fn take_signal(&mut self, signal: Signal) -> bool {
         self.signals.get_mut(&signal).is_some_and(SignalPipe::take)
     }
+    fn has_signal(&self) -> bool {
+        self.signals.values().any(SignalPipe::has_come)
+    }
 }
 
 /// The write end is the signal handler's, which may do little more than write a byte; the read end is the poller's.
 #[cfg(unix)]
 struct SignalPipe {
     read_end: mio::net::UnixStream,
-    id: signal_hook::SigId,
+    /// Something may be in the pipe: so that one can look without reading.
+    has_come: Arc<AtomicBool>,
+    ids: [signal_hook::SigId; 2],
 }
 
 #[cfg(unix)]
@@ -553,11 +568,24 @@ impl SignalPipe {
         read_end.set_nonblocking(true)?;
         let mut read_end = mio::net::UnixStream::from_std(read_end);
         registry.register(&mut read_end, token, Interest::READABLE)?;
-        let id = signal_hook::low_level::pipe::register(number, write_end)?;
-        Ok(Self { read_end, id })
+        let has_come = Arc::new(AtomicBool::new(false));
+        let ids = [
+            signal_hook::flag::register(number, Arc::clone(&has_come))?,
+            signal_hook::low_level::pipe::register(number, write_end)?,
+        ];
+        Ok(Self {
+            read_end,
+            has_come,
+            ids,
+        })
+    }
+
+    fn has_come(&self) -> bool {
+        self.has_come.load(Ordering::Relaxed)
     }
 
     fn take(&mut self) -> bool {
+        self.has_come.store(false, Ordering::Relaxed);
         let mut came = false;
         let mut bytes = [0; 64];
         while uninterrupted(|| self.read_end.read(&mut bytes)).is_ok_and(|n| n > 0) {
@@ -570,7 +598,9 @@ impl SignalPipe {
 #[cfg(unix)]
 impl Drop for SignalPipe {
     fn drop(&mut self) {
-        signal_hook::low_level::unregister(self.id);
+        for id in self.ids {
+            signal_hook::low_level::unregister(id);
+        }
     }
 }
 
@@ -581,6 +611,9 @@ struct SignalPipe;
 impl SignalPipe {
     fn new(_: i32, _: &mio::Registry, _: mio::Token) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+    fn has_come(&self) -> bool {
+        false
     }
     fn take(&mut self) -> bool {
         false

@@ -2,7 +2,8 @@
 //!
 //! This is the file to read first. [`EventLoop::turn`] is one turn, step by step; what runs and in which order is
 //! decided there and nowhere else. Code that is not the loop's runs in two places only: a visit to a [`Source`] and a
-//! callback, and each is a function below that does nothing else.
+//! callback, and each is a function below that does nothing else. (Hooks for those who look at the loop apart; a loop
+//! that is paused obeys its [`Control`] as well.)
 //!
 //! What a program may rely on (the rules R1 to R11; each is a test):
 //!
@@ -24,6 +25,7 @@
 //! - R11 `stop` completes the turn.
 
 mod blocking_driver;
+mod control;
 mod ctx;
 mod debug;
 mod driver;
@@ -35,6 +37,7 @@ mod listener;
 mod mio_driver;
 mod panic;
 mod recorder;
+mod snapshot;
 mod source;
 mod stats;
 mod task;
@@ -50,11 +53,12 @@ mod tests;
 
 use std::fmt;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
 pub use blocking_driver::{BlockingDriver, Interrupter};
+pub use control::{Break, Control, LOOK_UP, LoopState, News, Standing, StopReason, Upcoming};
 pub use ctx::Ctx;
 pub use debug::{
     Finding, LostTask, SLOW_THRESHOLD, ScopeEnd, ScopeReport, SlowReport, Victims, Work,
@@ -78,6 +82,9 @@ pub use recorder::{
     Gauge, NAMES_MAX, Name, NameId, Phase, RECORDS, Record, Recorder, Since, StateId, Transfer,
     What, Why,
 };
+pub use snapshot::{
+    Queued, SlabView, Snapshot, SnapshotMax, SourceView, TimerFor, TimerView, WheelView,
+};
 pub use source::{Inspection, Next, Source};
 pub use stats::{Longest, Origin, Stats, TIMED_ALONE, TIMED_TOGETHER, Turn};
 pub(crate) use task::NewTask;
@@ -93,6 +100,7 @@ pub use crate::parts::wheel::TimerId;
 
 use crate::parts::high_water::give_back_list;
 use crate::parts::slab::{Key, Slab};
+use control::Controlled;
 use debug::Debugging;
 use flight::Flights;
 use handle::{Inbox, Job, Message};
@@ -145,7 +153,7 @@ impl TurnBudget {
 /// Two buffers that all sources of a loop share, so that an idle connection holds none. See [`Ctx::lend_buffers`].
 #[derive(Debug)]
 pub struct Buffers {
-    /// For reading: all of it may be overwritten; its length is [`RECEIVE_BYTES`].
+    /// For reading: all of it may be overwritten; it is no shorter than [`RECEIVE_BYTES`].
     pub receive: Box<[u8]>,
     /// For what a source writes during its visit, so that it leaves in one call. Empty when lent.
     pub cork: Vec<u8>,
@@ -154,10 +162,25 @@ pub struct Buffers {
 impl Default for Buffers {
     fn default() -> Self {
         Self {
-            receive: vec![0; RECEIVE_BYTES].into_boxed_slice(),
+            receive: vec![0; RECEIVE_BYTES + PAGE_BYTES].into_boxed_slice(),
             // At once, so that it does not move to where a burst's memory lies. What is not written to costs nothing.
             cork: Vec::with_capacity(CORK_BYTES + CORK_BYTES / 4),
         }
+    }
+}
+
+/// Where a processor compares addresses to see whether a load needs what a store is about to write, it looks at their
+/// places within a page.
+const PAGE_BYTES: usize = 4096;
+
+impl Buffers {
+    /// Where to read what will be copied into the cork: there the two lie half a page apart. A copy between places that
+    /// are alike within their pages is taken for one that overlaps, and took some 15 times as long for 16 KiB. The length
+    /// is [`RECEIVE_BYTES`], wherever it is.
+    pub fn read_into(&self) -> Range<usize> {
+        let (receive, cork) = (self.receive.as_ptr().addr(), self.cork.as_ptr().addr());
+        let start = (cork + PAGE_BYTES / 2).wrapping_sub(receive) % PAGE_BYTES;
+        start..start + RECEIVE_BYTES
     }
 }
 
@@ -210,6 +233,13 @@ pub struct EventLoop {
     debugging: Debugging,
     watchdog: Option<Watchdog>,
     flights: Option<Flights>,
+    control: Option<Box<Controlled>>,
+    /// A control may want to wait before each visit and callback.
+    is_paced: bool,
+    /// Jobs of step 6 that are still to come, in a loop that is paced.
+    jobs_left: usize,
+    /// Waited for a control since the loop was last parked: nobody's work.
+    paused: Duration,
     /// In this turn each piece of work is timed alone, and one that took so long is reported. Never, unless in debug
     /// mode.
     slow_from: Duration,
@@ -274,6 +304,10 @@ impl EventLoop {
             debugging: Debugging::default(),
             watchdog: None,
             flights: None,
+            control: None,
+            is_paced: false,
+            jobs_left: 0,
+            paused: Duration::ZERO,
             slow_from: Duration::MAX,
             looks_closely: false,
             records: false,
@@ -318,6 +352,9 @@ impl EventLoop {
     pub fn turn(&mut self, budget: TurnBudget) -> io::Result<Turn> {
         let turning = self.handle.enter();
         let was_running = self.handle.set_running(true);
+        if self.control.is_some() {
+            self.before_turn();
+        }
 
         let parked = self.park(budget.wait); // 1 and 2: sleep until something happens, then read the clock
         self.visit_sources(); //                3: whom the driver named, who was carried over, listeners last
@@ -349,7 +386,8 @@ impl EventLoop {
         let before = self.handle.time();
         self.records = self.handle.recorder().begin_turn(before);
         self.observes = self.looks_closely || self.records;
-        self.stats.awake += before.saturating_duration_since(self.handle.now());
+        let awake = before.saturating_duration_since(self.handle.now());
+        self.stats.awake += awake.saturating_sub(std::mem::take(&mut self.paused));
         if self.handle.is_debug() {
             self.look_for_lost(before);
         }
@@ -368,6 +406,9 @@ impl EventLoop {
         self.stamp = now;
         self.turn.asleep = now.saturating_duration_since(before);
         self.turn.events = self.events.len() as u32;
+        if let Some(control) = &mut self.control {
+            control.note_events(&self.events);
+        }
         if self.records {
             let recorder = self.handle.recorder();
             recorder.polled(now, nap, self.events.len());
@@ -453,10 +494,14 @@ impl EventLoop {
         // Counted before the first one runs: a callback added by a callback waits a turn.
         let jobs = self.handle.ready_jobs().min(callbacks_max);
         self.begin_timing(jobs);
-        for _ in 0..jobs {
+        for done in 0..jobs {
+            if self.is_paced {
+                self.jobs_left = jobs - done;
+                self.before_next_ready();
+            }
             match self.handle.next_ready() {
                 Some(Job::Call(key)) => self.call(key),
-                Some(Job::Visit(token, readiness)) => self.visit(token, readiness),
+                Some(Job::Visit(token, readiness)) => self.visit_now(token, readiness),
                 Some(Job::Start(source, origin)) => {
                     let token = self.sources.reserve().into();
                     self.record_added(token, origin, || source.inspect().kind);
@@ -523,6 +568,14 @@ impl EventLoop {
 
     /// Lend the loop to one source, then act on its answer.
     fn visit(&mut self, token: Token, readiness: Readiness) {
+        if self.is_paced {
+            self.before_visit(token, readiness);
+        }
+        self.visit_now(token, readiness);
+    }
+
+    /// The same, wherever the loop may not stop before it.
+    fn visit_now(&mut self, token: Token, readiness: Readiness) {
         // It may have closed earlier, and events, wakes and timers for it are still about: they find nobody.
         let Some(slot) = self.sources.take(token.into()) else {
             return;
@@ -686,6 +739,9 @@ impl EventLoop {
 
     fn report(&mut self, panicked: &Panicked) {
         self.stats.panics += 1;
+        if let Some(control) = &mut self.control {
+            control.tell_of_panic(panicked);
+        }
         self.record_panic(panicked);
         (self.on_panic)(panicked);
     }
@@ -714,6 +770,7 @@ impl EventLoop {
             || !self.closing.is_empty()
             || self.handle.has_dirty()
             || self.handle.is_stopping()
+            || self.is_stepping()
     }
 
     fn insert(&mut self, make: impl FnOnce(Token) -> Box<dyn Source>, origin: Origin) -> Token {

@@ -864,6 +864,13 @@ impl Recorder {
         tape.push(begun_ns, what(now_ns.saturating_sub(begun_ns)));
     }
 
+    /// What comes next begins at `now`: the time before that is nobody's work, since a control has stopped the loop.
+    pub(super) fn go_on_at(&self, now: Instant) {
+        if let Some(tape) = self.tape.get() {
+            tape.stamp_ns.set(self.ns(now));
+        }
+    }
+
     /// The driver has returned, at `now`.
     pub(super) fn polled(&self, now: Instant, asked: Option<Duration>, events: usize) {
         let Some(tape) = self.tape.get() else { return };
@@ -1110,7 +1117,9 @@ impl EventLoop {
         }
         let took = recorder.end_turn(self.stats.turns);
         if let Some(mut flights) = self.flights.take() {
-            (flights.watch_turn)(self, took.saturating_sub(self.turn.asleep));
+            // Waiting for a control is nobody's work either.
+            let awake = took.saturating_sub(self.turn.asleep + self.paused);
+            (flights.watch_turn)(self, awake);
             self.flights.get_or_insert(flights);
         }
     }

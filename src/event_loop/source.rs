@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Ctx, Origin, Readiness, Token, WaitsOn};
+use super::{Ctx, Origin, Readiness, Socket, Token, WaitsOn};
 
 /// What a source wants next, as the answer to a visit. A source never registers or removes itself behind the loop's
 /// back.
@@ -70,6 +70,10 @@ pub struct Inspection {
     pub paused: bool,
     /// Bytes taken in or made and not yet passed on.
     pub bytes_held: usize,
+    /// The socket it stands behind, if it does.
+    pub socket: Option<Socket>,
+    /// When it gives up what it waits for, in ticks of the loop: whole milliseconds since the loop was made.
+    pub deadline_tick: Option<u64>,
     /// Set for a connection that does nothing for its peer and may be closed when descriptors run out; those with the
     /// lowest rank go first.
     pub idle_rank: Option<u64>,

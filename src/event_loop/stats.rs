@@ -69,10 +69,16 @@ pub struct Stats {
     pub messages: u64,
     /// Panics caught.
     pub panics: u64,
+    /// Idle connections that were closed because there were no descriptors left for new ones.
+    pub shed: u64,
+    /// Connections that were dropped as they came, for the same reason, when none was idle.
+    pub turned_away: u64,
     /// Time parked in the driver.
     pub asleep: Duration,
-    /// Time not parked.
+    /// Time neither parked nor paused.
     pub awake: Duration,
+    /// Time that the loop has waited for a [`super::Control`].
+    pub paused: Duration,
     /// The lag of the last turn in which a timer came due.
     pub lag: Duration,
     /// The largest lag.
@@ -86,7 +92,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// The part of its time that the loop was not asleep, 0 to 1.
+    /// The part of its time that the loop was not asleep, 0 to 1. Pauses do not count.
     pub fn utilisation(&self) -> f64 {
         let whole = (self.asleep + self.awake).as_secs_f64();
         if whole == 0.0 {

@@ -194,7 +194,7 @@ impl Tasks {
     }
 
     /// What `task` waits on, in words.
-    fn waits_on(&self, task: &TaskInfo) -> String {
+    pub(crate) fn waits_on(&self, task: &TaskInfo) -> String {
         let Some(waits_on) = task.waits_on.filter(|_| task.state != "woken") else {
             return "-".to_owned();
         };

@@ -1,6 +1,7 @@
 //! The loop's promises, one by one.
 
 mod calls;
+mod control;
 mod debug;
 mod flight;
 mod manual;

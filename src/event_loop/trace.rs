@@ -68,14 +68,19 @@ impl Recording {
         self.records.len()
     }
 
-    /// The records, the oldest first.
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The records, oldest first.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+    /// How many records from the cursor on had been overwritten.
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// As [`Recorder::write_trace`].
@@ -115,12 +120,14 @@ impl Recording {
         )
     }
 
-    fn name(&self, name: NameId) -> Name {
+    /// As [`Recorder::name`].
+    pub fn name(&self, name: NameId) -> Name {
         let name = self.names.get(name.index()).copied();
         name.unwrap_or(Name::UNKNOWN)
     }
 
-    fn state(&self, state: StateId) -> (&'static str, &'static str) {
+    /// As [`Recorder::state`].
+    pub fn state(&self, state: StateId) -> (&'static str, &'static str) {
         self.states.get(state.index()).copied().unwrap_or_default()
     }
 }

@@ -275,6 +275,10 @@ impl Source for Endpoint {
             read_drained: !self.read_ready,
             paused: leaving || self.link.room() == 0,
             bytes_held: self.link.bytes_held(),
+            socket: match self.stage {
+                Stage::Dialled(socket) | Stage::Open(socket) => Some(socket),
+                Stage::ToDial(_) | Stage::Nothing => None,
+            },
             ..Inspection::default()
         }
     }

@@ -420,6 +420,7 @@ impl Source for UdpSource {
             read_drained: !self.read_ready,
             paused: self.link.is_paused.get(),
             bytes_held: state.inbound.bytes + state.output.bytes,
+            socket: Some(self.link.socket),
             ..Inspection::default()
         }
     }

@@ -264,6 +264,11 @@ impl<T> Slab<T> {
         self.len == 0
     }
 
+    /// How many slots there are, vacant ones included.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// The values that are not in hand, by slot. Takes as long as there ever were values at once.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.keys().filter_map(|key| Some((key, self.get(key)?)))

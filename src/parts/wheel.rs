@@ -118,7 +118,25 @@ impl TimerId {
     }
 }
 
+/// A timer with its place. See [`Wheel::filed`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Filed<'a, T> {
+    /// The ring, from 0, the finest.
+    pub ring: usize,
+    /// The slot in the ring.
+    pub slot: usize,
+    /// When it is due.
+    pub tick: u64,
+    /// What was set.
+    pub value: &'a T,
+}
+
 impl<T> Wheel<T> {
+    /// How many rings there are.
+    pub const RINGS: usize = RINGS;
+    /// How many slots each of them has.
+    pub const SLOTS: usize = SLOTS;
+
     /// An empty wheel, at tick 0.
     pub fn new() -> Self {
         Self {
@@ -196,7 +214,7 @@ impl<T> Wheel<T> {
         }
         self.unlink(id.index);
         let later = self.after_now(tick);
-        *self.filed(id.index).1 = later;
+        *self.entry(id.index).1 = later;
         self.link(id.index);
         true
     }
@@ -293,6 +311,42 @@ impl<T> Wheel<T> {
         })
     }
 
+    /// The tick that the hand shows: what is filed is filed by it. Equal to [`now`](Self::now) when nothing is due.
+    pub fn hand(&self) -> u64 {
+        self.hand
+    }
+
+    /// Every timer that is set, by its place: ring by ring, in a ring by the number of the slot, and in a slot as they
+    /// were filed. For people who look.
+    pub fn filed(&self) -> impl Iterator<Item = Filed<'_, T>> {
+        let rings = self.rings.iter().enumerate();
+        let slots = rings.flat_map(|(ring, known)| {
+            let occupied = move |slot: &usize| known.occupied >> slot & 1 == 1;
+            let slots = (0..SLOTS).filter(occupied);
+            slots.map(move |slot| (ring, slot, known.lists[slot].head))
+        });
+        slots.flat_map(move |(ring, slot, head)| {
+            let mut index = head;
+            std::iter::from_fn(move || match self.entries.get(index as usize) {
+                Some(Entry::Filed {
+                    links,
+                    deadline,
+                    value,
+                    ..
+                }) => {
+                    index = links.next;
+                    Some(Filed {
+                        ring,
+                        slot,
+                        tick: *deadline,
+                        value,
+                    })
+                }
+                _ => None,
+            })
+        })
+    }
+
     fn after_now(&self, tick: u64) -> u64 {
         tick.max(self.now + 1)
     }
@@ -330,7 +384,7 @@ impl<T> Wheel<T> {
 
     /// Put an entry at the tail of the list that its deadline and the hand give.
     fn link(&mut self, index: u32) {
-        let place = Place::of(*self.filed(index).1, self.hand);
+        let place = Place::of(*self.entry(index).1, self.hand);
         let prev = mem::replace(&mut self.list(place).tail, index);
         *self.links(index) = Links { prev, next: NIL };
         match prev {
@@ -343,7 +397,7 @@ impl<T> Wheel<T> {
     }
 
     fn unlink(&mut self, index: u32) {
-        let (&mut Links { prev, next }, &mut deadline) = self.filed(index);
+        let (&mut Links { prev, next }, &mut deadline) = self.entry(index);
         let place = Place::of(deadline, self.hand);
         match prev {
             NIL => self.list(place).head = next,
@@ -412,10 +466,10 @@ impl<T> Wheel<T> {
     }
 
     fn links(&mut self, index: u32) -> &mut Links {
-        self.filed(index).0
+        self.entry(index).0
     }
 
-    fn filed(&mut self, index: u32) -> (&mut Links, &mut u64) {
+    fn entry(&mut self, index: u32) -> (&mut Links, &mut u64) {
         match &mut self.entries[index as usize] {
             Entry::Filed {
                 links, deadline, ..

@@ -8,12 +8,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::handler::Handler;
-use super::router::{ANY, Match, Router};
+use super::router::{ANY, Match, Path, Router, name_of};
 use super::socket::Upgrade;
 use super::state::Shared;
 use super::test_app::TestApp;
 use crate::conn::{
-    BodyPlan, Crowd, Limits, Reply, Request, Response, Server, Service, ShutdownReport,
+    BodyPlan, Crowd, Limits, Origins, Reply, Request, Response, Server, Service, ShutdownReport,
+    WebSocketSettings,
 };
 use crate::event_loop::{Ctx, EventLoop, Origin, Signal};
 #[cfg(feature = "deflate")]
@@ -43,18 +44,22 @@ pub struct App<S> {
 }
 
 struct Route<S> {
+    method: &'static str,
+    path: Path,
     answer: Answer<S>,
     streams_body: bool,
     origin: Origin,
-    /// How its WebSockets may compress.
-    #[cfg(feature = "deflate")]
-    deflate: Option<DeflateOptions>,
+    /// How its WebSockets are kept.
+    websocket: Option<Box<WebSocketSettings>>,
 }
 
 enum Answer<S> {
     Handler(Box<dyn Handler<S>>),
-    WebSocket(Box<dyn Upgrade<S>>),
+    WebSocket(Box<Open<S>>),
 }
+
+/// An [`Upgrade`], whatever it gets.
+type Open<S> = dyn Fn(&mut Request, &Shared<S>, Option<&'static str>, Origin) -> Reply;
 
 impl<S: 'static> App<S> {
     /// An app without routes.
@@ -187,15 +192,37 @@ impl<S: 'static> App<S> {
         )
     }
 
-    /// Open WebSockets.
+    /// Open WebSockets: for pages of the server's own origin, and for all who are no browser, see [`Origins`].
     #[track_caller]
-    pub fn ws(self, path: &'static str, upgrade: impl Upgrade<S>) -> Self {
+    pub fn ws<G: 'static>(self, path: &'static str, upgrade: impl Upgrade<S, G>) -> Self {
+        let open = move |request: &mut Request, state: &Shared<S>, subprotocol, origin| {
+            upgrade.upgrade(request, state, subprotocol, origin)
+        };
         self.add(
             "GET",
             path,
-            Answer::WebSocket(Box::new(upgrade)),
+            Answer::WebSocket(Box::new(open)),
             Location::caller(),
         )
+    }
+
+    /// Open WebSockets that are kept as `settings` say, and not as the server's limits do.
+    ///
+    /// # Panics
+    /// As [`App::get`]; and when the settings are not in order, see [`WebSocketSettings`].
+    #[track_caller]
+    pub fn ws_with<G: 'static>(
+        self,
+        path: &'static str,
+        settings: WebSocketSettings,
+        upgrade: impl Upgrade<S, G>,
+    ) -> Self {
+        settings.check();
+        let mut app = self.ws(path, upgrade);
+        if let Some(route) = app.routes.last_mut() {
+            route.websocket = Some(Box::new(settings));
+        }
+        app
     }
 
     /// Open WebSockets whose messages may be compressed, if the client agrees (permessage-deflate).
@@ -216,22 +243,66 @@ impl<S: 'static> App<S> {
     /// ```
     ///
     /// # Panics
-    /// When a level or a window of the options is out of its range.
+    /// As [`App::ws_with`].
     #[cfg(feature = "deflate")]
     #[track_caller]
-    pub fn ws_deflate(
+    pub fn ws_deflate<G: 'static>(
         self,
         path: &'static str,
         options: DeflateOptions,
-        upgrade: impl Upgrade<S>,
+        upgrade: impl Upgrade<S, G>,
     ) -> Self {
-        // Read once, so that a mistake is found here.
-        options.offer();
-        let mut app = self.ws(path, upgrade);
-        if let Some(route) = app.routes.last_mut() {
-            route.deflate = Some(options);
+        let settings = WebSocketSettings {
+            deflate: Some(options),
+            ..WebSocketSettings::default()
+        };
+        self.ws_with(path, settings, upgrade)
+    }
+
+    /// Take in all routes of `inner`, each under `prefix`: what `inner` answers at `/x` is answered here at `prefix/x`.
+    /// They keep the state of `inner`. Everything else of it is left behind: this app's limits hold for both.
+    ///
+    /// Where `inner` answers GET at `/`, so that its pages can name each other by relative paths, a request for `prefix`
+    /// alone is sent there.
+    ///
+    /// ```
+    /// use tourbillon::web::{App, Request};
+    ///
+    /// let shop = App::new(Vec::<String>::new())
+    ///     .get("/", |_: &Request, orders: &mut Vec<String>| format!("{} orders", orders.len()))
+    ///     .post("/orders/{item}", |request: &Request, orders: &mut Vec<String>| {
+    ///         orders.push(request.param("item").unwrap_or_default().into_owned());
+    ///     });
+    /// let app = App::new("ours").get("/", |_: &Request, name: &mut &str| *name).mount("/shop", shop);
+    ///
+    /// let mut test = app.into_test()?;
+    /// assert_eq!(test.get("/shop").header("location"), Some("shop/"));
+    /// test.post("/shop/orders/tea", "");
+    /// assert_eq!(test.get("/shop/").body().as_bytes(), Some(&b"1 orders"[..]));
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Panics
+    /// When `prefix` is not well formed: it begins with a slash, does not end with one, and has no parameters. When a
+    /// route is there already.
+    #[track_caller]
+    pub fn mount<T: 'static>(mut self, prefix: &'static str, inner: App<T>) -> Self {
+        assert!(
+            !prefix.ends_with('/') && prefix.split('/').all(|segment| name_of(segment).is_none()),
+            "the prefix {prefix:?} ends with a slash, or has a parameter"
+        );
+        let mut has_root = false;
+        for route in inner.routes {
+            has_root |= route.path.is_root() && ["GET", ANY].contains(&route.method);
+            self.add_route(route.under(prefix, &inner.state));
         }
-        app
+        if !has_root {
+            return self;
+        }
+        let (_, last) = prefix.rsplit_once('/').unwrap_or_default();
+        self.get(prefix, move |_: &Request, _: &mut S| {
+            Response::of_status(308).with_header("location", &format!("{last}/"))
+        })
     }
 
     #[track_caller]
@@ -242,16 +313,23 @@ impl<S: 'static> App<S> {
         answer: Answer<S>,
         origin: Origin,
     ) -> Self {
-        self.router.add(method, path, self.routes.len() as u32);
         let streams_body = matches!(&answer, Answer::Handler(handler) if handler.streams_body());
-        self.routes.push(Route {
+        self.add_route(Route {
+            method,
+            path: Path::new(path),
             answer,
             streams_body,
             origin,
-            #[cfg(feature = "deflate")]
-            deflate: None,
+            websocket: None,
         });
         self
+    }
+
+    #[track_caller]
+    fn add_route(&mut self, route: Route<S>) {
+        let number = self.routes.len() as u32;
+        self.router.add(route.method, &route.path, number);
+        self.routes.push(route);
     }
 
     /// Serve on `address` until SIGINT or SIGTERM, on a loop of its own. The first signal begins a graceful shutdown
@@ -405,12 +483,62 @@ fn other_method(request: &Request, allow: &str) -> Response {
 }
 
 impl<S: 'static> Route<S> {
+    /// The same for an app with another state, which is not asked for.
+    fn under<T: 'static>(self, prefix: &'static str, state: &Shared<S>) -> Route<T> {
+        let state = state.clone();
+        let answer = match self.answer {
+            Answer::Handler(handler) => Answer::Handler(Box::new(Mounted { handler, state })),
+            Answer::WebSocket(open) => Answer::WebSocket(Box::new(
+                move |request: &mut Request, _: &Shared<T>, subprotocol, origin| {
+                    open(request, &state, subprotocol, origin)
+                },
+            )),
+        };
+        Route {
+            method: self.method,
+            path: self.path.under(prefix),
+            answer,
+            streams_body: self.streams_body,
+            origin: self.origin,
+            websocket: self.websocket,
+        }
+    }
+
     #[inline]
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, state: &Shared<S>) -> Reply {
         match &self.answer {
             Answer::Handler(handler) => handler.call(ctx, request, state),
-            Answer::WebSocket(upgrade) => upgrade.upgrade(request, state),
+            Answer::WebSocket(open) => self.open(open, request, state),
         }
+    }
+
+    /// A request for a WebSocket: what the route says of it comes before what its handler says.
+    fn open(&self, open: &Open<S>, request: &mut Request, state: &Shared<S>) -> Reply {
+        let (origins, subprotocols) = match &self.websocket {
+            Some(settings) => (&settings.origins, settings.subprotocols.as_slice()),
+            None => (&Origins::Same, &[][..]),
+        };
+        if let Err(refusal) = origins.check(request) {
+            return Reply::Now(refusal);
+        }
+        let subprotocol = request.choose_subprotocol(subprotocols);
+        open(request, state, subprotocol, self.origin)
+    }
+}
+
+/// A handler with the state of the app that it comes from.
+struct Mounted<S> {
+    handler: Box<dyn Handler<S>>,
+    state: Shared<S>,
+}
+
+impl<S: 'static, T: 'static> Handler<T> for Mounted<S> {
+    fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, _: &Shared<T>) -> Reply {
+        self.handler.call(ctx, request, &self.state)
+    }
+
+    fn streams_body(&self) -> bool {
+        self.handler.streams_body()
     }
 }
 
@@ -440,9 +568,8 @@ impl<S: 'static> Service for App<S> {
         self.routes[route as usize].origin
     }
 
-    #[cfg(feature = "deflate")]
-    fn deflate(&self, route: u32) -> Option<&DeflateOptions> {
-        self.routes[route as usize].deflate.as_ref()
+    fn websocket(&self, route: u32) -> Option<&WebSocketSettings> {
+        self.routes[route as usize].websocket.as_deref()
     }
 }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::state::Shared;
-use crate::conn::{IntoResponse, Later, OnDisconnect, Reply, Request};
+use crate::conn::{Answer, IntoResponse, Later, OnDisconnect, Reply, Request};
 use crate::event_loop::Ctx;
 
 /// Whatever can answer a request.
@@ -48,7 +48,8 @@ pub struct Task<F> {
     on_disconnect: OnDisconnect,
 }
 
-/// Run an `async fn(Request, Shared<S>)` for each request, or an `async fn(WebSocket, Shared<S>)` for each WebSocket.
+/// Run an `async fn(Request, Shared<S>)` for each request, or an `async fn(WebSocket, Shared<S>)` for each WebSocket; or
+/// an `async fn(Opening, Shared<S>)` that decides whether there is to be a WebSocket, see [`crate::web::Opening`].
 ///
 /// It is polled at once, where the request was read, and whenever what it awaits is ready. It has
 /// [`crate::web::Limits::handler_timeout`] to answer a request, or its own ([`Task::timeout`]).
@@ -123,6 +124,11 @@ impl<F> Task<F> {
             ..self
         }
     }
+
+    /// See [`Task::timeout`].
+    pub(super) fn time_limit(&self) -> Option<Duration> {
+        self.timeout
+    }
 }
 
 impl<S, F, R> Handler<S> for Task<F>
@@ -139,7 +145,7 @@ where
             timeout: self.timeout,
             on_disconnect: self.on_disconnect,
             disconnection,
-            ..Later::new(async move { future.await.into_response() })
+            ..Later::new(async move { Answer::Response(future.await.into_response()) })
         })
     }
 

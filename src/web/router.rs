@@ -1,6 +1,8 @@
 //! Which route a path belongs to. A literal goes before a parameter, a parameter before the rest: so paths without any
 //! parameter are looked up whole, and only then those with one, in a tree of segments.
 
+use std::fmt;
+
 use crate::conn::{PARAMETERS_MAX, Parameters};
 use crate::proto::http1::{Method, RequestHead};
 
@@ -30,6 +32,44 @@ impl MethodName {
     }
 }
 
+/// A path as it was given: what it was mounted under, from the outside in, and its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Path(Vec<&'static str>);
+
+impl Path {
+    /// # Panics
+    /// When `path` does not begin with a slash.
+    #[track_caller]
+    pub(super) fn new(path: &'static str) -> Self {
+        assert!(
+            path.starts_with('/'),
+            "the path {path:?} does not begin with a slash"
+        );
+        Self(vec![path])
+    }
+
+    /// The same, mounted under `prefix`.
+    pub(super) fn under(&self, prefix: &'static str) -> Self {
+        Self([&[prefix], &self.0[..]].concat())
+    }
+
+    /// Whether it is the root of its app.
+    pub(super) fn is_root(&self) -> bool {
+        self.0 == ["/"]
+    }
+
+    fn segments(&self) -> impl Iterator<Item = &'static str> {
+        let parts = self.0.iter();
+        parts.flat_map(|part| part.split('/').skip(1))
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| f.write_str(part))
+    }
+}
+
 /// The method of a route for all methods.
 pub(super) const ANY: &str = "*";
 
@@ -37,7 +77,7 @@ pub(super) const ANY: &str = "*";
 #[derive(Default)]
 pub(super) struct Router {
     /// Whole paths, by their length: nearly every look-up compares one.
-    literals: Vec<Vec<(&'static str, Methods)>>,
+    literals: Vec<Vec<(Box<str>, Methods)>>,
     root: Node,
 }
 
@@ -63,43 +103,38 @@ impl Router {
     /// Add a route. `{name}` in place of a segment matches any one segment, `{*name}` at the end all that is left.
     ///
     /// # Panics
-    /// When the path does not begin with a slash, a name is missing or differs from another route's at the same
-    /// place, there are too many parameters, or the route is there already.
+    /// When a part of the path does not begin with a slash, a name is missing or differs from another route's at the
+    /// same place, there are too many parameters, or the route is there already.
     #[track_caller]
-    pub(super) fn add(&mut self, method: &'static str, path: &'static str, route: u32) {
+    pub(super) fn add(&mut self, method: &'static str, path: &Path, route: u32) {
         let method = MethodName::new(method);
-        let Some(relative) = path.strip_prefix('/') else {
-            panic!("the path {path:?} does not begin with a slash")
-        };
-        let parameters = relative
-            .split('/')
-            .filter(|segment| name_of(segment).is_some())
-            .count();
+        let whole = path.to_string();
+        let parameters = path.segments().filter(|it| name_of(it).is_some()).count();
         assert!(
             parameters <= PARAMETERS_MAX,
-            "{path:?} has more than {PARAMETERS_MAX} parameters"
+            "{whole:?} has more than {PARAMETERS_MAX} parameters"
         );
         let methods = match parameters {
-            0 => self.literal(path),
-            _ => self.root.methods_for(relative, path),
+            0 => self.literal(&whole),
+            _ => self.root.methods_for(&mut path.segments(), &whole),
         };
         assert!(
             methods.iter().all(|(known, _)| *known != method),
-            "there are two routes for {} {path}",
+            "there are two routes for {} {whole}",
             method.name
         );
         methods.push((method, route));
     }
 
     /// The methods of a path without parameters.
-    fn literal(&mut self, path: &'static str) -> &mut Methods {
+    fn literal(&mut self, path: &str) -> &mut Methods {
         if self.literals.len() <= path.len() {
             self.literals.resize_with(path.len() + 1, Vec::new);
         }
         let bucket = &mut self.literals[path.len()];
-        let place = bucket.iter().position(|(known, _)| *known == path);
+        let place = bucket.iter().position(|(known, _)| **known == *path);
         let place = place.unwrap_or_else(|| {
-            bucket.push((path, Methods::new()));
+            bucket.push((path.into(), Methods::new()));
             bucket.len() - 1
         });
         &mut bucket[place].1
@@ -154,7 +189,7 @@ impl Router {
 }
 
 /// The name in `{name}` or `{*name}`, star included.
-fn name_of(segment: &str) -> Option<&str> {
+pub(super) fn name_of(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
 
@@ -172,12 +207,15 @@ fn allow(methods: &[(MethodName, u32)]) -> String {
 }
 
 impl Node {
-    /// Where the routes of a path are kept; `left` is what of it lies below this node.
+    /// Where the routes of a path are kept, whose segments below this node are those that are `left`.
     #[track_caller]
-    fn methods_for(&mut self, left: &'static str, path: &str) -> &mut Methods {
-        let (segment, below) = match left.split_once('/') {
-            Some((segment, below)) => (segment, Some(below)),
-            None => (left, None),
+    fn methods_for(
+        &mut self,
+        left: &mut dyn Iterator<Item = &'static str>,
+        path: &str,
+    ) -> &mut Methods {
+        let Some(segment) = left.next() else {
+            return &mut self.methods;
         };
         let node = match name_of(segment) {
             None => {
@@ -200,7 +238,7 @@ impl Node {
                         .0
                 } else {
                     assert!(
-                        below.is_none(),
+                        left.next().is_none(),
                         "in {path:?}, {segment} is not the last segment"
                     );
                     self.rest.get_or_insert_with(|| (bare, Methods::new())).0
@@ -216,10 +254,7 @@ impl Node {
                 }
             }
         };
-        match below {
-            Some(below) => node.methods_for(below, path),
-            None => &mut node.methods,
-        }
+        node.methods_for(left, path)
     }
 
     /// The methods of the path whose rest begins at `at`, which stands behind a slash.
@@ -280,10 +315,15 @@ mod tests {
             "/a//b",
         ];
         for (route, path) in paths.into_iter().enumerate() {
-            router.add("GET", path, route as u32);
+            router.add("GET", &Path::new(path), route as u32);
         }
-        router.add("POST", "/users", 100);
-        router.add(ANY, "/any", 101);
+        router.add("POST", &Path::new("/users"), 100);
+        router.add(ANY, &Path::new("/any"), 101);
+        let mounted = [Path::new("/"), Path::new("/{name}/x")];
+        for (route, path) in mounted.iter().enumerate() {
+            let path = path.under("/inner").under("/outer");
+            router.add("GET", &path, 110 + route as u32);
+        }
         router
     }
 
@@ -327,6 +367,14 @@ mod tests {
     }
 
     #[test]
+    fn a_path_may_be_mounted_under_others() {
+        check("GET", "/outer/inner/", "110");
+        check("GET", "/outer/inner/a/x", "111 name=a");
+        check("GET", "/outer/inner", "nothing");
+        check("GET", "/inner/a/x", "nothing");
+    }
+
+    #[test]
     fn a_wrong_method_is_told_the_right_ones() {
         check("DELETE", "/users", "allow GET, HEAD, OPTIONS, POST");
         check("POST", "/users/7", "allow GET, HEAD, OPTIONS");
@@ -337,18 +385,18 @@ mod tests {
     #[test]
     #[should_panic(expected = "two routes for GET /users")]
     fn a_route_that_is_there_already_is_refused() {
-        router().add("GET", "/users", 9);
+        router().add("GET", &Path::new("/users"), 9);
     }
 
     #[test]
     #[should_panic(expected = "another route calls {name} {id}")]
     fn one_place_has_one_name() {
-        router().add("GET", "/users/{name}", 9);
+        router().add("GET", &Path::new("/users/{name}"), 9);
     }
 
     #[test]
     #[should_panic(expected = "does not begin with a slash")]
     fn a_path_begins_with_a_slash() {
-        router().add("GET", "users", 9);
+        router().add("GET", &Path::new("users"), 9);
     }
 }

@@ -1,5 +1,6 @@
 //! WebSockets in both ways: a [`Socket`] whose methods are called, and a [`WebSocket`] that a task reads.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,9 +11,10 @@ use std::task::{Poll, Waker};
 use super::handler::Task;
 use super::state::Shared;
 use crate::conn::{
-    CloseReason, Peer, Reply, Request, Response, SendOutcome, Sender, WebSocketHandler,
+    Accept, CloseReason, Dropped, Peer, Reply, Request, Response, SendOutcome, Sender,
+    WebSocketHandler,
 };
-use crate::event_loop::{Ctx, Handle, Token};
+use crate::event_loop::{Ctx, Handle, Origin, Token};
 use crate::proto::ws::{CloseCode, Message, OwnedMessage};
 
 /// One WebSocket's side of the conversation. There is a value for each connection, so its fields are the connection's
@@ -33,6 +35,16 @@ use crate::proto::ws::{CloseCode, Message, OwnedMessage};
 /// # drop(app);
 /// ```
 pub trait Socket<S>: 'static {
+    /// The subprotocol that it speaks, when the function that made it chose one among [`Request::subprotocols`]; `None`
+    /// leaves it at the first of the route's list that the client asks for, see
+    /// [`super::WebSocketSettings::subprotocols`]. Asked once, before the handshake is answered.
+    ///
+    /// In builds with debug assertions it is a panic to name one that the client did not ask for: it would have to end
+    /// the connection. In others the WebSocket is opened without a subprotocol.
+    fn subprotocol(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The handshake is done: the first moment to send.
     fn opened(&mut self, peer: &mut Peer<'_>, state: &mut S) {
         let _ = (peer, state);
@@ -46,45 +58,98 @@ pub trait Socket<S>: 'static {
         let _ = (peer, payload, state);
     }
 
+    /// Messages had to wait for a peer that was slow, and it has taken all of them: the moment to go on with what was held
+    /// back because of [`SendOutcome::Queued`] or [`Sender::outbox_bytes`].
+    fn drained(&mut self, peer: &mut Peer<'_>, state: &mut S) {
+        let _ = (peer, state);
+    }
+
+    /// So much was dropped since this was last said, by a policy that drops: see [`super::WhenFull`]. It is said in the
+    /// turn after, while the peer may still take nothing: the moment to give it up, or to note what it is to be told
+    /// when it has [`drained`](Socket::drained).
+    fn dropped(&mut self, peer: &mut Peer<'_>, dropped: Dropped, state: &mut S) {
+        let _ = (peer, dropped, state);
+    }
+
     /// The end, whatever it came from; nothing comes after it. The connection has left all its rooms.
     fn closed(&mut self, ctx: &mut Ctx<'_>, reason: &CloseReason, state: &mut S) {
         let _ = (ctx, reason, state);
     }
 }
 
-/// What makes WebSockets out of requests: a function `fn(&Request, &mut S) -> Result<impl Socket<S>, Response>`,
-/// which may look at the request and refuse, or [`super::task`]`(async fn(WebSocket, Shared<S>))`.
+/// What makes WebSockets out of requests:
+///
+/// - a function `fn(&Request, &mut S) -> Result<impl Socket<S>, Response>`, called on the spot, which may look at the
+///   request and refuse;
+/// - [`super::task`]`(async fn(WebSocket, Shared<S>))`, for those who accept whoever comes;
+/// - [`super::task`]`(async fn(Opening, Shared<S>))`, which looks at the request, awaits what it needs to know, and
+///   accepts or refuses, see [`super::Opening`].
+///
+/// `Gets` is what the function gets: it tells them apart, and is never named.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot open WebSockets of an app whose state is `{S}`",
     note = "called: `fn(&Request, &mut {S}) -> Result<impl Socket<{S}>, Response>`",
-    note = "as a task: `task(handler)` with `async fn(WebSocket, Shared<{S}>)`"
+    note = "as a task: `task(handler)` with `async fn(WebSocket, Shared<{S}>)` or `async fn(Opening, Shared<{S}>)`"
 )]
-pub trait Upgrade<S>: 'static {
-    /// Accept or refuse.
-    fn upgrade(&self, request: &mut Request, state: &Shared<S>) -> Reply;
+pub trait Upgrade<S, Gets>: 'static {
+    /// Accept or refuse. `subprotocol` is what the route's list comes to for this client, and `origin` where the route
+    /// was added.
+    fn upgrade(
+        &self,
+        request: &mut Request,
+        state: &Shared<S>,
+        subprotocol: Option<&'static str>,
+        origin: Origin,
+    ) -> Reply;
 }
 
-impl<S, F, W> Upgrade<S> for F
+impl<S, F, W> Upgrade<S, Request> for F
 where
     S: 'static,
     F: Fn(&Request, &mut S) -> Result<W, Response> + 'static,
     W: Socket<S>,
 {
-    fn upgrade(&self, request: &mut Request, state: &Shared<S>) -> Reply {
+    fn upgrade(
+        &self,
+        request: &mut Request,
+        state: &Shared<S>,
+        subprotocol: Option<&'static str>,
+        _: Origin,
+    ) -> Reply {
         match state.with(|state| self(request, state)) {
             Ok(socket) => {
+                let subprotocol = match socket.subprotocol() {
+                    Some(own) => checked(request, own.into()),
+                    None => subprotocol.map(Cow::Borrowed),
+                };
                 let socket = Box::new(Called {
                     socket,
                     state: state.clone(),
                 });
-                Reply::WebSocket {
+                Reply::WebSocket(Accept {
                     socket,
-                    subprotocol: None,
-                }
+                    subprotocol,
+                })
             }
             Err(refusal) => Reply::Now(refusal),
         }
     }
+}
+
+/// A handler's choice of a subprotocol: none, if it is not one that the client asks for.
+///
+/// # Panics
+/// In that case, in builds with debug assertions.
+pub(super) fn checked(
+    request: &Request,
+    subprotocol: Cow<'static, str>,
+) -> Option<Cow<'static, str>> {
+    let is_offered = request.subprotocols().any(|name| name == subprotocol);
+    debug_assert!(
+        is_offered,
+        "the subprotocol {subprotocol:?} is not one that the client asked for"
+    );
+    is_offered.then_some(subprotocol)
 }
 
 /// A [`Socket`] with the state it is called with.
@@ -108,6 +173,15 @@ impl<S, W: Socket<S>> WebSocketHandler for Called<S, W> {
             .with(|state| self.socket.pong(peer, payload, state));
     }
 
+    fn drained(&mut self, peer: &mut Peer<'_>) {
+        self.state.with(|state| self.socket.drained(peer, state));
+    }
+
+    fn dropped(&mut self, peer: &mut Peer<'_>, dropped: Dropped) {
+        self.state
+            .with(|state| self.socket.dropped(peer, dropped, state));
+    }
+
     fn closed(&mut self, ctx: &mut Ctx<'_>, reason: &CloseReason) {
         self.state
             .with(|state| self.socket.closed(ctx, reason, state));
@@ -119,12 +193,17 @@ const INBOX_MESSAGES_MAX: usize = 64;
 /// The same in bytes; the message that goes beyond is still taken.
 const INBOX_BYTES_MAX: usize = 64 * 1024;
 
+/// What a connection and its task share.
+pub(super) type SharedInbox = Rc<RefCell<Inbox>>;
+
 #[derive(Default)]
-struct Inbox {
+pub(super) struct Inbox {
     messages: VecDeque<OwnedMessage>,
     bytes: usize,
     /// The task waits for a message.
     reader: Option<Waker>,
+    /// Whoever waits until all is sent.
+    writers: Vec<Waker>,
     /// The connection waits for room.
     paused: Option<(Handle, Token)>,
     end: Option<CloseReason>,
@@ -141,11 +220,26 @@ impl Inbox {
 /// A WebSocket for a task: read it with [`WebSocket::next`]. Dropping it closes it with 1000.
 pub struct WebSocket {
     request: Request,
+    subprotocol: Option<Cow<'static, str>>,
     sender: Sender,
-    inbox: Rc<RefCell<Inbox>>,
+    inbox: SharedInbox,
 }
 
 impl WebSocket {
+    pub(super) fn new(
+        request: Request,
+        subprotocol: Option<Cow<'static, str>>,
+        peer: &Peer<'_>,
+        inbox: SharedInbox,
+    ) -> Self {
+        Self {
+            request,
+            subprotocol,
+            sender: peer.sender().clone(),
+            inbox,
+        }
+    }
+
     /// The next message; `None` when the connection has ended, see [`WebSocket::reason`].
     pub async fn next(&mut self) -> Option<OwnedMessage> {
         poll_fn(|context| {
@@ -177,6 +271,42 @@ impl WebSocket {
         self.sender.send(message)
     }
 
+    /// As [`WebSocket::send`], with a key, see [`Sender::send_keyed`].
+    pub fn send_keyed<'m>(&self, key: &str, message: impl Into<Message<'m>>) -> SendOutcome {
+        self.sender.send_keyed(key, message)
+    }
+
+    /// Wait until nothing that was sent waits any more, because the peer has taken it, or the connection is closing. A
+    /// task that awaits this between its messages is as fast as its peer, and never meets the outbox's limit.
+    ///
+    /// ```
+    /// use tourbillon::web::{Shared, WebSocket};
+    ///
+    /// async fn numbers(socket: WebSocket, _: Shared<()>) {
+    ///     for number in 0..1_000_000 {
+    ///         socket.send(&format!("{number}"));
+    ///         socket.drained().await;
+    ///     }
+    /// }
+    /// # let _ = numbers;
+    /// ```
+    pub async fn drained(&self) {
+        poll_fn(|context| {
+            if !self.sender.is_open() || !self.sender.await_drained() {
+                return Poll::Ready(());
+            }
+            let writers = &mut self.inbox.borrow_mut().writers;
+            if !writers
+                .iter()
+                .any(|writer| writer.will_wake(context.waker()))
+            {
+                writers.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Begin the closing handshake, see [`Sender::close`].
     pub fn close(&self, code: CloseCode, reason: &str) {
         self.sender.close(code, reason);
@@ -190,6 +320,11 @@ impl WebSocket {
     /// The request that opened it.
     pub fn request(&self) -> &Request {
         &self.request
+    }
+
+    /// The subprotocol that was agreed on.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
     }
 
     /// How it ended, when it has.
@@ -228,41 +363,51 @@ impl fmt::Debug for WebSocket {
     }
 }
 
-impl<S, F, R> Upgrade<S> for Task<F>
+impl<S, F, R> Upgrade<S, WebSocket> for Task<F>
 where
     S: 'static,
     F: Fn(WebSocket, Shared<S>) -> R + Clone + 'static,
     R: Future<Output = ()> + 'static,
 {
-    fn upgrade(&self, request: &mut Request, state: &Shared<S>) -> Reply {
+    fn upgrade(
+        &self,
+        request: &mut Request,
+        state: &Shared<S>,
+        subprotocol: Option<&'static str>,
+        _: Origin,
+    ) -> Reply {
         // The handshake is judged by what the request says, so the task gets a copy.
         let (run, state, theirs) = (self.run.clone(), state.clone(), request.clone_head());
-        let start = move |peer: &mut Peer<'_>, inbox| {
-            let socket = WebSocket {
-                request: theirs,
-                sender: peer.sender().clone(),
-                inbox,
-            };
+        let subprotocol = subprotocol.map(Cow::Borrowed);
+        let spoken = subprotocol.clone();
+        let start = move |peer: &mut Peer<'_>, inbox: SharedInbox| {
+            let socket = WebSocket::new(theirs, spoken, peer, inbox);
             let origin = peer.origin();
             peer.ctx().spawn_from(origin, run(socket, state));
         };
-        let socket = Box::new(Read {
-            start: Some(Box::new(start)),
-            inbox: Rc::default(),
-        });
-        Reply::WebSocket {
-            socket,
-            subprotocol: None,
-        }
+        Reply::WebSocket(Accept {
+            socket: Box::new(Read::begun_by(start)),
+            subprotocol,
+        })
     }
 }
 
-type Start = Box<dyn FnOnce(&mut Peer<'_>, Rc<RefCell<Inbox>>)>;
+type Start = Box<dyn FnOnce(&mut Peer<'_>, SharedInbox)>;
 
 /// Puts messages where a task reads them.
-struct Read {
+pub(super) struct Read {
     start: Option<Start>,
-    inbox: Rc<RefCell<Inbox>>,
+    inbox: SharedInbox,
+}
+
+impl Read {
+    /// `start` sees to the task, when the WebSocket is open.
+    pub(super) fn begun_by(start: impl FnOnce(&mut Peer<'_>, SharedInbox) + 'static) -> Self {
+        Self {
+            start: Some(Box::new(start)),
+            inbox: SharedInbox::default(),
+        }
+    }
 }
 
 impl WebSocketHandler for Read {
@@ -308,12 +453,17 @@ impl WebSocketHandler for Read {
         drop(messages);
     }
 
+    fn drained(&mut self, _: &mut Peer<'_>) {
+        let writers = std::mem::take(&mut self.inbox.borrow_mut().writers);
+        writers.into_iter().for_each(Waker::wake);
+    }
+
     fn closed(&mut self, _: &mut Ctx<'_>, reason: &CloseReason) {
-        let reader = {
+        let (reader, writers) = {
             let mut inbox = self.inbox.borrow_mut();
             inbox.end = Some(reason.clone());
-            inbox.reader.take()
+            (inbox.reader.take(), std::mem::take(&mut inbox.writers))
         };
-        reader.into_iter().for_each(Waker::wake);
+        reader.into_iter().chain(writers).for_each(Waker::wake);
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::conn::{Body, BodyPlan, Reply, Request, Response, Service, within};
+use crate::conn::{Answer, Body, BodyPlan, Reply, Request, Response, Service, within};
 use crate::event_loop::{EventLoop, guarded};
 
 /// Calls an app's handlers as a server would, routing, limits and panics included. See [`super::App::into_test`].
@@ -84,11 +84,13 @@ impl TestApp {
                     .spawn(async move { within(&handle, timeout, later.future).await });
                 let joined = self.event_loop.run_until(task).expect("the loop turns");
                 match joined {
-                    Ok(answered) => answered.unwrap_or_else(|| Response::of_status(503)),
+                    Ok(Some(Answer::Response(response))) => response,
+                    Ok(Some(Answer::WebSocket(_))) => Response::of_status(426),
+                    Ok(None) => Response::of_status(503),
                     Err(_) => Response::of_status(500),
                 }
             }
-            Ok(Reply::WebSocket { .. }) => Response::of_status(426),
+            Ok(Reply::WebSocket(_)) => Response::of_status(426),
             Err(panicked) => {
                 ctx.report(&panicked);
                 Response::of_status(500)

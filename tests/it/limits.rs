@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tourbillon::event_loop::{EventLoop, TurnBudget};
 use tourbillon::web::{
-    App, Budget, Limits, Refusal, Request, Response, SendOutcome, Shared, WebSocket, task,
+    App, Budget, Limits, OutboxPolicy, Refusal, Request, Response, SendOutcome, Shared, WebSocket,
+    task,
 };
 
 use crate::support::{BINARY, Client, FINAL, Running, next, serve};
@@ -287,8 +288,12 @@ const COUNTED: &[(&str, Result<&str, &str>)] = &[
     ("handler_timeout", Ok("handler_timeout")),
     ("write_timeout", Ok("write_timeout")),
     ("keep_alive_timeout", Ok("keep_alive_timeout")),
+    ("requests_per_connection_max", Ok("requests_per_connection")),
+    ("connection_age_max", Ok("connection_age")),
     ("ping_after", Ok("ping_after")),
     ("pong_timeout", Ok("pong_timeout")),
+    ("websocket_idle_timeout", Ok("websocket_idle_timeout")),
+    ("websocket_lifetime_max", Ok("websocket_lifetime_max")),
     ("half_close", Err("a choice")),
     ("linger_timeout", Ok("linger")),
     ("linger_bytes_max", Ok("linger")),
@@ -302,8 +307,8 @@ const COUNTED: &[(&str, Result<&str, &str>)] = &[
     ("pipe_bytes_max", Err("nothing is lost: its source waits")),
     ("websocket.message_bytes_max", Ok("refused_messages")),
     ("websocket.fragments_max", Ok("refused_messages")),
-    ("outbox_bytes_max", Ok("outbox_bytes")),
-    ("outbox_overflow", Err("a choice")),
+    ("outbox.bytes_max", Ok("outbox_bytes")),
+    ("outbox.when_full", Err("a choice")),
     ("budget.connections_max", Ok("connections")),
     ("budget.bytes_max", Ok("bytes")),
     (
@@ -352,7 +357,7 @@ fn every_limit_is_printed_with_its_unit_and_counted_or_not_for_a_reason() {
         "first_byte_timeout               10 s",
         "body_rate_min                    1024 bytes/s",
         "head.fields_max                  100 fields",
-        "outbox_overflow                  Close",
+        "outbox.when_full                 Close",
         "budget.bytes_max                 268435456 bytes",
         "budget.callbacks_max             1024 callbacks/turn",
         "accept_rate_max                  any",
@@ -390,7 +395,10 @@ fn messages_that_are_not_taken_count_also_while_nobody_visits() {
                 ..Budget::default()
             },
             // That one is not to be what stops it.
-            outbox_bytes_max: 64 * BYTES_MAX,
+            outbox: OutboxPolicy {
+                bytes_max: 64 * BYTES_MAX,
+                ..OutboxPolicy::default()
+            },
             ..Limits::default()
         };
         App::new(())

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use tourbillon::event_loop::Ctx;
 use tourbillon::web::{
-    App, CloseCode, CloseReason, Limits, Message, Overflow, Peer, Published, Request, Rooms,
-    Sender, Socket,
+    App, CloseCode, CloseReason, Limits, Message, OutboxPolicy, Peer, Published, Request, Rooms,
+    Sender, Socket, WhenFull,
 };
 
 use crate::support::{FINAL, Running, TEXT, WsClient, frame, serve};
@@ -209,9 +209,12 @@ fn a_burst_in_one_turn_is_not_held_against_members_that_read() {
 }
 
 /// Publishes to a room with one member that does not read until its outbox is over its limit. The others hear all.
-fn publish_past_a_slow_member(overflow: Overflow) -> (Running, WsClient) {
+fn publish_past_a_slow_member(when_full: WhenFull) -> (Running, WsClient) {
     let server = server_within(Limits {
-        outbox_overflow: overflow,
+        outbox: OutboxPolicy {
+            when_full,
+            ..OutboxPolicy::default()
+        },
         ..Limits::default()
     });
     let slow = join(&server, "lobby");
@@ -223,7 +226,7 @@ fn publish_past_a_slow_member(overflow: Overflow) -> (Running, WsClient) {
         assert_eq!(quick.read_text(), *message);
         published += 1;
         assert!(published < 2_000, "100 MB fit into an outbox");
-        if overflow == Overflow::Close && server.hits("outbox_bytes") > 0 {
+        if when_full == WhenFull::Close && server.hits("outbox_bytes") > 0 {
             break;
         }
     }
@@ -238,7 +241,7 @@ fn publish_past_a_slow_member(overflow: Overflow) -> (Running, WsClient) {
 
 #[test]
 fn a_slow_member_delays_nobody_and_is_closed() {
-    let (server, mut slow) = publish_past_a_slow_member(Overflow::Close);
+    let (server, mut slow) = publish_past_a_slow_member(WhenFull::Close);
     loop {
         let (first, payload) = slow.frame();
         if first != FINAL | TEXT {
@@ -254,7 +257,7 @@ fn a_slow_member_delays_nobody_and_is_closed() {
 
 #[test]
 fn a_slow_member_misses_what_it_has_no_room_for() {
-    let (server, mut slow) = publish_past_a_slow_member(Overflow::DropNewest);
+    let (server, mut slow) = publish_past_a_slow_member(WhenFull::DropNewest);
     slow.text("is-member lobby");
     loop {
         let text = slow.read_text();

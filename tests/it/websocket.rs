@@ -8,8 +8,8 @@ use std::time::Duration;
 use tourbillon::event_loop::Ctx;
 use tourbillon::proto::ws::WsLimits;
 use tourbillon::web::{
-    App, CloseCode, CloseReason, Limits, Message, Overflow, OwnedMessage, Peer, RemoteSender,
-    Request, Response, SendOutcome, Shared, Socket, WebSocket, task,
+    App, CloseCode, CloseReason, Limits, Message, OutboxPolicy, OwnedMessage, Peer, RemoteSender,
+    Request, Response, SendOutcome, Shared, Socket, WebSocket, WhenFull, task,
 };
 
 use crate::support::{
@@ -442,9 +442,12 @@ fn a_task_that_returns_closes_its_websocket() {
 }
 
 /// Sends 10 MB to a peer that reads nothing, in pieces of 10,000 bytes, one a turn. What became of them.
-fn flood(overflow: Overflow) -> (Fixture, crate::support::WsClient, Vec<String>) {
+fn flood(when_full: WhenFull) -> (Fixture, crate::support::WsClient, Vec<String>) {
     let fixture = fixture_within(Limits {
-        outbox_overflow: overflow,
+        outbox: OutboxPolicy {
+            when_full,
+            ..OutboxPolicy::default()
+        },
         ..Limits::default()
     });
     let ws = fixture.server.websocket("/ws?name=a");
@@ -473,7 +476,7 @@ fn flood(overflow: Overflow) -> (Fixture, crate::support::WsClient, Vec<String>)
 
 #[test]
 fn a_peer_that_does_not_read_is_closed_with_1013() {
-    let (fixture, mut ws, _) = flood(Overflow::Close);
+    let (fixture, mut ws, _) = flood(WhenFull::Close);
     assert!(fixture.server.hits("outbox_bytes") > 0);
     let mut messages = 0;
     loop {
@@ -493,7 +496,7 @@ fn a_peer_that_does_not_read_is_closed_with_1013() {
 
 #[test]
 fn to_a_peer_that_does_not_read_the_newest_messages_are_dropped_and_counted() {
-    let (fixture, mut ws, _) = flood(Overflow::DropNewest);
+    let (fixture, mut ws, _) = flood(WhenFull::DropNewest);
     let dropped = fixture.server.hits("outbox_bytes");
     assert!(dropped > 0);
     for _ in 0..2_000 - dropped {
@@ -507,7 +510,10 @@ fn to_a_peer_that_does_not_read_the_newest_messages_are_dropped_and_counted() {
 #[test]
 fn posts_to_a_peer_that_does_not_read_are_bounded_too() {
     let fixture = fixture_within(Limits {
-        outbox_overflow: Overflow::DropNewest,
+        outbox: OutboxPolicy {
+            when_full: WhenFull::DropNewest,
+            ..OutboxPolicy::default()
+        },
         ..Limits::default()
     });
     let mut ws = fixture.server.websocket("/ws?name=a");

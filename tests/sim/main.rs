@@ -12,11 +12,14 @@ mod client;
 mod debugging;
 mod http;
 mod life;
+#[cfg(feature = "deflate")]
+mod openings;
 mod reader;
 mod recording;
 mod rude;
 mod streams;
 mod timers;
+mod topics;
 mod ws;
 #[cfg(feature = "deflate")]
 mod ws_client;

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use tourbillon::proto::ws::{
 use tourbillon::sim::{Failure, Faults, Simulation, World, check};
 use tourbillon::task::{sleep, spawn, timeout};
 use tourbillon::web::{
-    App, CloseReason, Limits, Overflow, Peer, Request, Response, Rooms, Server, Socket,
+    App, CloseReason, Limits, OutboxPolicy, Peer, Request, Response, Rooms, Server, Socket,
+    WhenFull,
 };
 
 const SERVER: usize = 0;
@@ -65,30 +66,26 @@ impl Socket<Rooms> for Member {
 }
 
 /// A server, a host with clients, and how many of its tasks are still at it.
-struct Scene {
-    simulation: Simulation,
+pub(crate) struct Scene {
+    pub(crate) simulation: Simulation,
     world: World,
-    server: Server,
+    pub(crate) server: Server,
     ends: Ends,
     busy: Rc<Cell<usize>>,
 }
 
 impl Scene {
     fn new(seed: u64, faults: Faults) -> Self {
-        let world = World::with_faults(seed, faults);
-        let mut simulation = Simulation::new(world.clone());
-        simulation.limit_busy_turns(20_000);
-        for host in ["server", "client"] {
-            simulation.add(host, EventLoop::with_driver);
-        }
         let ends = Ends::default();
         let echo = |ends: &Ends| {
             let ends = Rc::clone(ends);
             move |_: &Request, _: &mut ()| Ok(Echo(Rc::clone(&ends)))
         };
         let limits = Limits {
-            outbox_bytes_max: 1 << 20,
-            outbox_overflow: Overflow::Close,
+            outbox: OutboxPolicy {
+                bytes_max: 1 << 20,
+                when_full: WhenFull::Close,
+            },
             ..Limits::default()
         };
         let app = App::new(())
@@ -100,13 +97,25 @@ impl Scene {
                 Err::<Echo, _>(Response::text("not you\n").with_status(403))
             })
             .get("/page", |_: &Request, _: &mut ()| "a page");
+        Self {
+            ends,
+            ..Self::serving(World::with_faults(seed, faults), app)
+        }
+    }
+
+    pub(crate) fn serving<S: 'static>(world: World, app: App<S>) -> Self {
+        let mut simulation = Simulation::new(world.clone());
+        simulation.limit_busy_turns(20_000);
+        for host in ["server", "client"] {
+            simulation.add(host, EventLoop::with_driver);
+        }
         let server = simulation.loop_mut(SERVER);
         let (server, _) = app.listen(&mut server.ctx(), ("0.0.0.0", PORT)).unwrap();
         Self {
             simulation,
             world,
             server,
-            ends,
+            ends: Ends::default(),
             busy: Rc::default(),
         }
     }
@@ -115,12 +124,16 @@ impl Scene {
         Self::new(1, Faults::none())
     }
 
-    fn at(&self, path: &str) -> WebSocketBuilder {
-        WebSocket::builder(&format!("ws://{}{path}", self.world.address("server")))
+    pub(crate) fn host(&self) -> Ipv4Addr {
+        self.world.address("server")
+    }
+
+    pub(crate) fn at(&self, path: &str) -> WebSocketBuilder {
+        WebSocket::builder(&format!("ws://{}{path}", self.host()))
     }
 
     /// Run `task` at the clients' host; the scene is over when all are.
-    fn run(&mut self, task: impl Future<Output = ()> + 'static) {
+    pub(crate) fn run(&mut self, task: impl Future<Output = ()> + 'static) {
         self.busy.set(self.busy.get() + 1);
         let busy = Rc::clone(&self.busy);
         self.simulation.loop_mut(CLIENT).spawn(async move {
@@ -130,7 +143,7 @@ impl Scene {
     }
 
     /// Let everything happen, and see that nothing is left at the clients' host, nor of a WebSocket at the server.
-    fn finish(mut self) -> Result<Vec<CloseReason>, Failure> {
+    pub(crate) fn finish(mut self) -> Result<Vec<CloseReason>, Failure> {
         let (busy, server) = (Rc::clone(&self.busy), self.server.clone());
         self.simulation.run_until(|_| busy.get() == 0)?;
         self.simulation.run_for(Duration::from_secs(120))?;

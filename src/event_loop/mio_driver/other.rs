@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 #[cfg(unix)]
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 #[cfg(unix)]
 use mio::net::{UnixListener, UnixStream};
@@ -48,6 +48,17 @@ impl Other {
                 pipe.set_nonblocking(true)?;
                 Ok(Self::PipeOut(Some(pipe)))
             }
+        }
+    }
+
+    #[cfg(unix)]
+    pub(super) fn descriptor(&self) -> Option<i32> {
+        match self {
+            Self::Unix(stream) => Some(stream.as_raw_fd()),
+            Self::UnixListener(listener) => Some(listener.as_raw_fd()),
+            Self::PipeIn(pipe) => Some(pipe.as_raw_fd()),
+            Self::PipeOut(pipe) => pipe.as_ref().map(AsRawFd::as_raw_fd),
+            Self::Udp(socket) => Some(socket.as_raw_fd()),
         }
     }
 

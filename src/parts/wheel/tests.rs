@@ -131,6 +131,23 @@ impl Pair {
         let mut expected: Vec<_> = self.model.timers.iter().map(|(k, &t)| (k.0, t)).collect();
         expected.sort_unstable();
         assert_eq!(held, expected);
+        let mut filed: Vec<_> = self
+            .wheel
+            .filed()
+            .map(
+                |Filed {
+                     ring,
+                     slot,
+                     tick,
+                     value,
+                 }| {
+                    assert_eq!(Place::of(tick, self.wheel.hand()), Place { ring, slot });
+                    (tick, *value)
+                },
+            )
+            .collect();
+        filed.sort_unstable();
+        assert_eq!(filed, expected);
     }
 }
 

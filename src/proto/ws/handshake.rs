@@ -96,6 +96,14 @@ pub fn check_request<'h>(
     }
 }
 
+/// The subprotocols that a `Sec-WebSocket-Protocol` of a client lists, what it likes best first (RFC 6455, 4.1). What is
+/// no token is left out.
+pub fn subprotocols(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',')
+        .map(trim)
+        .filter(|name| is_token(name.as_bytes()))
+}
+
 /// Whether a comma-separated list has `token` in it, whatever the case of its letters.
 fn has_token(list: &str, token: &str) -> bool {
     list.split(',')

@@ -16,6 +16,7 @@ mod life;
 mod openings;
 mod outbox;
 mod reader;
+mod recording;
 mod rude;
 mod streams;
 mod timers;

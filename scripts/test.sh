@@ -81,7 +81,12 @@ step-size() { scripts/size.sh; }
 step-examples() { EXAMPLES=$PWD/target/release/examples cargo test --test examples; }
 step-interop() { scripts/interop.sh; }
 step-autobahn() { scripts/autobahn.sh --quick; }
-step-browser() { CHROMIUM=$(chromium) SALON_BIN=$PWD/target/release/examples/salon node tests/browser/salon.test.mjs; }
+step-browser() {
+  local test
+  for test in salon dial; do
+    CHROMIUM=$(chromium) SALON_BIN=$PWD/target/release/examples/salon node "tests/browser/$test.test.mjs"
+  done
+}
 step-planted-bugs() { scripts/planted-bugs.sh; }
 
 # The browser's path, or nothing.

@@ -5,59 +5,16 @@
 // Chromium is `$CHROMIUM`, else /usr/bin/chromium. Pictures go to `out/`. The exit code is 1 if a check failed.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync } from "node:fs";
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { Server, check, enterRoom, launch, openTab, picture, runAll, stillness, until } from "./harness.mjs";
 
-const OUT = fileURLToPath(new URL("out/", import.meta.url));
-const SOON_MS = 8_000;
-const CHECK_MS = 60_000;
-const WINDOW = { width: 1280, height: 800 };
-const FLAGS = [
-  "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync",
-];
 /** What Chromium itself writes to the console when a server is not there. */
 const ABSENCE = /WebSocket connection to .* failed|ERR_CONNECTION_(REFUSED|RESET)|ERR_EMPTY_RESPONSE/;
 
-// The server
-
-class Server {
-  static async start(binary, port = 0) {
-    const child = spawn(binary, ["--port", String(port)], { stdio: ["ignore", "pipe", "inherit"] });
-    const server = new Server();
-    server.child = child;
-    server.ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
-    server.port = await new Promise((resolve, reject) => {
-      let printed = "";
-      child.stdout.on("data", (chunk) => {
-        printed += chunk;
-        const found = /listening on 127\.0\.0\.1:(\d+)/.exec(printed);
-        if (found) resolve(Number(found[1]));
-      });
-      child.once("error", reject);
-      child.once("exit", (code) => reject(new Error(`the server ended with ${code} before it listened`)));
-      setTimeout(() => reject(new Error("the server did not say that it listens")), SOON_MS).unref();
-    });
-    return server;
-  }
-
-  async stop() {
-    this.child.kill("SIGTERM");
-    const ended = await Promise.race([this.ended, sleep(SOON_MS, null, { ref: false })]);
-    if (ended === null) this.child.kill("SIGKILL");
-    return ended;
-  }
-}
-
 const binary = process.env.SALON_BIN;
 let server = null;
-process.once("exit", () => server?.child.kill("SIGKILL"));
-for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 let base = process.argv[2]?.replace(/\/$/, "");
 if (!base) {
   if (!binary) {
@@ -69,17 +26,6 @@ if (!base) {
 }
 
 const stats = async () => (await fetch(`${base}/stats`)).json();
-
-/** Asks until the answer satisfies; a test that waits for a moment does not sleep for it. */
-async function until(what, ask, satisfies, withinMs = SOON_MS) {
-  const end = performance.now() + withinMs;
-  for (;;) {
-    const answer = await ask();
-    if (satisfies(answer)) return answer;
-    if (performance.now() > end) throw new Error(`${what}: still ${JSON.stringify(answer)} after ${withinMs} ms`);
-    await sleep(50);
-  }
-}
 
 /** A WebSocket client down at the bytes, that reads only when told: no browser can be made to stop reading. */
 async function rawWebSocket(path) {
@@ -107,71 +53,20 @@ async function rawWebSocket(path) {
   };
 }
 
-// The checks
-
-let passed = 0;
-let failed = 0;
-
-async function check(name, body) {
-  try {
-    await Promise.race([body(), sleep(CHECK_MS, null, { ref: false }).then(() => Promise.reject(new Error(`not done after ${CHECK_MS} ms`)))]);
-    passed += 1;
-    console.log(`ok ${passed + failed} - ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`not ok ${passed + failed} - ${name}\n  ${String(error.stack ?? error).split("\n").slice(0, 12).join("\n  ")}`);
-  }
-}
-
-mkdirSync(OUT, { recursive: true });
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+const browser = await launch();
 const consoleErrors = [];
 let serverIsAway = false;
 
-async function tab(path, options = {}) {
-  const context = await browser.newContext({ viewport: WINDOW, colorScheme: "light", ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(SOON_MS);
+function tab(path, options) {
   const note = (text) => {
     if (!(serverIsAway && ABSENCE.test(text))) consoleErrors.push(`${path}: ${text}`);
   };
-  page.on("console", (message) => ["error", "warning"].includes(message.type()) && note(message.text()));
-  page.on("pageerror", (error) => note(String(error)));
-  await page.goto(base + path);
-  await page.locator("body[data-link=open]").waitFor();
-  return page;
+  return openTab(browser, base + path, note, options);
 }
 
-/** A person in a room, seen and acted through what the page shows. */
-async function person(room, name, options) {
-  const page = await tab(`/?room=${encodeURIComponent(room)}`, options);
-  await page.locator("[data-kind=here]").first().waitFor();
-  if (name) {
-    await page.getByLabel("Your name").fill(name);
-    await page.getByRole("button", { name: "Set" }).click();
-    await page.locator("[data-kind=renamed]", { hasText: `You are now ${name}` }).waitFor().catch(() => {
-      throw new Error(`${name} came into ${room} and does not hear the room: not a member any more?`);
-    });
-  }
-  return {
-    page,
-    async say(text) {
-      await page.getByLabel("Message", { exact: true }).fill(text);
-      await page.keyboard.press("Enter");
-    },
-    hears: (text, selector = ".said") => page.locator(selector).filter({ hasText: text }).first().waitFor(),
-    heard: () => page.locator(".said .text").allTextContents(),
-    users: () => page.locator("#users").getAttribute("data-users").then(Number),
-    sees: (users) => page.locator(`#users[data-users="${users}"]`).waitFor(),
-  };
-}
+const person = async (room, name, options) => enterRoom(await tab(`/?room=${encodeURIComponent(room)}`, options), room, name);
 
 const points = (page, id = "load") => page.locator(`#${id}`).getAttribute("data-points").then(Number);
-/** Waits for what moves to arrive; the cage, which turns for ever, is not waited for. */
-const stillness = (page) => page.evaluate(() => Promise.allSettled(
-  document.getAnimations().filter((moving) => moving.effect.getComputedTiming().endTime < Infinity).map((moving) => moving.finished),
-));
-const picture = (page, name, options = {}) => page.screenshot({ path: `${OUT}${name}.png`, ...options });
 
 async function run() {
   let firstTicks;
@@ -537,7 +432,7 @@ async function restart(ada, bruno) {
   });
 
   await check("the server comes back on the same port, the pages reconnect and chat again", async () => {
-    server = await Server.start(binary, server.port);
+    server = await Server.start(binary, { port: server.port });
     for (const page of pages) await page.locator("body[data-link=open]").waitFor({ timeout: 20_000 });
     serverIsAway = false;
     await ada.page.locator("[data-kind=here]", { hasText: "Reconnected" }).waitFor();
@@ -558,14 +453,7 @@ async function restart(ada, bruno) {
   });
 }
 
-try {
-  await run();
-} catch (error) {
-  failed += 1;
-  console.log(`not ok - the run itself\n  ${error.stack}`);
-} finally {
+await runAll(run, async () => {
   await browser.close();
   if (server) await server.stop();
-}
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed === 0 ? 0 : 1);
+});

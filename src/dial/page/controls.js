@@ -1,12 +1,14 @@
 // The controls and their keys: pause, step, slow motion, breaks; and the token without which they stay still.
 
-import { $, count, place, say, span, state, title } from "./draw.js";
+import { $, announce, count, place, say, span, state, title } from "./draw.js";
 
 export class Controls {
   #model;
   #act;
   #lesson;
   #told = "";
+  #stops = 0;
+  #states = new Set();
 
   /**
    * @param {{ ask(what: string, fields?: object): Promise<object>, follow(): void, pin(step: number | null): void, unlock(token: string): Promise<void> }} act
@@ -103,17 +105,17 @@ export class Controls {
   /** Said aloud, and shown while nothing more important is. */
   tell(text) {
     this.#told = text;
-    // The same words twice are two messages.
-    $("say").textContent = "";
-    $("say").textContent = text;
+    announce(text);
     this.show();
   }
 
   /** What a stop is about, in a sentence. */
   tellStop(stopped) {
+    this.#stops += 1;
+    $("standing").dataset.stops = this.#stops;
     const { why, break: broke, ran = [], ran_more: more = 0 } = stopped;
     const cause = { pause: "Paused", step: "Stepped", break: `Stopped on ${broke}` }[why] ?? "Stopped";
-    const done = why === "step" ? `: ${ran.length === 0 ? "nothing ran" : ran.length === 1 ? `${title(ran[0])} ran for ${span(ran[0].took_ns)}` : `${count(ran.length + more)} pieces of work ran`}` : "";
+    const done = why === "step" ? `: ${ran.length === 0 ? (stopped.phase === null ? "nothing ran" : "the turn has begun") : ran.length === 1 ? `${title(ran[0])} ran for ${span(ran[0].took_ns)}` : `${count(ran.length + more)} pieces of work ran`}` : "";
     this.tell(`${cause}${done}. ${this.#standing()}`);
   }
 
@@ -124,7 +126,7 @@ export class Controls {
   }
 
   show() {
-    const { mayControl, isPaused, state: word } = this.#model;
+    const { mayControl, isPaused, slab, state: word } = this.#model;
     const isThere = word !== "unknown";
     document.body.dataset.state = word;
     say($("pause-word"), isPaused ? "Resume" : "Pause");
@@ -132,9 +134,20 @@ export class Controls {
     for (const id of ["step-turn", "step-callback"]) $(id).disabled = !mayControl || !isPaused || this.#lesson.isLocked;
     $("slow-motion").disabled = !mayControl;
     for (const box of breakBoxes()) box.disabled = !mayControl;
-    say($("standing"), isPaused || this.#told ? this.#told : mayControl ? "Pause the loop to look closely: its sockets stay open, and its timers wait." : "");
+    $("standing").classList.toggle("hint", !this.#told);
+    say($("standing"), this.#told ? this.#told : mayControl ? "Pause the loop to look closely: its sockets stay open, and its timers wait." : "");
+    this.#offerStates(slab?.slots ?? []);
     this.#showFigures();
     this.#showAccess();
+  }
+
+  /** The words that the sources have for their states, as far as they were seen. */
+  #offerStates(slots) {
+    for (const { state: word } of slots) {
+      if (!word || this.#states.has(word)) continue;
+      this.#states.add(word);
+      $("states").append(new Option(word));
+    }
   }
 
   /** After `resumed`, the words about the stop are no longer true. */

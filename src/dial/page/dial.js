@@ -25,7 +25,14 @@ const palette = new Palette(() => {
   slab.recolour();
   draw();
 });
-const ask = (what, fields) => link.ask(what, fields);
+function ask(what, fields) {
+  if (!what.startsWith("step_")) return link.ask(what, fields);
+  lesson.predict();
+  return link.ask(what, fields).catch((error) => {
+    lesson.forget();
+    throw error;
+  });
+}
 const attempt = (what, fields) => ask(what, fields).catch((error) => controls.tell(`Not done: ${error.message}.`));
 
 const source = new Source(model);
@@ -39,12 +46,12 @@ const close = (token) => attempt(model.slot(token)?.kind === "task" ? "cancel" :
 const slab = new Slab(model, palette, { follow: (token) => journey.follow(token), close });
 const inject = new Inject(model, {
   inject: (what, fields) => attempt("inject", { what, ...fields }),
-  timeline: (turn, origin) => timeline.select(turn, origin),
+  timeline: (finding) => timeline.select(finding),
   source: (origin) => source.reveal(origin),
 });
-const lesson = new Lesson(model, { ask, tell: (text) => controls.tell(text), changed: () => draw() });
+const lesson = new Lesson(model, { ask, tell: (text) => controls.tell(text), changed: () => draw(), line: (origin) => source.line(origin) });
 const controls = new Controls(model, { ask, pin: (step) => source.pin(step), unlock }, lesson);
-const panes = [movement, timeline, new Ready(model), source, new Wheel(model), slab, new Poll(model), new Tasks(model, close), journey, inject, lesson, controls];
+const panes = [movement, timeline, new Ready(model, (origin) => source.line(origin)), source, new Wheel(model), slab, new Poll(model), new Tasks(model, close), journey, inject, lesson, controls];
 
 let isDue = false;
 function draw() {
@@ -71,7 +78,10 @@ const link = new Link({
       lesson.judge(message);
       controls.tellStop(message);
     }
-    if (message.type === "resumed") controls.resumed();
+    if (message.type === "resumed") {
+      lesson.forget();
+      controls.resumed();
+    }
     if (message.type === "finding") controls.tell(message.text);
     draw();
   },
@@ -82,7 +92,9 @@ function begin() {
   const { name, pid } = model.hello.process;
   say($("process"), `the loop of ${name}, process ${pid}`);
   document.title = `Dial: ${name}`;
+  lesson.forget();
   source.begin();
+  timeline.begin();
   controls.begin();
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) attempt("rate", { hz: CALM_HZ });
   const token = new URLSearchParams(location.hash.slice(1)).get("token");

@@ -28,6 +28,12 @@ export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Said aloud to those who listen to the page. The same words twice are two messages. */
+export function announce(text) {
+  $("say").textContent = "";
+  $("say").textContent = text;
+}
+
 /** As many children as there are items, the nodes used again: what has the focus keeps it. */
 export function fill(parent, items, make, update) {
   while (parent.children.length > items.length) parent.lastElementChild.remove();
@@ -73,7 +79,7 @@ export function place(origin) {
 export function title(work) {
   if (!work) return "nothing";
   const kind = work.what ?? work.kind;
-  const what = { visit: "visit", callback: "callback", task: "task", source: "new source" }[kind] ?? `visit to a ${kind}`;
+  const what = { visit: "visit", callback: "callback", task: "task", source: "new source" }[kind] ?? `visit to ${kind}`;
   if (work.name) return `${work.name} (${work.kind === "visit" && work.what !== "visit" ? work.what : what})`;
   return work.token ? `${what} ${work.token}` : what;
 }

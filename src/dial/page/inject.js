@@ -1,7 +1,6 @@
 // What can be done to the loop, and what the loop said of it.
 
-import { $, el, fill, glyph, say, span } from "./draw.js";
-import { groups } from "./timeline.js";
+import { $, el, fill, glyph, say } from "./draw.js";
 
 const INJECTIONS = {
   block: { name: "Block the loop", fields: [["ms", "ms", 200, 1, 2000]], watch: "A callback computes and does not return. Watch the hand stand still, the ready queue grow, and the loop name the line." },
@@ -16,7 +15,7 @@ export class Inject {
   #act;
   #offered = "";
 
-  /** @param {{ inject(what: string, fields: object): void, timeline(turn: number, origin: string): boolean, source(origin: string): boolean }} act */
+  /** @param {{ inject(what: string, fields: object): void, timeline(finding: object): boolean, source(origin: string): boolean }} act */
   constructor(model, act) {
     this.#model = model;
     this.#act = act;
@@ -52,11 +51,10 @@ export class Inject {
         node.dataset.kind = finding.kind;
         node.firstChild.replaceChildren(...glyph(finding.kind).children);
       }
-      const [kind, text, time, victims] = node.children[1].children;
+      const [kind, text, time] = node.children[1].children;
       say(kind, finding.kind);
       say(text, ` ${finding.text.replace(/^\w+: /, "")} `);
       say(time, `${finding.at.toLocaleTimeString()}, turn ${finding.turn}`);
-      say(victims, finding.victims?.number > 0 ? ` · victims: ${finding.victims.number} (${groups(finding.victims)}), the first waited ${span(finding.victims.longest_wait_ns)}` : "");
     });
   }
 
@@ -70,8 +68,8 @@ export class Inject {
       });
       return made;
     };
-    const node = el("li", {}, glyph("slow"), el("p", {}, el("b"), el("span"), el("span", { class: "note" }), el("span", { class: "note" })));
-    node.append(el("div", { class: "row" }, button("Show in the timeline", ({ turn, work }) => this.#act.timeline(turn, work?.origin)), button("Show the line", ({ work }) => this.#act.source(work?.origin))));
+    const node = el("li", {}, glyph("slow"), el("p", {}, el("b"), el("span"), el("span", { class: "note" })));
+    node.append(el("div", { class: "row" }, button("Show in the timeline", (finding) => this.#act.timeline(finding)), button("Show the line", ({ work }) => this.#act.source(work?.origin))));
     return node;
   }
 }

@@ -17,9 +17,16 @@ export class Lesson {
   #isOn = false;
   #question = null;
   #key = "";
+  /** The choice and its question, from when the step is asked for until the loop has answered. */
+  #prediction = null;
   #score = { right: 0, asked: 0, row: 0 };
 
-  /** @param {{ ask(what: string, fields?: object): Promise<object>, tell(text: string): void, changed(): void }} act */
+  /**
+   * @param {{
+   *   ask(what: string, fields?: object): Promise<object>, tell(text: string): void, changed(): void,
+   *   line(origin: string): string,
+   * }} act
+   */
   constructor(model, act) {
     this.#model = model;
     this.#act = act;
@@ -50,6 +57,17 @@ export class Lesson {
     return box && this.#question ? this.#question.choices[Number(box.value)] : null;
   }
 
+  /** A step is asked for, by whichever button or key. */
+  predict() {
+    const choice = this.#chosen();
+    if (this.#isOn && choice !== null) this.#prediction ??= { choice, question: this.#question };
+  }
+
+  /** The step did not come about, or the loop goes on without it. */
+  forget() {
+    this.#prediction = null;
+  }
+
   #go() {
     if (!this.#model.isPaused) return this.#send("pause");
     if (this.#chosen() !== null) this.#send("step_callback");
@@ -74,19 +92,23 @@ export class Lesson {
     $("lesson-feed").disabled = !mayControl || !hello?.injections.includes("lesson");
     const fieldset = $("lesson-form").firstElementChild;
     fieldset.hidden = !isPaused;
-    if (!isPaused) return;
+    if (!isPaused || this.#prediction) return;
     const question = this.#ask();
     // The times in the words go on; a choice that was made stays made.
-    const key = question.choices.map(({ is, at, job }) => [is, at, job?.token, job?.name]).join("\n");
+    const key = question.choices.map(({ is, at, job }) => [is, at, job?.token]).join("\n");
     if (key !== this.#key) {
       this.#key = key;
-      const make = (at, i) => el("label", {}, el("input", { type: "radio", name: "lesson", value: i }), el("span"), el("span", { class: "place" }, at ? place(at) : ""));
-      $("lesson-choices").replaceChildren(...question.choices.map(({ at }, i) => make(at, i)));
+      const make = (i) => el("label", {}, el("input", { type: "radio", name: "lesson", value: i }), el("span"), el("span", { class: "place" }));
+      $("lesson-choices").replaceChildren(...question.choices.map((_, i) => make(i)));
       this.#act.changed();
     }
     this.#question = question;
     say($("lesson-question"), question.text);
-    question.choices.forEach(({ label }, i) => say($("lesson-choices").children[i].children[1], label));
+    question.choices.forEach(({ label, at }, i) => {
+      const [, words, origin] = $("lesson-choices").children[i].children;
+      say(words, label);
+      say(origin, at ? `${place(at)}  ${this.#act.line(at)}` : "");
+    });
   }
 
   /** The question that this stop puts. Whatever can be seen of the loop may be the answer. */
@@ -103,25 +125,29 @@ export class Lesson {
 
   /** The loop has stopped: if it was asked to by a step that was predicted, see who was right. */
   judge(stopped) {
-    const choice = this.#chosen();
-    const question = this.#question;
-    this.#key = "";
-    if (!this.#isOn || stopped.why !== "step" || choice === null) return;
-    const ran = stopped.ran?.[0] ?? null;
-    const truth = whatItWas(ran, question);
+    if (!this.#prediction) return;
+    const { choice, question } = this.#prediction;
+    const [ran = null] = stopped.ran;
+    // Before its first visit or callback a turn stops once: that is no answer yet.
+    if (!ran && stopped.phase !== null) return this.#send("step_callback");
+    // Of a turn that goes on the recorder does not know yet which step it was.
+    const phase = ran?.phase ?? stopped.phase;
+    const truth = whatItWas(ran, phase, question);
     const isRight = truth.is === choice.is && (choice.is !== "queued" || isSame(choice.job, ran));
     this.#score.asked += 1;
     this.#score.right += isRight ? 1 : 0;
     this.#score.row = isRight ? this.#score.row + 1 : 0;
     for (const [key, value] of Object.entries(this.#score)) say($(`score-${key}`), String(value));
-    const { words, rule } = reason(truth, choice, question, ran);
+    const { words, rule } = reason(truth, choice, question, phase);
     $("lesson-result").replaceChildren(
       el("p", { class: `verdict ${isRight ? "right" : "wrong"}` }, isRight ? "✓ Right." : "✗ Not this time."),
-      el("p", {}, ran ? `It was ${title(ran)}${ran.origin ? `, created at ${place(ran.origin)}` : ""}, in step ${this.#model.stepNumber(ran.phase)}. ` : "Nothing ran. ", words),
+      el("p", {}, ran ? `It was ${title(ran)}${ran.origin ? `, created at ${place(ran.origin)}` : ""}, in step ${this.#model.stepNumber(phase)}. ` : "Nothing ran. ", words),
       el("blockquote", {}, RULES[rule]),
     );
     $("lesson-choices").replaceChildren();
     this.#question = null;
+    this.#prediction = null;
+    this.#key = "";
   }
 }
 
@@ -131,25 +157,25 @@ function distinct(ready) {
 }
 
 function isSame(job, ran) {
-  return Boolean(ran) && job.origin === ran.origin && (job.token ?? null) === (ran.token ?? null) && (job.name ?? null) === (ran.name ?? null);
+  return Boolean(ran) && job.origin === ran.origin && (job.token ?? null) === (ran.token ?? null);
 }
 
 /** Which of the choices has come true. */
-function whatItWas(ran, { ready, timers }) {
+function whatItWas(ran, phase, { ready, timers }) {
   if (!ran) return { is: "nothing" };
   const place = ready.findIndex((job) => isSame(job, ran));
   if (place >= 0) return { is: "queued", place, job: ready[place] };
-  if (ran.kind === "visit" && ran.phase !== 4) return { is: "visit" };
+  if (ran.kind === "visit" && phase !== 4) return { is: "visit" };
   const timer = timers.find((set) => set.origin && set.origin === ran.origin);
   return timer ? { is: "timer", timer } : { is: ran.kind === "visit" ? "visit" : "new" };
 }
 
-function reason(truth, choice, { turn }, ran) {
+function reason(truth, choice, { turn }, phase) {
   switch (truth.is) {
     case "nothing":
       return { words: "No source had news, nothing stood in the ready queue, and no timer was due: left alone, the loop would now sleep until its next deadline.", rule: choice.is === "timer" ? "R5" : "R1" };
     case "visit":
-      return { words: ran.phase === 5 ? "Callbacks had given it bytes, and step 7 sends them with one write." : "Sources are visited in step 3, and callbacks run in step 6: whoever has news is heard first.", rule: "R1" };
+      return { words: phase === 5 ? "Callbacks had given it bytes, and step 7 sends them with one write." : "Sources are visited in step 3, and callbacks run in step 6: whoever has news is heard first.", rule: "R1" };
     case "timer":
       return { words: "It had come due, joined the end of the queue in step 5, and nobody stood before it.", rule: "R5" };
     case "new":

@@ -3,6 +3,8 @@
 const TURNS_MAX = 600;
 const FINDINGS_MAX = 60;
 const RATE_OVER_MS = 2_000;
+/** A loop that serves sleeps between any two events. One that has turned so lately is not called asleep. */
+const TURNED_LATELY_MS = 1_000;
 
 export class Model {
   hello = null;
@@ -27,6 +29,7 @@ export class Model {
   mayControl = false;
   turnsPerSecond = 0;
   #seen = [];
+  #turnedAt = -Infinity;
 
   get isPaused() {
     return this.state === "paused";
@@ -87,6 +90,7 @@ export class Model {
       this.journey = null;
     }
     this.hello = hello;
+    this.stopped = null;
     this.mayControl = hello.may_control;
     this.state = hello.state;
     this.turn = hello.turn;
@@ -95,10 +99,13 @@ export class Model {
   }
 
   #tick(tick) {
-    this.state = tick.state;
-    this.turn = tick.turn;
+    const now = performance.now();
+    if (tick.turn > this.turn) this.#turnedAt = now;
+    this.state = tick.state === "asleep" && now - this.#turnedAt < TURNED_LATELY_MS ? "running" : tick.state;
+    // Between two turns a stop tells the one that is to come.
+    this.turn = Math.max(tick.turn, this.stopped?.turn ?? 0);
     this.nowNs = tick.now_ns;
-    this.#measure();
+    this.#measure(now);
     // A loop that sleeps has nothing else to say: all is as it was.
     if (!tick.stats) return;
     this.phase = tick.phase ?? null;
@@ -118,8 +125,7 @@ export class Model {
     this.tasks = tick.tasks;
   }
 
-  #measure() {
-    const now = performance.now();
+  #measure(now) {
     this.#seen.push({ at: now, turn: this.turn });
     while (this.#seen.length > 2 && now - this.#seen[0].at > RATE_OVER_MS) this.#seen.shift();
     const first = this.#seen[0];

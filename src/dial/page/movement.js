@@ -12,6 +12,8 @@ const SHARE = 112;
 const LEAST = 0.062;
 const GAP = 0.003;
 const LAP_MS = 2_600;
+/** Until one was recorded: all steps, and none of them has taken any time. */
+const EMPTY = { took_ns: 0, asleep_ns: 0, phases: [] };
 
 export class Movement {
   #model;
@@ -24,7 +26,6 @@ export class Movement {
   #cage = svg("g", { class: "cage" });
   #number = svg("text", { class: "turn-number", y: 82, "text-anchor": "middle" });
   #word = svg("text", { class: "state", y: -70, "text-anchor": "middle" });
-  #sleeper = svg("text", { class: "sleeper", "text-anchor": "middle" }, "z z z");
   #table;
   #still = matchMedia("(prefers-reduced-motion: reduce)");
   /** The turn that is shown, its steps' ends in parts of a lap, and where the hand is. */
@@ -35,6 +36,8 @@ export class Movement {
   #before = 0;
   #running = false;
   #step = -1;
+  /** How long the shown turn was in its first step and awake. */
+  #parked = 0;
   #shownAt = 0;
 
   /** @param {(phase: number) => void} stepChanged the hand has come into another step */
@@ -44,7 +47,7 @@ export class Movement {
     const bezel = svg("circle", { class: "bezel", r: BEZEL, pathLength: 240, "stroke-dasharray": "0.7 1.3" });
     this.#drawCage();
     const pivot = svg("circle", { class: "pivot", r: 6 });
-    this.#root.append(bezel, this.#ring, svg("circle", { class: "share-track", r: SHARE }), this.#shareArc, this.#sleeper, this.#cage, this.#hand, pivot, this.#word, this.#number);
+    this.#root.append(bezel, this.#ring, svg("circle", { class: "share-track", r: SHARE }), this.#shareArc, this.#cage, this.#hand, pivot, this.#word, this.#number);
     $("movement-drawing").append(this.#root);
     this.#table = new DataTable($("movement"), "The steps of the turn shown", ["Step", "What it does", "#Took"], () => model.isPaused);
     this.#still.addEventListener("change", () => this.show());
@@ -68,7 +71,7 @@ export class Movement {
       const parts = {
         arc: svg("path", { class: `arc phase-${i % 7}${i === 0 ? " first" : ""}` }),
         mesh: svg("path", { class: `mesh weave${i === 0 ? " first" : ""}` }),
-        numeral: svg("text", { class: "numeral", "text-anchor": "middle" }, this.#model.stepNumber(i)),
+        numeral: svg("text", { class: `numeral${i === 0 ? " first" : ""}`, "text-anchor": "middle" }, this.#model.stepNumber(i)),
         label: svg("text", { class: "label" }, name),
         took: svg("text", { class: "took" }),
       };
@@ -79,7 +82,7 @@ export class Movement {
   }
 
   show() {
-    const { phases, state: word, turns } = this.#model;
+    const { phases, state: word } = this.#model;
     if (phases.length === 0) return;
     if (this.#sectors.length !== phases.length) this.#drawSectors();
     say(this.#word, word === "unknown" ? "no connection" : state(word).toLowerCase());
@@ -87,11 +90,10 @@ export class Movement {
     const awake = this.#model.awakeShare();
     set(this.#shareArc, { d: arc(SHARE, 0, Math.max(0.002, awake)) });
 
-    const last = turns.at(-1);
     const isTurning = word === "running" && !this.#still.matches;
-    if (last && (!this.#shown || !isTurning)) {
-      const due = !this.#still.matches || word !== "running" || performance.now() - this.#shownAt > 1000;
-      if (due) this.#take(this.#turnToShow());
+    if (!this.#shown || !isTurning) {
+      const isDue = !this.#shown || word !== "running" || performance.now() - this.#shownAt > 1000;
+      if (isDue) this.#take(this.#turnToShow());
     }
     if (isTurning && !this.#running) {
       this.#running = true;
@@ -99,13 +101,16 @@ export class Movement {
       requestAnimationFrame((now) => this.#sweep(now));
     }
     if (!isTurning) this.#rest();
-    set(this.#sleeper, { visibility: word === "asleep" ? "visible" : "hidden" });
+    const [park] = this.#sectors;
+    park.took.classList.toggle("sleeps", word === "asleep");
+    say(park.took, word === "asleep" ? "z z z" : took(this.#parked));
     this.#describe(awake);
   }
 
   /** Of the turns of the last moment the one with the most in it: a newcomer has nothing from an empty one. */
   #turnToShow() {
-    const { turns, isPaused } = this.#model;
+    const { turns, turn, isPaused } = this.#model;
+    if (turns.length === 0) return { ...EMPTY, n: turn };
     if (isPaused) return turns.at(-1);
     return turns.slice(-40).reduce((best, turn) => (turn.took_ns - turn.asleep_ns >= best.took_ns - best.asleep_ns ? turn : best));
   }
@@ -115,12 +120,12 @@ export class Movement {
     this.#shownAt = performance.now();
     const number = this.#sectors.length;
     const times = Model.phaseTimes(turn, number);
-    const whole = times.reduce((a, b) => a + b, 0) || 1;
+    const whole = times.reduce((a, b) => a + b, 0);
     let at = 0;
-    this.#edges = times.map((time) => (at += LEAST + (1 - LEAST * number) * (time / whole)));
+    this.#edges = times.map((time) => (at += whole > 0 ? LEAST + (1 - LEAST * number) * (time / whole) : 1 / number));
     this.#sectors.forEach((parts, i) => this.#place(parts, i, i === 0 ? 0 : this.#edges[i - 1], this.#edges[i], times[i]));
     say(this.#number, turn.n.toLocaleString("en"));
-    this.#table.show(() => this.#model.phases.map(({ name, title }, i) => [`${this.#model.stepNumber(i)} ${name}`, title, span(times[i])]));
+    this.#table.show(() => this.#model.phases.map(({ name, title }, i) => [`${this.#model.stepNumber(i)} ${name}`, title, took(times[i])]));
   }
 
   #place(parts, i, from, to, time) {
@@ -135,11 +140,8 @@ export class Movement {
     const top = ly - 1 + Math.min(0, (ly / LABELS) * 14) + (side === "middle" && ly > 0 ? 8 : 0);
     set(parts.label, { x: lx, y: top + 1, "text-anchor": side });
     set(parts.took, { x: lx, y: top + 17, "text-anchor": side });
-    say(parts.took, span(time));
-    if (i === 0) {
-      const [zx, zy] = polar(INNER - 30, middle);
-      set(this.#sleeper, { x: zx, y: zy });
-    }
+    if (i === 0) this.#parked = time;
+    else say(parts.took, took(time));
   }
 
   #sweep(now) {
@@ -162,7 +164,6 @@ export class Movement {
 
   /** Without a turn to replay the hand stands where the loop does: in its sleep, or where it was stopped. */
   #rest() {
-    if (this.#edges.length === 0) return;
     const { phase, isPaused } = this.#model;
     // Between two turns it stands at the top.
     if (isPaused && phase === null) return this.#point(0, true);
@@ -189,7 +190,6 @@ export class Movement {
   #describe(awake) {
     const turn = this.#shown;
     const { state: word, phases, phase } = this.#model;
-    if (!turn) return say($("movement-note"), "No turn was recorded yet.");
     const worked = turn.took_ns - turn.asleep_ns;
     const percent = awake > 0 && awake < 0.01 ? "under 1 %" : `${Math.round(awake * 100)} %`;
     const inner = `The thin ring: awake ${percent} of the last second.`;
@@ -197,7 +197,7 @@ export class Movement {
       running: this.#still.matches
         ? `Turn ${turn.n.toLocaleString("en")} worked for ${span(worked)}. ${inner}`
         : `The hand replays turn ${turn.n.toLocaleString("en")}: ${span(worked)} of work, about ${slower(worked)} times slower. ${inner}`,
-      asleep: `Asleep in poll: nothing to do until something happens. The last turn shown worked for ${span(worked)}. ${inner}`,
+      asleep: `Asleep in poll: nothing to do until something happens. ${worked > 0 ? `Turn ${turn.n.toLocaleString("en")}, shown here, worked for ${span(worked)}. ` : ""}${inner}`,
       paused: phase === null ? `Paused between two turns. Turn ${turn.n.toLocaleString("en")} worked for ${span(worked)}.` : `Paused inside turn ${this.#model.turn.toLocaleString("en")}, in step ${this.#model.stepNumber(phase)}, ${phases[phase].name}.`,
       unknown: "No connection to the loop.",
     }[word];
@@ -205,6 +205,9 @@ export class Movement {
     set(this.#root, { "aria-label": `Ring of ${plural(phases.length, "step")}. ${text}` });
   }
 }
+
+/** A step that had nothing to do is not recorded. */
+const took = (ns) => (ns > 0 ? span(ns) : "–");
 
 /** Rounded so that it can be taken in. */
 function slower(workedNs) {

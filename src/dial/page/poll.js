@@ -27,7 +27,7 @@ export class Poll {
     const { asked_ns: asked, slept_ns: slept } = poll;
     const share = asked === null ? (slept > 0 ? 1 : 0) : asked > 0 ? Math.min(1, slept / asked) : 0;
     this.#bar.style.width = `${(share * 100).toFixed(1)}%`;
-    say(this.#words, asked === 0 ? "asked not to sleep: there was work left" : `asked for ${asked === null ? "as long as it takes" : span(asked)} at most, slept ${span(slept)}`);
+    say(this.#words, asked === 0 ? "asked not to sleep: there was work left" : `asked for ${asked === null ? "as long as it takes" : `${span(asked)} at most`}, slept ${span(slept)}`);
     const events = new Map(poll.events.map(({ token, ready }) => [token, ready]));
     const rows = poll.interests.map((row) => ({ ...row, event: events.get(row.token) })).sort((a, b) => Boolean(b.event) - Boolean(a.event));
     say(this.#head, `${plural(poll.events.length, "event")} for ${plural(rows.length, "registration")}.${rows.length > ROWS_MAX ? ` The first ${ROWS_MAX}:` : ""}`);

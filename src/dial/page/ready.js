@@ -6,10 +6,13 @@ const CARDS_MAX = 24;
 
 export class Ready {
   #model;
+  #line;
   #table;
 
-  constructor(model) {
+  /** @param {(origin: string) => string} line what stands there in the source */
+  constructor(model, line) {
     this.#model = model;
+    this.#line = line;
     this.#table = new DataTable($("ready"), "Ready queue, the front first", ["#Place", "What", "Created at", "#Waits since", "#Runs in turn"], () => model.isPaused);
   }
 
@@ -28,14 +31,14 @@ export class Ready {
       turnNote.classList.toggle("later", isLater);
       say(what, title(job));
       say(turnNote, `turn ${job.turn.toLocaleString("en")}`);
-      say(origin, place(job.origin));
+      say(origin, [place(job.origin), this.#line(job.origin)].filter(Boolean).join("  "));
       set(origin, { title: job.origin ?? "" });
-      say(waited, `waits ${span(Math.max(0, nowNs - job.since_ns))}`);
+      say(waited, job.since_ns === null ? "" : `waits ${span(Math.max(0, nowNs - job.since_ns))}`);
     });
     const more = ready.length - shown.length + readyMore;
     $("ready-empty").hidden = shown.length > 0 && more === 0;
     say($("ready-empty"), more > 0 ? `and ${plural(more, "more", "more")} behind them` : "Nothing is ready: the loop may sleep.");
-    this.#table.show(() => ready.map((job, i) => [i + 1, title(job), job.origin, span(nowNs - job.since_ns), job.turn]));
+    this.#table.show(() => ready.map((job, i) => [i + 1, title(job), job.origin, job.since_ns === null ? "" : span(nowNs - job.since_ns), job.turn]));
   }
 }
 

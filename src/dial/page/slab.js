@@ -1,6 +1,6 @@
 // The slab as a grid: a cell for each slot in use, its state as a colour and a shape, its kind as a letter.
 
-import { $, DataTable, Sheet, bytes, el, glyph, place, plural, say, set, span } from "./draw.js";
+import { $, DataTable, Sheet, announce, bytes, el, glyph, place, plural, say, set, span } from "./draw.js";
 
 /** Words for states are the sources' own; six groups are as many as can be told apart. */
 const GROUPS = [
@@ -244,6 +244,7 @@ export class Slab {
       if (i >= 0 && i < this.#slots.length) this.#under = i;
       this.#chosen = null;
       this.show();
+      if (this.#under !== null) announce(this.#words(this.#slots[this.#under]).map((pair) => pair.join(" ")).join(", "));
     } else if (event.key === "Enter" && this.#under !== null) {
       event.preventDefault();
       this.#choose(this.#under);

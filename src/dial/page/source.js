@@ -9,6 +9,7 @@ const AROUND = 12;
 export class Source {
   #model;
   #fetched = new Map();
+  #texts = new Map();
   /** The step to show; `null`: the one in which the hand is. */
   #pinned = null;
   #step = -1;
@@ -22,6 +23,7 @@ export class Source {
   /** Another process may be another build: its lines are other lines. */
   begin() {
     this.#fetched.clear();
+    this.#texts.clear();
     this.#shown = "";
   }
 
@@ -77,11 +79,8 @@ export class Source {
 
   /** Any place in the program whose text the dial has: a culprit, say. @returns {boolean} whether it has it */
   reveal(origin) {
-    const { origin_root: root = "", sources = [] } = this.#model.hello ?? {};
-    const found = /^(.*):(\d+):\d+$/.exec(origin ?? "");
-    const file = found?.[1].startsWith(root) ? found[1].slice(root.length) : null;
-    if (!sources.includes(file)) return false;
-    const at = Number(found[2]);
+    const { file, at } = this.#locate(origin) ?? {};
+    if (!file) return false;
     this.#shown = origin;
     this.#part(file, Math.max(1, at - AROUND), at + AROUND, origin, (line) => line === at && "here").then((part) => {
       $("source-code").replaceChildren(part);
@@ -90,6 +89,21 @@ export class Source {
       $("source-code").focus({ preventScroll: true });
     });
     return true;
+  }
+
+  /** What stands at a place, if the dial has it and it has been read; if not, the next look may have it. */
+  line(origin) {
+    const { file, at } = this.#locate(origin) ?? {};
+    if (!file) return "";
+    if (!this.#texts.has(file)) this.#lines(file).catch(() => {});
+    return this.#texts.get(file)?.[at - 1]?.trim() ?? "";
+  }
+
+  #locate(origin) {
+    const { origin_root: root, sources } = this.#model.hello ?? {};
+    const [, path, line] = /^(.*):(\d+):\d+$/.exec(origin ?? "") ?? [];
+    const file = path?.startsWith(root) ? path.slice(root.length) : null;
+    return file && sources.includes(file) ? { file, at: Number(line) } : null;
   }
 
   async #part(file, from, to, title, mark) {
@@ -109,8 +123,9 @@ export class Source {
     if (!this.#fetched.has(file)) {
       const asked = fetch(`source/${file}`).then((answer) => {
         if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
-        return answer.text().then((text) => text.split("\n"));
-      });
+        return answer.text();
+      }).then((text) => text.split("\n"));
+      asked.then((lines) => this.#texts.set(file, lines), () => {});
       asked.catch(() => this.#fetched.delete(file));
       this.#fetched.set(file, asked);
     }

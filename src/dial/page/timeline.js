@@ -1,6 +1,6 @@
 // The timeline: above, a bar for each turn; below, a stretch of time with its turns, their steps and each piece of work.
 
-import { $, DataTable, Sheet, bytes, count, el, place, plural, say, set, span, title, weave } from "./draw.js";
+import { $, DataTable, Sheet, announce, bytes, count, el, place, plural, say, set, span, title, weave } from "./draw.js";
 
 /** Bars are read on a scale where each line is ten times the one below: turns take from microseconds to seconds. */
 const LEAST_NS = 1e3;
@@ -8,6 +8,8 @@ const DECADES = 6;
 const BAR = 6;
 /** Worth a mark: nobody who waits for an answer should wait for that. */
 const SLOW_NS = 10e6;
+/** A poll that returns at once takes a little time, too. */
+const NO_SLEEP_NS = 50e3;
 const CHOOSE_EVERY_MS = 1_500;
 /** What was slow stays long enough to be read. */
 const CHOOSE_AFTER_SLOW_MS = 8_000;
@@ -24,10 +26,12 @@ export class Timeline {
   #table;
   #follows = true;
   #chooseFrom = 0;
-  /** The number of the turn that is open, and the stretch that is seen. */
+  /** The turn that is open, kept also when the model has forgotten it; and the stretch that is seen. */
   #open = null;
   #view = { from: 0, to: 1e6 };
   #block = null;
+  /** A finding whose turn has not been told yet. */
+  #wanted = null;
   /** What can be hit, as drawn: for the pointer and for the keys. */
   #targets = [];
   #barTurns = [];
@@ -99,11 +103,17 @@ export class Timeline {
     act();
   }
 
+  get #turns() {
+    const { turns } = this.#model;
+    return this.#open && this.#open.n < (turns[0]?.n ?? Infinity) ? [this.#open, ...turns] : turns;
+  }
+
   get #length() {
     return this.#view.to - this.#view.from;
   }
 
   show() {
+    if (this.#wanted) this.select(this.#wanted);
     if (this.#follows) this.#chooseTurn();
     this.#draw();
     this.#table.show(() => this.#model.turns.slice(-60).reverse().map((turn) => {
@@ -120,7 +130,7 @@ export class Timeline {
     const now = performance.now();
     if (isPaused) return this.#fit(last);
     if (now < this.#chooseFrom) return;
-    const open = turns.findIndex(({ n }) => n === this.#open);
+    const open = turns.findIndex(({ n }) => n === this.#open?.n);
     if (open === turns.length - 1) return;
     const turn = longestTurn(turns.slice(Math.max(open + 1, turns.length - 200)));
     this.#chooseFrom = now + (workOf(turn) >= SLOW_NS ? CHOOSE_AFTER_SLOW_MS : CHOOSE_EVERY_MS);
@@ -140,7 +150,7 @@ export class Timeline {
   }
 
   #fit(turn) {
-    this.#open = turn.n;
+    this.#open = turn;
     const from = turn.from_ns + turn.asleep_ns;
     const to = turn.from_ns + turn.took_ns;
     const edge = Math.max(200, (to - from) * 0.015);
@@ -163,8 +173,8 @@ export class Timeline {
 
   #move(step) {
     const { turns } = this.#model;
-    const at = turns.findIndex(({ n }) => n === this.#open);
-    const turn = turns[Math.min(turns.length - 1, Math.max(0, (at < 0 ? turns.length : at) + step))];
+    const at = turns.findIndex(({ n }) => n === this.#open?.n);
+    const turn = turns[Math.min(turns.length - 1, Math.max(0, at + step))];
     if (turn) this.#openTurn(turn);
   }
 
@@ -179,15 +189,35 @@ export class Timeline {
     this.#draw();
   }
 
-  /** Opens a turn, and in it the longest block of that origin. @returns {boolean} whether it is still known */
-  select(number, origin) {
-    const turn = this.#model.turns.find(({ n }) => n === number);
-    if (!turn) return false;
-    this.#openTurn(turn);
-    const block = longestOf(turn.blocks.filter((block) => block.origin === origin)) ?? longestOf(turn.blocks);
-    if (block) this.#choose({ turn, block });
+  /** Another loop has other turns. */
+  begin() {
+    if (this.#model.turns.length === 0) this.#open = this.#block = null;
+    this.follow();
+  }
+
+  /**
+   * Opens the turn of a finding, and in it the block that it is about; when the turn is so new that it has not been told
+   * yet, as soon as it is. @returns {boolean} whether it is still known
+   */
+  select(finding) {
+    const found = this.#find(finding);
+    this.#wanted = found ? null : finding;
+    if (found) {
+      this.#openTurn(found.turn);
+      this.#choose(found);
+    } else if (finding.turn + 1 < (this.#model.turns.at(-1)?.n ?? 0)) {
+      this.#wanted = null;
+      return false;
+    }
     $("timeline").scrollIntoView({ block: "nearest" });
     return true;
+  }
+
+  #find({ turn: number, work, took_ns: took }) {
+    const near = this.#model.turns.filter(({ n }) => Math.abs(n - number) <= 1);
+    const places = near.flatMap((turn) => turn.blocks.filter(({ origin }) => origin === work?.origin).map((block) => ({ turn, block })));
+    const off = ({ block }) => (took ? Math.abs(block.took_ns - took) : -block.took_ns);
+    return places.reduce((best, place) => (!best || off(place) < off(best) ? place : best), null);
   }
 
   #choose(target) {
@@ -195,6 +225,7 @@ export class Timeline {
     this.#setFollow(false);
     this.#block = target;
     this.#draw();
+    announce($("blame").firstElementChild.textContent);
   }
 
   #hit({ offsetX: x, offsetY: y }) {
@@ -204,8 +235,10 @@ export class Timeline {
   #markNext(step) {
     if (this.#targets.length === 0) return;
     this.#setFollow(false);
+    this.#block = null;
     this.#mark = Math.min(this.#targets.length - 1, Math.max(0, this.#mark + step));
     this.#draw();
+    announce($("blame").firstElementChild.textContent);
   }
 
   // ---- drawing
@@ -239,7 +272,7 @@ export class Timeline {
     const room = Math.floor((width - 50) / BAR);
     const { turns } = this.#model;
     // A turn that was opened stays in sight while others come.
-    const open = this.#follows ? -1 : turns.findIndex(({ n }) => n === this.#open);
+    const open = this.#follows ? -1 : turns.findIndex(({ n }) => n === this.#open?.n);
     const end = open < 0 ? turns.length : Math.max(Math.min(room, turns.length), Math.min(turns.length, open + Math.ceil(room / 2)));
     this.#barTurns = turns.slice(Math.max(0, end - room), end);
     this.#barsLeft = width - this.#barTurns.length * BAR;
@@ -262,7 +295,7 @@ export class Timeline {
       context.globalAlpha = 0.45;
       context.fillRect(x, base + 2, BAR - 2, (y(turn.asleep_ns) / up) * (height - base - 4));
       context.globalAlpha = 1;
-      if (turn.n === this.#open) {
+      if (turn.n === this.#open?.n) {
         context.strokeStyle = colour("gold");
         context.lineWidth = 2;
         context.strokeRect(x - 1, base - up - 6, BAR, height - 3 - (base - up - 6));
@@ -283,19 +316,19 @@ export class Timeline {
     context.fillRect(0, 0, width, height);
     this.#drawAxis(context, x, from, to, width, height);
     this.#targets = [];
-    for (const turn of this.#model.turns) {
+    for (const turn of this.#turns) {
       if (turn.from_ns + turn.took_ns < from || turn.from_ns > to) continue;
       this.#drawTurn(context, turn, x, width);
     }
     say($("timeline-span"), `${span(to - from)} from edge to edge`);
-    const open = this.#model.turns.find(({ n }) => n === this.#open);
+    const open = this.#open;
     set($("timeline-blocks"), { "aria-label": open ? `Turn ${count(open.n)}, ${plural(open.blocks.length, "block")}. Arrow keys go from block to block, Enter chooses, plus and minus zoom, Shift with arrows moves.` : "No turn is open." });
   }
 
   #drawAxis(context, x, from, to, width, height) {
     const power = 10 ** Math.floor(Math.log10((to - from) / 4));
     const step = [1, 2, 5, 10].map((n) => n * power).find((n) => (to - from) / n <= 8);
-    const zero = this.#model.turns.find(({ n }) => n === this.#open);
+    const zero = this.#open;
     const origin = zero ? zero.from_ns + zero.asleep_ns : from;
     context.font = "10px sans-serif";
     context.textAlign = "left";
@@ -412,7 +445,7 @@ export class Timeline {
   #blame() {
     const marked = this.#targets[this.#mark];
     const chosen = this.#block ?? marked;
-    const turn = chosen?.turn ?? this.#model.turns.find(({ n }) => n === this.#open);
+    const turn = chosen?.turn ?? this.#open;
     const key = `${turn?.n} ${chosen?.block.from_ns} ${this.#model.findings[0]?.turn}`;
     const board = $("blame");
     if (board.dataset.key === key) return;
@@ -433,7 +466,7 @@ export class Timeline {
   #culprit(turn, block) {
     const end = block.from_ns + block.took_ns;
     const later = turn.blocks.filter((other) => other.from_ns >= end);
-    const finding = this.#model.findings.find((found) => found.kind === "slow" && found.turn === turn.n && found.work?.origin === block.origin);
+    const finding = this.#model.findings.find((found) => found.kind === "slow" && this.#find(found)?.block === block);
     const held = el("p", {}, el("span", { class: block.took_ns >= SLOW_NS ? "culprit" : "" }, title(block)), ` held the loop for ${span(block.took_ns)} in step ${this.#model.stepNumber(block.phase)} of turn ${turn.n.toLocaleString("en")}. Created at `, this.#link(block.origin), io(block) ? `; it ${io(block)}.` : ".");
     const shown = later.slice(0, VICTIMS_MAX).map((other) => el("li", {}, `${title(other)} ${place(other.origin)}`));
     if (later.length > shown.length) shown.push(el("li", {}, `and ${later.length - shown.length} more`));
@@ -443,6 +476,8 @@ export class Timeline {
       const { number, longest_wait_ns: longest } = finding.victims;
       parts.splice(1, 0, el("p", {}, el("b", {}, number === 0 ? "Nobody had to wait." : `${number} had to wait`), number === 0 ? "" : `${longest > 0 ? `, the first for ${span(longest)}` : ""} (${groups(finding.victims)}), as the loop itself counted when it had ended.`));
     }
+    const next = block.took_ns >= SLOW_NS && this.#model.turns.find(({ n }) => n === turn.n + 1);
+    if (next && next.events > 0 && next.asleep_ns < NO_SLEEP_NS) parts.push(el("p", { class: "note" }, `The next turn did not sleep: ${plural(next.events, "event")} had come meanwhile, and nobody could see them.`));
     return parts;
   }
 
@@ -455,7 +490,7 @@ export class Timeline {
   }
 }
 
-export function groups({ ready, visits, timers, messages }) {
+function groups({ ready, visits, timers, messages }) {
   return [[ready, "ready"], [visits, "with I/O"], [timers, "due"], [messages, "from other threads"]].filter(([number]) => number > 0).map(([number, what]) => `${number} ${what}`).join(", ");
 }
 

@@ -15,7 +15,9 @@ export class Wheel {
   #soonest = svg("path", { class: "soonest-line" });
   #table;
   #counts = {};
-  #movesShown = null;
+  /** The wheel that was drawn last, and its timers by what does not change about them. */
+  #before = null;
+  #known = new Map();
 
   constructor(model) {
     this.#model = model;
@@ -66,26 +68,40 @@ export class Wheel {
       say(node.lastChild, number > 1 ? String(number) : "");
     });
     set(this.#soonest, { d: first ? line(first) : "" });
-    if (wheel.moves !== this.#movesShown) {
-      this.#movesShown = wheel.moves;
-      this.#moves.replaceChildren(...(wheel.moves ?? []).filter(({ level }) => level > 0).map((move) => cascade(move, wheel)));
-    }
+    if (wheel !== this.#before) this.#compare(wheel, timers);
 
     const more = wheel.levels.reduce((sum, { more: hidden }) => sum + hidden, 0);
-    const sleeps = this.#tie(wheel, nowNs);
+    const sleeps = this.#tie(wheel, first);
     for (const [key, node] of Object.entries(this.#counts)) say(node, count(wheel[key]));
     set(this.#root, { "aria-label": `Timer wheel: ${plural(wheel.set, "timer")} set${more ? `, ${count(more)} of them not drawn` : ""}. ${sleeps}` });
     this.#table.show(() => timers.slice(0, 200).map((timer) => [span(timer.due_ns - nowNs), timer.what, timer.token, `${timer.level + 1}, slot ${timer.slot}`, timer.origin ? place(timer.origin) : ""]));
   }
 
+  /** What has changed since the last look: which timers fell into a finer ring, and which were cancelled or have fired. */
+  #compare(wheel, timers) {
+    const isWhole = wheel.levels.every(({ more }) => more === 0);
+    const known = new Map(timers.map((timer) => [[timer.due_ns, timer.what, timer.token, timer.origin].join(), timer]));
+    // A deadline that was only moved is not one that was cancelled.
+    const owners = new Set(timers.filter(({ token }) => token).map(({ token, what }) => `${token} ${what}`));
+    const marks = [];
+    for (const [key, was] of this.#known) {
+      const is = known.get(key);
+      if (is && is.level < was.level) marks.push(cascade(was, is));
+      if (!is && isWhole && !owners.has(`${was.token} ${was.what}`)) marks.push(gone(was, was.due_ns > this.#model.nowNs));
+    }
+    // A calm wheel leaves its last marks to fade.
+    if (marks.length > 0) this.#moves.replaceChildren(...marks);
+    this.#before = wheel;
+    this.#known = isWhole ? known : new Map();
+  }
+
   /** The wheel's first deadline is the longest that poll may sleep: the one sentence that joins both panes. */
-  #tie(wheel, nowNs) {
-    const note = $("wheel-next");
-    const text =
-      wheel.next_ns === null
-        ? "No deadline: poll may sleep until the outside brings something."
-        : `Next deadline in ${span(Math.max(0, wheel.next_ns - nowNs))}: so long poll may sleep, and no longer.`;
-    say(note, text);
+  #tie({ next_ns: next, tick_ns: tick }, first) {
+    const inTime = (ns) => span(Math.max(0, ns - this.#model.nowNs));
+    let text = "No deadline: poll may sleep until the outside brings something.";
+    if (next !== null && first && next < first.due_ns - tick) text = `The hand has to come to a slot of a coarse ring in ${inTime(next)}, and file it anew: so long poll may sleep. The first timer is due in ${inTime(first.due_ns)}.`;
+    else if (next !== null) text = `Next deadline in ${inTime(next)}: so long poll may sleep, and no longer.`;
+    say($("wheel-next"), text);
     return text;
   }
 }
@@ -107,13 +123,20 @@ function bySlot(wheel) {
 
 /** From the middle to the slot of the next deadline. */
 function line({ level, slot }) {
-  const [x, y] = polar(radius(level) - 8, slot / 64);
-  return `M0 0L${x.toFixed(1)} ${y.toFixed(1)}`;
+  return `M0 0L${at({ level, slot }, -8)}`;
 }
 
-/** Timers that have left a slot for the next finer ring, which is the next one out. */
-function cascade({ level, slot, count: number }, wheel) {
-  const [x1, y1] = polar(radius(level) + 5, slot / 64);
-  const [x2, y2] = polar(radius(level - 1) - 6, wheel.levels[level - 1].hand / 64);
-  return svg("path", { class: "cascade", d: `M${x1.toFixed(1)} ${y1.toFixed(1)}L${x2.toFixed(1)} ${y2.toFixed(1)}` }, svg("title", {}, `${plural(number, "timer")} filed again, one ring out`));
+const at = ({ level, slot }, away = 0) => polar(radius(level) + away, slot / 64).map((n) => n.toFixed(1)).join(" ");
+
+/** A timer that has left its slot for one in a finer ring, further out. */
+function cascade(was, is) {
+  return svg("path", { class: "cascade", d: `M${at(was, 5)}L${at(is, -6)}` });
+}
+
+/** A timer that is there no more: a cross if it was cancelled, a ring that opens if it has fired. */
+function gone(was, isCancelled) {
+  const shape = isCancelled ? svg("path", { d: "M-5-5 5 5M5-5-5 5" }) : svg("circle", { r: 8 });
+  const mark = svg("g", { class: `gone ${isCancelled ? "cancelled" : "fired"}`, transform: `translate(${at(was)})` });
+  mark.append(shape);
+  return mark;
 }

@@ -171,6 +171,7 @@ impl Peer<'_> {
             return self.sender().send(message);
         }
         let message = message.into();
+        self.server.traffic.sent(message.len());
         #[cfg(feature = "deflate")]
         if let Some(deflate) = &self.outlet.rules.deflate {
             let pool = &mut *self.server.deflate_pool.borrow_mut();
@@ -508,7 +509,10 @@ impl Sender {
         }
         peer.count_dropped(dropped);
         match put {
-            Put::Waits | Put::MadeRoom => peer.mark(),
+            Put::Waits | Put::MadeRoom => {
+                peer.server.traffic.sent(frame.plain.len());
+                peer.mark();
+            }
             Put::Dropped => return SendOutcome::Dropped,
             Put::Close => {
                 self.close(CloseCode::Again, "the outbox is full");

@@ -266,6 +266,8 @@ async function run() {
 
 async function pictures(ada, bruno) {
   const page = await dial({ viewport: { width: 1440, height: 960 } });
+  await ada.say("Listen: it ticks");
+  await bruno.hears("Listen: it ticks");
   await inState(page, "asleep");
   await picture(page, "dial-idle");
 

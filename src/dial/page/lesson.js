@@ -130,18 +130,16 @@ export class Lesson {
     const [ran = null] = stopped.ran;
     // Before its first visit or callback a turn stops once: that is no answer yet.
     if (!ran && stopped.phase !== null) return this.#send("step_callback");
-    // Of a turn that goes on the recorder does not know yet which step it was.
-    const phase = ran?.phase ?? stopped.phase;
-    const truth = whatItWas(ran, phase, question);
+    const truth = whatItWas(ran, question);
     const isRight = truth.is === choice.is && (choice.is !== "queued" || isSame(choice.job, ran));
     this.#score.asked += 1;
     this.#score.right += isRight ? 1 : 0;
     this.#score.row = isRight ? this.#score.row + 1 : 0;
     for (const [key, value] of Object.entries(this.#score)) say($(`score-${key}`), String(value));
-    const { words, rule } = reason(truth, choice, question, phase);
+    const { words, rule } = reason(truth, choice, question, ran);
     $("lesson-result").replaceChildren(
       el("p", { class: `verdict ${isRight ? "right" : "wrong"}` }, isRight ? "✓ Right." : "✗ Not this time."),
-      el("p", {}, ran ? `It was ${title(ran)}${ran.origin ? `, created at ${place(ran.origin)}` : ""}, in step ${this.#model.stepNumber(phase)}. ` : "Nothing ran. ", words),
+      el("p", {}, ran ? `It was ${title(ran)}${ran.origin ? `, created at ${place(ran.origin)}` : ""}, in step ${this.#model.stepNumber(ran.phase)}. ` : "Nothing ran. ", words),
       el("blockquote", {}, RULES[rule]),
     );
     $("lesson-choices").replaceChildren();
@@ -161,21 +159,21 @@ function isSame(job, ran) {
 }
 
 /** Which of the choices has come true. */
-function whatItWas(ran, phase, { ready, timers }) {
+function whatItWas(ran, { ready, timers }) {
   if (!ran) return { is: "nothing" };
   const place = ready.findIndex((job) => isSame(job, ran));
   if (place >= 0) return { is: "queued", place, job: ready[place] };
-  if (ran.kind === "visit" && phase !== 4) return { is: "visit" };
+  if (ran.kind === "visit" && ran.phase !== 4) return { is: "visit" };
   const timer = timers.find((set) => set.origin && set.origin === ran.origin);
   return timer ? { is: "timer", timer } : { is: ran.kind === "visit" ? "visit" : "new" };
 }
 
-function reason(truth, choice, { turn }, phase) {
+function reason(truth, choice, { turn }, ran) {
   switch (truth.is) {
     case "nothing":
       return { words: "No source had news, nothing stood in the ready queue, and no timer was due: left alone, the loop would now sleep until its next deadline.", rule: choice.is === "timer" ? "R5" : "R1" };
     case "visit":
-      return { words: phase === 5 ? "Callbacks had given it bytes, and step 7 sends them with one write." : "Sources are visited in step 3, and callbacks run in step 6: whoever has news is heard first.", rule: "R1" };
+      return { words: ran.phase === 5 ? "Callbacks had given it bytes, and step 7 sends them with one write." : "Sources are visited in step 3, and callbacks run in step 6: whoever has news is heard first.", rule: "R1" };
     case "timer":
       return { words: "It had come due, joined the end of the queue in step 5, and nobody stood before it.", rule: "R5" };
     case "new":

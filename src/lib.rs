@@ -35,7 +35,7 @@
 //!   your handlers       fn(&Request, &mut S)          async fn(Request, Shared<S>)
 //!   ──────────────────────────────────────────────────────────────────────────────────
 //!   web                 App, routes, handlers, WebSockets called and awaited, engines
-//!   conn                fill ─ step ─ flush, limits, deadlines, bodies, rooms
+//!   conn                fill ─ step ─ flush, limits, deadlines, bodies, topics
 //!        ┌──────────────────────┴───────────────────────┐
 //!   fs, process                                     │
 //!   net   connections in and out, streams    proto  HTTP/1.1, WebSocket  (bytes only)
@@ -51,7 +51,7 @@
 //!   tasks streams; [`fs`] and [`process`] have files and child processes.
 //! - [`proto`] holds the protocols as machines: bytes in, events out, no socket and no clock.
 //! - [`conn`] joins the two: a connection, its limits, its request and response.
-//! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, rooms; and [`web::Engine`], which
+//! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, topics and rooms; and [`web::Engine`], which
 //!   says how many loops and threads serve them.
 //! - [`client`] sends requests, over a pool of connections; it stands beside the server and knows nothing of it.
 //! - [`metrics`] counts what happens and how long it takes.

@@ -96,8 +96,8 @@ const REFCELL_FILES: &[&str] = &[
     // The machine that the pump and those who use a WebSocket share, and the compressors of a builder.
     "src/client/websocket/link.rs",
     "src/conn/pipe.rs",
-    "src/conn/rooms.rs",
     "src/conn/server.rs",
+    "src/conn/topics/local.rs",
     "src/conn/websocket.rs",
     "src/web/socket.rs",
     "src/web/state.rs",

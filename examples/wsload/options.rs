@@ -4,6 +4,8 @@ use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use tourbillon::client::{WebSocket, WebSocketBuilder};
+#[cfg(feature = "tls")]
+use tourbillon::net::TlsConnector;
 #[cfg(feature = "deflate")]
 use tourbillon::proto::ws::DeflateOptions;
 use tourbillon::proto::ws::WsLimits;
@@ -23,6 +25,7 @@ pub(crate) const USAGE: &str = "usage: wsload [echo|broadcast|idle|reflect] URL 
   --rate N             broadcast: messages a second of each of them (10)
   --binary             send binary messages instead of text
   --deflate            offer compression (permessage-deflate), with one compressor for all
+  --ca FILE            wss: trust who is signed by the certificates of this PEM file, and nobody else
   --force              load a server that is not on the loopback interface. Only your own
   --help               this";
 
@@ -91,6 +94,7 @@ impl Command {
             is_binary: false,
         };
         let (mut url, mut is_forced, mut is_compressed) = (None, false, is_reflecting);
+        let mut roots = None;
         while let Some(name) = arguments.next() {
             let mut value = || {
                 let value = arguments.next();
@@ -102,6 +106,8 @@ impl Command {
                 "--binary" => options.is_binary = true,
                 "--deflate" if cfg!(feature = "deflate") => is_compressed = true,
                 "--deflate" => return Err("--deflate needs the feature `deflate`".to_owned()),
+                "--ca" if cfg!(feature = "tls") => roots = Some(value()?),
+                "--ca" => return Err("--ca needs the feature `tls`".to_owned()),
                 "--connections" => options.connections = number(&name, &value()?, 1..=100_000)?,
                 "--seconds" => {
                     options.duration =
@@ -127,6 +133,11 @@ impl Command {
             message_bytes_max: MESSAGE_BYTES_MAX,
             fragments_max: 1 << 20,
         });
+        #[cfg(feature = "tls")]
+        if let Some(roots) = &roots {
+            options.builder = options.builder.tls(trusting(roots)?);
+        }
+        let _ = roots;
         #[cfg(feature = "deflate")]
         if is_compressed {
             options.builder = options.builder.deflate(match is_reflecting {
@@ -144,6 +155,15 @@ impl Command {
             false => Self::Load(Box::new(options)),
         })
     }
+}
+
+/// Trusts the certificates of `file`.
+#[cfg(feature = "tls")]
+fn trusting(file: &str) -> Result<TlsConnector, String> {
+    let pem = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
+    let connector = TlsConnector::builder().without_roots().add_roots(&pem);
+    let connector = connector.and_then(|connector| connector.build());
+    connector.map_err(|error| format!("{file}: {error}"))
 }
 
 fn number(

@@ -49,6 +49,8 @@ pub(super) struct Visit<'v, 'c> {
     pub(super) input: Input<'v>,
     pub(super) cork: &'v mut Vec<u8>,
     peer: &'v PeerAddr,
+    /// The connection's, among the server's.
+    pub(super) place: u32,
     /// Requests or messages that may still be handled.
     pub(super) steps_left: u32,
 }
@@ -336,6 +338,7 @@ impl Connection {
             input: Input::holding(&mut buffers.receive, start..start + read),
             cork: &mut buffers.cork,
             peer: &self.peer,
+            place: self.place,
             steps_left: STEPS_MAX,
         };
         let progress = match read {
@@ -390,6 +393,7 @@ impl Connection {
             input: Input::holding(&mut buffers.receive, start..start + read),
             cork: &mut buffers.cork,
             peer: &self.peer,
+            place: self.place,
             steps_left: STEPS_MAX,
         };
         let progress = match read {
@@ -451,6 +455,7 @@ impl Connection {
             input: Input::holding(&mut buffers.receive, so_far.input),
             cork: &mut buffers.cork,
             peer: &self.peer,
+            place: self.place,
             steps_left: so_far.steps_left,
         };
         let mut written = so_far.bytes_out;

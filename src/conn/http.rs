@@ -415,7 +415,7 @@ impl Http {
     fn respond_plainly(&mut self, visit: &mut Visit<'_, '_>, response: &Response) -> bool {
         match response.as_plain() {
             Some((status, content_type, body))
-                if body.len() < BY_REFERENCE_BYTES && !visit.shared.is_draining() =>
+                if body.len() < BY_REFERENCE_BYTES && !visit.shared.ends_connections() =>
             {
                 let preamble = &mut visit.shared.preamble(visit.ctx);
                 let machine = &mut self.machine;
@@ -436,7 +436,9 @@ impl Http {
     ) -> io::Result<()> {
         let (status, content_type, fields, body) = response.into_parts();
         let is_stream = matches!(body, Body::Stream { .. });
-        if visit.shared.is_draining() || (self.machine.is_reading_body() && !is_stream) {
+        let is_last =
+            visit.shared.ends_connections() && visit.shared.is_last_answer(visit.ctx, visit.place);
+        if is_last || (self.machine.is_reading_body() && !is_stream) {
             // What is left of the body would have to be read only to be thrown away.
             self.close_after_this();
         }

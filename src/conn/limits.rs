@@ -81,6 +81,13 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Between two requests. Default 75 s; 10 s when more than 80 % of [`Budget::connections_max`] are in use.
     pub keep_alive_timeout: Duration,
+    /// Answers that a connection may have. The last says `Connection: close`, and the connection ends behind it: so that
+    /// clients that stay for ever come by a load balancer now and then. Default: any number.
+    pub requests_per_connection_max: Option<u32>,
+    /// How old a connection may be when it is answered; the first answer above it is the last, as that of
+    /// [`Limits::requests_per_connection_max`]. One that is not used ends by [`Limits::keep_alive_timeout`]. Default: any
+    /// age.
+    pub connection_age_max: Option<Duration>,
     /// A WebSocket that says nothing for so long is pinged. Default 30 s. Not while its handler takes no messages.
     pub ping_after: Duration,
     /// A WebSocket that was pinged and still says nothing, not even a pong, is closed. Default 10 s.
@@ -140,6 +147,8 @@ impl Default for Limits {
             handler_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
+            requests_per_connection_max: None,
+            connection_age_max: None,
             ping_after: Duration::from_secs(30),
             pong_timeout: Duration::from_secs(10),
             websocket_idle_timeout: Duration::MAX,
@@ -185,6 +194,8 @@ impl fmt::Display for Limits {
             handler_timeout,
             write_timeout,
             keep_alive_timeout,
+            requests_per_connection_max,
+            connection_age_max,
             ping_after,
             pong_timeout,
             websocket_idle_timeout,
@@ -233,6 +244,14 @@ impl fmt::Display for Limits {
         line("handler_timeout", time(*handler_timeout))?;
         line("write_timeout", time(*write_timeout))?;
         line("keep_alive_timeout", time(*keep_alive_timeout))?;
+        line(
+            "requests_per_connection_max",
+            requests_per_connection_max.map_or("any".to_owned(), |n| n.to_string()),
+        )?;
+        line(
+            "connection_age_max",
+            connection_age_max.map_or("any".to_owned(), time),
+        )?;
         line("ping_after", time(*ping_after))?;
         line("pong_timeout", time(*pong_timeout))?;
         line("websocket_idle_timeout", time(*websocket_idle_timeout))?;
@@ -318,6 +337,10 @@ pub struct Hits {
     pub write_timeout: Cell<u64>,
     /// [`Limits::keep_alive_timeout`]: the ordinary end of a connection that is not used.
     pub keep_alive_timeout: Cell<u64>,
+    /// [`Limits::requests_per_connection_max`].
+    pub requests_per_connection: Cell<u64>,
+    /// [`Limits::connection_age_max`].
+    pub connection_age: Cell<u64>,
     /// [`Limits::ping_after`]: pings sent.
     pub ping_after: Cell<u64>,
     /// [`Limits::pong_timeout`].
@@ -350,7 +373,7 @@ pub struct Hits {
 
 impl Hits {
     /// How many counters there are.
-    pub const NUMBER: usize = 20;
+    pub const NUMBER: usize = 22;
 
     pub(super) fn count(counter: &Cell<u64>) {
         counter.set(counter.get() + 1);
@@ -365,6 +388,11 @@ impl Hits {
             ("handler_timeout", self.handler_timeout.get()),
             ("write_timeout", self.write_timeout.get()),
             ("keep_alive_timeout", self.keep_alive_timeout.get()),
+            (
+                "requests_per_connection",
+                self.requests_per_connection.get(),
+            ),
+            ("connection_age", self.connection_age.get()),
             ("ping_after", self.ping_after.get()),
             ("pong_timeout", self.pong_timeout.get()),
             ("websocket_idle_timeout", self.websocket_idle_timeout.get()),

@@ -9,7 +9,6 @@ mod connection;
 mod crowd;
 mod deadline;
 mod http;
-mod hub;
 mod later;
 mod limits;
 mod origins;
@@ -17,9 +16,10 @@ mod outbox;
 mod pipe;
 mod request;
 mod response;
-mod rooms;
 mod server;
 mod service;
+mod topics;
+mod wear;
 mod websocket;
 mod websocket_link;
 mod websocket_settings;
@@ -27,7 +27,6 @@ mod wire;
 
 pub use body::Body;
 pub use crowd::Crowd;
-pub use hub::Hub;
 pub(crate) use later::within;
 pub use later::{Disconnection, Later, OnDisconnect};
 pub use limits::{Budget, Hits, Limits, Refusal};
@@ -36,9 +35,13 @@ pub use outbox::Dropped;
 pub use pipe::{BodyError, BodyReader, BodySender, Disconnected, body_channel};
 pub use request::{PARAMETERS_MAX, Parameters, Request};
 pub use response::{IntoResponse, Response};
-pub use rooms::{Published, Rooms};
 pub use server::{Counts, Server, ShutdownReport, WeakServer};
 pub use service::{Accept, Answer, BodyPlan, Reply, Service};
+pub use topics::{
+    Announce, Cursor, Fanout, History, Hub, Inlet, Interest, Joined, Joining, LinkDown, LinkState,
+    NoCursor, PRESENCE_BYTES_MAX, Presence, PresenceEvent, Present, Published, Relayed, Replay,
+    Rooms, TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX, TopicError, TopicSettings, Topics,
+};
 pub use websocket::{
     CloseReason, Peer, RemoteSender, SendOutcome, Sender, WeakSender, WebSocketHandler,
 };

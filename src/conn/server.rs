@@ -17,6 +17,7 @@ use super::crowd::{Crowd, Full};
 use super::http::Http;
 use super::limits::{Hits, Limits, Refusal};
 use super::service::Service;
+use super::wear::Wear;
 #[cfg(feature = "deflate")]
 use super::websocket::SharedDeflate;
 use super::websocket_settings::WebSocketRules;
@@ -69,6 +70,9 @@ pub(super) struct Shared {
     shared_deflates: RefCell<Vec<SharedDeflate>>,
     drain: RefCell<Option<Drain>>,
     draining: Cell<bool>,
+    wear: Option<RefCell<Wear>>,
+    /// An answer may be its connection's last: the server is draining, or connections wear out.
+    ends_connections: Cell<bool>,
 }
 
 /// A connection, for those who see to all of them.
@@ -175,10 +179,13 @@ impl Server {
         crowd: Crowd,
     ) -> Self {
         ctx.limit_callbacks(limits.budget.callbacks_max);
+        let wear = Wear::of(&limits);
         Self(Rc::new(Shared {
             service,
             hits: Hits::default(),
             keep_alive_ticks: ticks(limits.keep_alive_timeout),
+            ends_connections: Cell::new(wear.is_some()),
+            wear: wear.map(RefCell::new),
             limits: crowd.limits_of(limits),
             crowd,
             bytes: Cell::new(0),
@@ -313,6 +320,7 @@ impl Server {
             return;
         }
         shared.draining.set(true);
+        shared.ends_connections.set(true);
         let cutter = Rc::clone(shared);
         let deadline = ctx.call_later(deadline, move |ctx| cutter.cut(ctx));
         let report = ShutdownReport::default();
@@ -454,6 +462,9 @@ impl Shared {
     fn take_in(shared: &Rc<Self>, ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr) -> Token {
         let place = shared.connections.borrow().vacant_key();
         let connection = Connection::new(Rc::clone(shared), socket, peer, place as u32);
+        if let Some(wear) = &shared.wear {
+            wear.borrow_mut().begin(place as u32, ctx.tick());
+        }
         let token = ctx.add_source(|_| Box::new(connection));
         let mut connections = shared.connections.borrow_mut();
         connections.insert(Member {
@@ -562,6 +573,21 @@ impl Shared {
 
     pub(super) fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Whether there are answers that are the last of their connections.
+    #[inline]
+    pub(super) fn ends_connections(&self) -> bool {
+        self.ends_connections.get()
+    }
+
+    /// A connection answers: whether it ends behind that. To be asked once for each answer.
+    pub(super) fn is_last_answer(&self, ctx: &Ctx<'_>, place: u32) -> bool {
+        let wears_out = |wear: &RefCell<Wear>| {
+            wear.borrow_mut()
+                .is_last_answer(place, ctx.tick(), &self.hits)
+        };
+        self.is_draining() || self.wear.as_ref().is_some_and(wears_out)
     }
 
     /// Note how a connection leaves in a shutdown. What settles it first counts.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::limits::Hits;
 use super::outbox::{Dropped, Outbox, Put, Terms};
-use super::rooms::Membership;
 use super::server::Shared;
+use super::topics::Membership;
 use super::websocket_settings::{OutboxPolicy, WebSocketRules, WhenFull};
 use super::wire::BY_REFERENCE_BYTES;
 use crate::event_loop::{CORK_BYTES, Ctx, Handle, LoopGone, Origin, Remote, Token};
@@ -255,7 +255,9 @@ pub(super) struct PeerShared {
     close_reason: Cell<Option<Box<str>>>,
     /// What was dropped; few have any.
     dropped: OnceCell<Box<Cell<Dropped>>>,
-    rooms: RefCell<Vec<Membership>>,
+    memberships: RefCell<Vec<Membership>>,
+    /// It got the message that is being published, see [`Sender::is_reached`].
+    reached: Cell<bool>,
     posted: OnceCell<Arc<Mailbox>>,
     /// How messages are compressed, if that was agreed on.
     #[cfg(feature = "deflate")]
@@ -324,7 +326,8 @@ impl Sender {
             close_code: Cell::new(None),
             close_reason: Cell::new(None),
             dropped: OnceCell::new(),
-            rooms: RefCell::default(),
+            memberships: RefCell::default(),
+            reached: Cell::new(false),
             posted: OnceCell::new(),
             #[cfg(feature = "deflate")]
             deflate,
@@ -476,8 +479,14 @@ impl Sender {
         &self.0.handle
     }
 
-    pub(super) fn rooms(&self) -> &RefCell<Vec<Membership>> {
-        &self.0.rooms
+    /// Where it is in.
+    pub(super) fn memberships(&self) -> &RefCell<Vec<Membership>> {
+        &self.0.memberships
+    }
+
+    /// A mark for who publishes to several groups: none is set between two publishes.
+    pub(super) fn is_reached(&self) -> &Cell<bool> {
+        &self.0.reached
     }
 
     /// Nothing more is sent: the connection has ended, or is about to.

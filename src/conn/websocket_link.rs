@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use super::connection::{Progress, Visit};
 use super::limits::Hits;
-use super::rooms;
 use super::server::Shared;
+use super::topics;
 #[cfg(feature = "deflate")]
 use super::websocket::SharedDeflate;
 use super::websocket::{CloseReason, Collected, Peer, Sender, WebSocketHandler};
@@ -337,7 +337,7 @@ impl WebSocketLink {
     /// The connection has gone.
     pub(super) fn closed(mut self, ctx: &mut Ctx<'_>, shared: &Shared) {
         self.sender.shut();
-        rooms::leave_all(&self.sender);
+        topics::leave_all(&self.sender);
         shared.count_websocket(-1);
         let reason = self.reason.take().unwrap_or(CloseReason::Lost);
         if let Err(panicked) = guarded(self.origin, || self.socket.closed(ctx, &reason)) {

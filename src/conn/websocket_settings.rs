@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::connection::ticks;
 use super::limits::Limits;
+use super::origins::Origins;
 #[cfg(feature = "deflate")]
 use crate::proto::ws::DeflateOptions;
-use crate::proto::ws::WsLimits;
+use crate::proto::ws::{self, WsLimits};
 
 /// How much may wait for a peer that does not take it, and what happens to what is too much. Pings, pongs and close
 /// frames are exempt.
@@ -67,8 +68,18 @@ pub enum WhenFull {
 /// let app = App::new(()).ws_with("/prices", settings, |_: &Request, _: &mut ()| Ok(Prices));
 /// # drop(app);
 /// ```
+///
+/// A route panics that is added with settings that are not in order: with an origin that no browser sends, a subprotocol
+/// that is no token or stands there twice, a level or a window of compression out of its range.
 #[derive(Clone, Debug, Default)]
 pub struct WebSocketSettings {
+    /// Pages of which origins may open them. Default: the server's own.
+    pub origins: Origins,
+    /// The subprotocols that are spoken here, what is liked best first: the first that the client asks for is agreed on,
+    /// unless the handler chooses another. When there is none, the WebSocket is opened without one, and it is for the
+    /// client to go on or not (RFC 6455, 4.2.2). A handler that wants to refuse then finds what was asked for in
+    /// [`super::Request::subprotocols`].
+    pub subprotocols: Vec<&'static str>,
     /// Instead of [`Limits::outbox`].
     pub outbox: Option<OutboxPolicy>,
     /// Instead of [`Limits::ping_after`].
@@ -84,6 +95,25 @@ pub struct WebSocketSettings {
     /// Messages may be compressed, if the client agrees (permessage-deflate, RFC 7692). Default no.
     #[cfg(feature = "deflate")]
     pub deflate: Option<DeflateOptions>,
+}
+
+impl WebSocketSettings {
+    /// Find mistakes where they are made.
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        self.origins.check_list();
+        for (index, name) in self.subprotocols.iter().enumerate() {
+            let is_token = ws::subprotocols(name).eq([*name]);
+            assert!(is_token, "the subprotocol {name:?} is no token");
+            let is_new = !self.subprotocols[..index].contains(name);
+            assert!(is_new, "the subprotocol {name:?} stands there twice");
+        }
+        #[cfg(feature = "deflate")]
+        if let Some(options) = &self.deflate {
+            // It looks at all of them.
+            options.offer();
+        }
+    }
 }
 
 /// What holds for the WebSockets of a route, who have it together. Times are in ticks.

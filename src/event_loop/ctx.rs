@@ -337,6 +337,12 @@ impl Ctx<'_> {
         self.event_loop.report(panicked);
     }
 
+    /// There were no descriptors: so many connections were closed, or dropped as they came, because of that.
+    pub(crate) fn count_out_of_descriptors(&mut self, shed: usize, turned_away: usize) {
+        self.event_loop.stats.shed += shed as u64;
+        self.event_loop.stats.turned_away += turned_away as u64;
+    }
+
     /// What the loop has counted.
     pub fn stats(&self) -> Stats {
         self.event_loop.stats()

@@ -69,6 +69,10 @@ pub struct Stats {
     pub messages: u64,
     /// Panics caught.
     pub panics: u64,
+    /// Idle connections that were closed because there were no descriptors left for new ones.
+    pub shed: u64,
+    /// Connections that were dropped as they came, for the same reason, when none was idle.
+    pub turned_away: u64,
     /// Time parked in the driver.
     pub asleep: Duration,
     /// Time neither parked nor paused.

@@ -113,10 +113,13 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Acceptor<F> {
     /// No descriptors: make room if anyone can be spared, else say no to those who wait. Try again when a source has
     /// closed, or after a while: a descriptor that becomes free raises no event, and may be another process's.
     fn out_of_descriptors(&mut self, ctx: &mut Ctx<'_>) -> Next {
-        if shed_idle(ctx) > 0 {
+        let shed = shed_idle(ctx);
+        ctx.count_out_of_descriptors(shed, 0);
+        if shed > 0 {
             return Next::Again;
         }
-        ctx.driver().turn_away(self.listener, TURNED_AWAY_MAX);
+        let turned_away = ctx.driver().turn_away(self.listener, TURNED_AWAY_MAX);
+        ctx.count_out_of_descriptors(0, turned_away);
         ctx.wake_after_close();
         self.rest(ctx)
     }

@@ -192,7 +192,7 @@ impl<S: 'static> App<S> {
         )
     }
 
-    /// Open WebSockets.
+    /// Open WebSockets: for pages of the server's own origin, and for all who are no browser, see [`Origins`].
     #[track_caller]
     pub fn ws<G: 'static>(self, path: &'static str, upgrade: impl Upgrade<S, G>) -> Self {
         let open = move |request: &mut Request, state: &Shared<S>, subprotocol, origin| {
@@ -209,7 +209,7 @@ impl<S: 'static> App<S> {
     /// Open WebSockets that are kept as `settings` say, and not as the server's limits do.
     ///
     /// # Panics
-    /// As [`App::get`]; and when a level or a window of the options for compression is out of its range.
+    /// As [`App::get`]; and when the settings are not in order, see [`WebSocketSettings`].
     #[track_caller]
     pub fn ws_with<G: 'static>(
         self,
@@ -217,11 +217,7 @@ impl<S: 'static> App<S> {
         settings: WebSocketSettings,
         upgrade: impl Upgrade<S, G>,
     ) -> Self {
-        #[cfg(feature = "deflate")]
-        if let Some(options) = &settings.deflate {
-            // Read once, so that a mistake is found here.
-            options.offer();
-        }
+        settings.check();
         let mut app = self.ws(path, upgrade);
         if let Some(route) = app.routes.last_mut() {
             route.websocket = Some(Box::new(settings));
@@ -512,11 +508,21 @@ impl<S: 'static> Route<S> {
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, state: &Shared<S>) -> Reply {
         match &self.answer {
             Answer::Handler(handler) => handler.call(ctx, request, state),
-            Answer::WebSocket(open) => match Origins::Same.check(request) {
-                Ok(()) => open(request, state, None, self.origin),
-                Err(refusal) => Reply::Now(refusal),
-            },
+            Answer::WebSocket(open) => self.open(open, request, state),
         }
+    }
+
+    /// A request for a WebSocket: what the route says of it comes before what its handler says.
+    fn open(&self, open: &Open<S>, request: &mut Request, state: &Shared<S>) -> Reply {
+        let (origins, subprotocols) = match &self.websocket {
+            Some(settings) => (&settings.origins, settings.subprotocols.as_slice()),
+            None => (&Origins::Same, &[][..]),
+        };
+        if let Err(refusal) = origins.check(request) {
+            return Reply::Now(refusal);
+        }
+        let subprotocol = request.choose_subprotocol(subprotocols);
+        open(request, state, subprotocol, self.origin)
     }
 }
 

@@ -1,5 +1,5 @@
 //! What a user of the library writes against: an app of routes, handlers that are called and handlers that are tasks,
-//! WebSockets and rooms.
+//! WebSockets, topics and rooms.
 
 mod app;
 mod engine;
@@ -21,9 +21,12 @@ pub use state::Shared;
 pub use test_app::TestApp;
 
 pub use crate::conn::{
-    Body, BodyError, BodyReader, BodySender, Budget, CloseReason, Counts, Disconnected, Dropped,
-    Hits, Hub, IntoResponse, Limits, OnDisconnect, Origins, OutboxPolicy, Peer, Published, Refusal,
-    RemoteSender, Request, Response, Rooms, SendOutcome, Sender, Server, ShutdownReport,
-    WeakSender, WeakServer, WebSocketSettings, WhenFull,
+    Announce, Body, BodyError, BodyReader, BodySender, Budget, CloseReason, Counts, Cursor,
+    Disconnected, Dropped, Fanout, History, Hits, Hub, Inlet, Interest, IntoResponse, Joined,
+    Joining, Limits, LinkDown, LinkState, NoCursor, OnDisconnect, Origins, OutboxPolicy,
+    PRESENCE_BYTES_MAX, Peer, Presence, PresenceEvent, Present, Published, Refusal, Relayed,
+    RemoteSender, Replay, Request, Response, Rooms, SendOutcome, Sender, Server, ShutdownReport,
+    TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX, TopicError, TopicSettings, Topics, WeakSender, WeakServer,
+    WebSocketSettings, WhenFull,
 };
 pub use crate::proto::ws::{CloseCode, Message, OwnedMessage};

@@ -1,14 +1,18 @@
 """The WebSocket client, as the example `wsload`, against servers that we did not write: Python's websockets, Node's ws.
 
-`WSLOAD` is the program; else the release build with the feature `deflate`. It reflects: it sends back what it gets. So
+`WSLOAD` is the program; else the release build with the features `deflate` and `tls`. It reflects: it sends back what it gets. So
 the servers here say all kinds of things, and look at what comes back. Each check is a sentence, as in `checks.py`, which
 is for the other direction.
 """
 import asyncio
+import contextlib
 import os
 import pathlib
 import random
+import ssl
+import subprocess
 import sys
+import tempfile
 import traceback
 
 from websockets.asyncio.server import serve
@@ -28,7 +32,28 @@ async def wsload(*arguments):
     return process.returncode, out.decode(), told.decode()
 
 
-async def reflected(talk, **options):
+@contextlib.contextmanager
+def certificate():
+    """A key and a certificate for `localhost`, signed by itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        key, certificate = f"{folder}/key.pem", f"{folder}/certificate.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "2",
+             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+            check=True, capture_output=True)
+        yield key, certificate
+
+
+@contextlib.contextmanager
+def secure():
+    """What a server needs to be `localhost` by TLS, and how our client is told to trust it."""
+    with certificate() as (key, file):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file, key)
+        yield context, ["--ca", file]
+
+
+async def reflected(talk, url="ws://127.0.0.1", arguments=(), **options):
     """Have `talk(socket)` talk to one that reflects, and see both of them end well."""
     failures = []
 
@@ -41,7 +66,7 @@ async def reflected(talk, **options):
 
     async with serve(handler, "127.0.0.1", 0, max_size=20 << 20, **options) as server:
         port = server.sockets[0].getsockname()[1]
-        code, _, told = await wsload("reflect", f"ws://127.0.0.1:{port}/")
+        code, _, told = await wsload("reflect", f"{url}:{port}/", *arguments)
     if failures:
         raise failures[0]
     assert code == 0, told
@@ -79,6 +104,30 @@ async def check_compressed_messages_of_all_sizes_come_back():
         await say_all(socket)
 
     await reflected(talk)
+
+
+async def check_messages_by_tls_come_back():
+    with secure() as (context, trusting):
+        async def talk(socket):
+            assert socket.transport.get_extra_info("ssl_object").version() == "TLSv1.3"
+            await say_all(socket)
+
+        for compression in [None, "deflate"]:
+            await reflected(talk, "wss://localhost", trusting, ssl=context, compression=compression)
+
+
+async def check_a_certificate_that_does_not_convince_ends_it_before_the_handshake():
+    async def never(socket):
+        raise AssertionError("it has opened")
+
+    with secure() as (context, trusting), certificate() as (_, other):
+        async with serve(never, "localhost", 0, ssl=context) as server:
+            for host, arguments, why in [("127.0.0.1", trusting, "not valid for name"),
+                                         ("localhost", ["--ca", other], "UnknownIssuer")]:
+                port = next(socket.getsockname()[1] for socket in server.sockets
+                            if socket.family == 2)
+                code, _, told = await wsload("reflect", f"wss://{host}:{port}/", *arguments)
+                assert code == 1 and why in told, (code, told)
 
 
 async def check_every_agreement_on_compression_is_kept():
@@ -188,19 +237,28 @@ async def check_a_refusal_is_told():
         assert code == 1 and "403" in told, (code, told)
 
 
-async def check_node_s_ws_gets_back_what_it_says():
-    process = await asyncio.create_subprocess_exec("node", str(HERE / "ws_server.mjs"),
+async def talk_with_node(url, *arguments, certificate=()):
+    process = await asyncio.create_subprocess_exec("node", str(HERE / "ws_server.mjs"), *certificate,
                                                    stdout=asyncio.subprocess.PIPE)
     try:
         port = int(await process.stdout.readline())
         for talk in ["plain", "compressed", "forgetful"]:
-            code, _, told = await wsload("reflect", f"ws://127.0.0.1:{port}/{talk}")
+            code, _, told = await wsload("reflect", f"{url}:{port}/{talk}", *arguments)
             assert code == 0, told
             said = await asyncio.wait_for(process.stdout.readline(), PATIENCE)
             assert said == b"ok\n", (talk, said)
     finally:
         process.terminate()
         await process.wait()
+
+
+async def check_node_s_ws_gets_back_what_it_says():
+    await talk_with_node("ws://127.0.0.1")
+
+
+async def check_node_s_ws_by_tls_gets_back_what_it_says():
+    with certificate() as (key, file):
+        await talk_with_node("wss://localhost", "--ca", file, certificate=(key, file))
 
 
 def main():

@@ -1,6 +1,8 @@
 // Node's ws as a server, for our client as `wsload reflect`: says things, looks at what comes back, and prints a line for
-// each connection. Its port is the first line.
+// each connection. Its port is the first line. With the files of a key and a certificate, it speaks TLS.
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { WebSocketServer } from "ws";
 
 const deflate = {
@@ -39,7 +41,8 @@ async function talk(socket) {
 
 const servers = Object.fromEntries(Object.entries(deflate).map(([path, perMessageDeflate]) =>
   [path, new WebSocketServer({ noServer: true, perMessageDeflate })]));
-const http = createServer();
+const [key, cert] = process.argv.slice(2).map((file) => readFileSync(file));
+const http = key ? createSecureServer({ key, cert }) : createServer();
 http.on("upgrade", (request, socket, head) => {
   servers[request.url].handleUpgrade(request, socket, head, async (webSocket) => {
     const wanted = request.url === "/plain" ? "" : "permessage-deflate";

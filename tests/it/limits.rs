@@ -288,6 +288,8 @@ const COUNTED: &[(&str, Result<&str, &str>)] = &[
     ("handler_timeout", Ok("handler_timeout")),
     ("write_timeout", Ok("write_timeout")),
     ("keep_alive_timeout", Ok("keep_alive_timeout")),
+    ("requests_per_connection_max", Ok("requests_per_connection")),
+    ("connection_age_max", Ok("connection_age")),
     ("ping_after", Ok("ping_after")),
     ("pong_timeout", Ok("pong_timeout")),
     ("websocket_idle_timeout", Ok("websocket_idle_timeout")),

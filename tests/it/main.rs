@@ -7,6 +7,8 @@ mod apps;
 mod client_extras;
 mod client_hostile;
 mod deadlines;
+#[cfg(feature = "dial")]
+mod dial;
 mod disconnects;
 mod engines;
 mod files;

@@ -114,6 +114,12 @@ impl Scene {
         self.simulation.run_for(duration).unwrap();
     }
 
+    /// Connections closed for want of descriptors, and connections dropped for it.
+    fn descriptor_counts(&mut self) -> (u64, u64) {
+        let stats = self.simulation.loop_mut(0).stats();
+        (stats.shed, stats.turned_away)
+    }
+
     /// The limits that were hit.
     fn hits(&self) -> Vec<(&'static str, u64)> {
         let all = self.server.hits().all().into_iter();
@@ -173,6 +179,59 @@ fn a_handler_has_a_minute() {
 fn an_idle_connection_is_kept_for_75_seconds() {
     let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     check(request, 75, "", "keep_alive_timeout");
+}
+
+#[test]
+fn the_last_answer_that_a_connection_may_have_says_so_and_is_the_last() {
+    let mut scene = Scene::new(Limits {
+        requests_per_connection_max: Some(3),
+        ..Limits::default()
+    });
+    let client = scene.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(5));
+    scene.run(10);
+    let received = String::from_utf8(client.take_received()).unwrap();
+    assert_eq!(received.matches("HTTP/1.1 200").count(), 3, "{received}");
+    let (_, last) = received.rsplit_once("HTTP/1.1").unwrap();
+    assert!(last.to_lowercase().contains("connection: close"), "{last}");
+    assert_eq!(
+        received.to_lowercase().matches("connection: close").count(),
+        1
+    );
+    scene.run(2_100);
+    assert!(client.is_over());
+    let hits = scene.hits();
+    assert!(hits.contains(&("requests_per_connection", 1)), "{hits:?}");
+    // The next one in its place begins anew.
+    let client = scene.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    scene.run(10);
+    let received = String::from_utf8(client.take_received()).unwrap();
+    assert!(!received.to_lowercase().contains("connection: close"));
+}
+
+#[test]
+fn a_connection_that_is_too_old_ends_with_its_next_answer() {
+    let mut scene = Scene::new(Limits {
+        connection_age_max: Some(Duration::from_secs(60)),
+        ..Limits::default()
+    });
+    let client = scene.connect();
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        scene.run(29_000);
+        let received = String::from_utf8(client.take_received()).unwrap();
+        assert!(!received.to_lowercase().contains("connection: close"));
+    }
+    scene.run(3_000);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    scene.run(100);
+    let received = String::from_utf8(client.take_received()).unwrap();
+    assert!(received.to_lowercase().contains("connection: close"));
+    scene.run(2_100);
+    assert!(client.is_over());
+    let hits = scene.hits();
+    assert!(hits.contains(&("connection_age", 1)), "{hits:?}");
 }
 
 #[test]
@@ -256,6 +315,7 @@ fn who_cannot_be_taken_in_is_told_at_once_and_a_closed_connection_makes_room_at_
     let turned_away = scene.connect();
     scene.run(10);
     assert!(turned_away.is_over() && turned_away.received_len() == 0);
+    assert_eq!(scene.descriptor_counts(), (0, 1));
     // The listener would rest for another 90 milliseconds.
     busy[0].reset();
     scene.run(10);
@@ -268,6 +328,8 @@ fn who_cannot_be_taken_in_is_told_at_once_and_a_closed_connection_makes_room_at_
     last.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     scene.run(110);
     assert!(next.is_over());
+    // So has that one, when it was answered: there is room for whoever comes next.
+    assert_eq!(scene.descriptor_counts(), (2, 1));
     assert!(last.received().starts_with(b"HTTP/1.1 200"));
 }
 

@@ -16,7 +16,7 @@
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::mask::mask;
-use super::{PeerError, Role};
+use super::{Message, PeerError, Role};
 
 /// The longest header: two bytes, eight of length, four of masking key.
 pub const HEADER_BYTES_MAX: usize = 14;
@@ -231,6 +231,20 @@ pub fn encode_binary(payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     encode_binary_into(payload, &mut out);
     out
+}
+
+/// The message in a frame that [`encode_text`] or [`encode_binary`] has made.
+pub(crate) fn encoded_message(frame: &[u8]) -> Message<'_> {
+    let header_len = match frame[1] & LENGTH_BITS {
+        LENGTH_IN_2 => 4,
+        LENGTH_IN_8 => 10,
+        _ => 2,
+    };
+    let payload = &frame[header_len..];
+    match frame[0] {
+        FINAL_TEXT => Message::Text(str::from_utf8(payload).expect("it was made of a text")),
+        _ => Message::Binary(payload),
+    }
 }
 
 /// [`encode_text`], appended to `out`.

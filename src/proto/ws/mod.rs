@@ -34,6 +34,7 @@ pub use error::{Misuse, PeerError};
 pub use extensions::{
     Agreement, BadExtensions, DeflateContext, DeflateOptions, WINDOW_BITS_MAX, WINDOW_BITS_MIN,
 };
+pub(crate) use frame::encoded_message;
 pub use frame::{
     CONTROL_BYTES_MAX, HEADER_BYTES_MAX, encode_binary, encode_binary_into, encode_text,
     encode_text_into,

@@ -301,7 +301,9 @@ async function pictures(ada, bruno) {
   const finding = page.locator("#findings li[data-kind=slow]").first();
   await finding.waitFor();
   await finding.getByRole("button", { name: "Show in the timeline" }).click();
-  await page.locator("#blame .culprit").waitFor();
+  await page.locator("#blame .culprit").waitFor().catch(async (error) => {
+    throw new Error(`${await finding.textContent()} / ${await page.locator("#blame").textContent()}`, { cause: error });
+  });
   await page.evaluate(() => scrollTo(0, 0));
   await picture(page, "dial-slow");
 

@@ -200,5 +200,16 @@ function join(n, soFar, ran) {
     }
     blocks.push({ ...block, from_ns: block.from_ns + shift });
   }
-  return { n, from_ns: blocks[0].from_ns, asleep_ns: 0, took_ns: end - blocks[0].from_ns, events: 0, phases: [], blocks, cut: 0, isOpen: true };
+  return { n, from_ns: blocks[0].from_ns, asleep_ns: 0, took_ns: end - blocks[0].from_ns, events: 0, phases: stepsOf(blocks), blocks, cut: 0, isOpen: true };
+}
+
+/** The steps that these blocks were in, as far as the blocks reach. */
+function stepsOf(blocks) {
+  const steps = [];
+  for (const { phase, from_ns: from, took_ns: took } of blocks) {
+    const last = steps.at(-1);
+    if (last?.[0] === phase) last[2] = Math.max(last[2], from + took - last[1]);
+    else steps.push([phase, from, took]);
+  }
+  return steps;
 }

@@ -134,8 +134,8 @@ export class Controls {
     for (const id of ["step-turn", "step-callback"]) $(id).disabled = !mayControl || !isPaused || this.#lesson.isLocked;
     $("slow-motion").disabled = !mayControl;
     for (const box of breakBoxes()) box.disabled = !mayControl;
-    $("standing").classList.toggle("hint", !this.#told);
-    say($("standing"), this.#told ? this.#told : mayControl ? "Pause the loop to look closely: its sockets stay open, and its timers wait." : "");
+    $("standing").classList.toggle("hint", !this.#told && !isPaused);
+    say($("standing"), this.#told ? this.#told : isPaused ? this.#standing() : mayControl ? "Pause the loop to look closely: its sockets stay open, and its timers wait." : "");
     this.#offerStates(slab?.slots ?? []);
     this.#showFigures();
     this.#showAccess();

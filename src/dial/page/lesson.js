@@ -139,13 +139,18 @@ export class Lesson {
     const { words, rule } = reason(truth, choice, question, ran);
     $("lesson-result").replaceChildren(
       el("p", { class: `verdict ${isRight ? "right" : "wrong"}` }, isRight ? "✓ Right." : "✗ Not this time."),
-      el("p", {}, ran ? `It was ${title(ran)}${ran.origin ? `, created at ${place(ran.origin)}` : ""}, in step ${this.#model.stepNumber(ran.phase)}. ` : "Nothing ran. ", words),
+      el("p", {}, ...(ran ? this.#whatRan(ran) : ["Nothing ran. "]), words),
       el("blockquote", {}, RULES[rule]),
     );
     $("lesson-choices").replaceChildren();
     this.#question = null;
     this.#prediction = null;
     this.#key = "";
+  }
+
+  #whatRan(ran) {
+    const line = this.#act.line(ran.origin);
+    return [`It was the ${title(ran)}, created at ${place(ran.origin)}`, ...(line ? [": ", el("code", {}, line), " "] : [". "]), `It ran in step ${this.#model.stepNumber(ran.phase)}. `];
   }
 }
 

@@ -38,6 +38,10 @@ export class Lesson {
     $("lesson-feed").addEventListener("click", () => this.#feed());
   }
 
+  get isOn() {
+    return this.#isOn;
+  }
+
   /** Whether the step buttons have to wait for a prediction. */
   get isLocked() {
     return this.#isOn && this.#chosen() === null;
@@ -46,6 +50,7 @@ export class Lesson {
   toggle() {
     this.#isOn = !this.#isOn;
     $("lesson").hidden = !this.#isOn;
+    document.body.toggleAttribute("data-lesson", this.#isOn);
     set($("lesson-toggle"), { "aria-pressed": String(this.#isOn) });
     this.#key = "";
     this.#act.changed();
@@ -115,7 +120,8 @@ export class Lesson {
   #ask() {
     const { ready, wheel, phase, phases, turn, nowNs } = this.#model;
     const where = phase === null ? `The loop stands before turn ${turn.toLocaleString("en")}` : `It stands in step ${this.#model.stepNumber(phase)} (${phases[phase]?.name}) of turn ${turn.toLocaleString("en")}`;
-    const queued = distinct(ready).slice(0, QUEUED_MAX).map((job) => ({ is: "queued", job, at: job.origin, label: `${title(job)}, ${job.place === 0 ? "at the front of" : `place ${job.place + 1} in`} the ready queue` }));
+    // By the place in the source: the order of the queue is to be found out.
+    const queued = distinct(ready).slice(0, QUEUED_MAX).sort((a, b) => (a.origin < b.origin ? -1 : 1)).map((job) => ({ is: "queued", job, at: job.origin, label: `${title(job)}, from the ready queue` }));
     const [timer] = wheel ? all(wheel) : [];
     const choices = [...queued];
     if (timer) choices.push({ is: "timer", timer, at: timer.origin, label: `the first timer of the wheel (${timer.what}), due ${timer.due_ns <= nowNs ? "since" : "in"} ${span(Math.abs(timer.due_ns - nowNs))}` });
@@ -156,7 +162,7 @@ export class Lesson {
 
 /** Each job once: those of one origin cannot be told apart before they run. */
 function distinct(ready) {
-  return ready.map((job, place) => ({ ...job, place })).filter((job, i, jobs) => jobs.findIndex((other) => isSame(other, job)) === i);
+  return ready.filter((job, i) => ready.findIndex((other) => isSame(other, job)) === i);
 }
 
 function isSame(job, ran) {

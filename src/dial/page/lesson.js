@@ -5,6 +5,8 @@ import { $, el, place, say, set, span, title } from "./draw.js";
 import { all } from "./wheel.js";
 
 const QUEUED_MAX = 5;
+/** The step in which timers join the ready queue. */
+const FIRE_TIMERS = 3;
 const RULES = {
   R1: "R1: There is one ready queue, and it is first in, first out. Its order inside a turn: what was left over, what I/O woke, what other threads sent, what came due.",
   R2: "R2: What is scheduled before step 6 runs in this turn; what is scheduled in step 6 or after it, in the next one, after its poll.",
@@ -126,7 +128,7 @@ export class Lesson {
     const choices = [...queued];
     if (timer) choices.push({ is: "timer", timer, at: timer.origin, label: `the first timer of the wheel (${timer.what}), due ${timer.due_ns <= nowNs ? "since" : "in"} ${span(Math.abs(timer.due_ns - nowNs))}` });
     choices.push({ is: "visit", label: "a visit to a source that has news, or was carried over" }, { is: "nothing", label: "nothing: this turn finds no work" });
-    return { text: `${where}. What will run next?`, choices, ready, timers: wheel ? all(wheel) : [], phase, turn };
+    return { text: `${where}. What will run next?`, choices, ready, timers: wheel ? all(wheel) : [], phase, turn, nowNs };
   }
 
   /** The loop has stopped: if it was asked to by a step that was predicted, see who was right. */
@@ -179,7 +181,7 @@ function whatItWas(ran, { ready, timers }) {
   return timer ? { is: "timer", timer } : { is: ran.kind === "visit" ? "visit" : "new" };
 }
 
-function reason(truth, choice, { turn }, ran) {
+function reason(truth, choice, { turn, phase, nowNs }, ran) {
   switch (truth.is) {
     case "nothing":
       return { words: "No source had news, nothing stood in the ready queue, and no timer was due: left alone, the loop would now sleep until its next deadline.", rule: choice.is === "timer" ? "R5" : "R1" };
@@ -190,6 +192,7 @@ function reason(truth, choice, { turn }, ran) {
     case "new":
       return { words: "It was not to be seen when you were asked: a visit or another thread scheduled it meanwhile, before step 6 counted.", rule: "R2" };
     default:
+      if (choice.is === "timer" && choice.timer.due_ns <= nowNs && phase > FIRE_TIMERS) return { words: "The timer is due, but timers join the queue in step 5, and that of this turn was over.", rule: "R5" };
       if (choice.is === "timer") return { words: "It stood in the queue already. A timer joins behind what is there, and not before it is due.", rule: "R5" };
       if (choice.is === "queued" && choice.job.turn > turn) return { words: "The one you chose was scheduled by a callback, so it waits for the next turn.", rule: "R2" };
       return { words: truth.place === 0 ? "It stood at the front." : "Those before it had been cancelled.", rule: "R1" };

@@ -102,6 +102,7 @@ const CASES: &[Case] = &[
         each_turn: masked_frame,
         requests: 32,
         answer: (&[0x82, 64], ECHOED),
+        is_recorded: false,
     },
 ];
 

@@ -736,8 +736,9 @@ impl EventLoop {
 
     fn report(&mut self, panicked: &Panicked) {
         self.stats.panics += 1;
+        let turn = self.turn_number();
         if let Some(control) = &mut self.control {
-            control.tell_of_panic(panicked);
+            control.tell_of_panic(turn, panicked);
         }
         self.record_panic(panicked);
         (self.on_panic)(panicked);

@@ -408,8 +408,12 @@ impl EventLoop {
         crate::event!(warn, "{finding}");
         self.keep_incident(Trouble::Finding(finding.clone()));
         (self.debugging.hook)(finding);
+        let turn = self.turn_number();
         if let Some(control) = &mut self.control {
-            control.tell(&News::Finding(finding.clone()));
+            control.tell(&News::Found {
+                turn,
+                finding: finding.clone(),
+            });
         }
     }
 }

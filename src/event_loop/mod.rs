@@ -31,6 +31,7 @@ mod debug;
 mod driver;
 mod ending;
 mod executor;
+mod flight;
 mod handle;
 mod incidents;
 mod listener;
@@ -71,6 +72,7 @@ pub use driver::{
 pub use ending::JoinError;
 pub(crate) use ending::{EndKey, Listener};
 pub use executor::{JobHandle, ThreadPool};
+pub use flight::{Cause, FLIGHT_PAUSE, FLIGHTS_MAX, Flight, FlightRecorder};
 pub(crate) use handle::CallKey;
 pub use handle::{CallHandle, Handle, LoopGone, Remote, get_running_loop};
 pub use incidents::{INCIDENTS_MAX, Incident, PIECES_MAX, SlowTurn, Trouble};
@@ -103,6 +105,7 @@ use crate::parts::high_water::give_back_list;
 use crate::parts::slab::{Key, Slab};
 use control::Controlled;
 use debug::Debugging;
+use flight::Flights;
 use handle::{Inbox, Job, Message};
 use incidents::Incidents;
 use watchdog::Watchdog;
@@ -234,6 +237,7 @@ pub struct EventLoop {
     debugging: Debugging,
     incidents: Incidents,
     watchdog: Option<Watchdog>,
+    flights: Option<Flights>,
     control: Option<Box<Controlled>>,
     /// A control may want to wait before each visit and callback.
     is_paced: bool,
@@ -305,6 +309,7 @@ impl EventLoop {
             debugging: Debugging::default(),
             incidents: Incidents::default(),
             watchdog: None,
+            flights: None,
             control: None,
             is_paced: false,
             jobs_left: 0,
@@ -593,7 +598,7 @@ impl EventLoop {
     fn visit_taken(&mut self, token: Token, mut slot: Slot, readiness: Readiness) {
         self.turn.visits += 1;
         if self.observes {
-            self.observe(|| slot.work());
+            self.visit_begins(&slot);
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -602,8 +607,7 @@ impl EventLoop {
         let next = caught(|| slot.source.ready(&mut ctx, readiness));
         self.work_ended(slot.origin);
         if self.observes {
-            self.record_visit(token, readiness, slot.origin, || slot.source.inspect().kind);
-            self.tell_if_slow(|| slot.work(), Some(token));
+            self.visit_ended(token, readiness, &slot);
         }
         let next = match next {
             Ok(_) if !self.doomed.is_empty() && self.doomed.contains(&token) => Next::Close,
@@ -640,7 +644,7 @@ impl EventLoop {
             self.handle.recorder().push(What::Began {
                 task: task.number(),
             });
-            self.observe(|| work.clone());
+            self.work_begins(|| work.clone());
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -675,7 +679,7 @@ impl EventLoop {
         };
         self.turn.callbacks += 1;
         if self.observes {
-            self.observe(|| Work::callback(origin));
+            self.work_begins(|| Work::callback(origin));
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -684,8 +688,7 @@ impl EventLoop {
         let called = caught(|| callback(&mut ctx));
         self.work_ended(origin);
         if self.observes {
-            self.record_callback(key, origin);
-            self.tell_if_slow(|| Work::callback(origin), None);
+            self.callback_ended(key, origin);
         }
         if let Err(panic) = called {
             self.report_caught(panic, Work::callback(origin));
@@ -755,8 +758,9 @@ impl EventLoop {
 
     fn report(&mut self, panicked: &Panicked) {
         self.stats.panics += 1;
+        let turn = self.turn_number();
         if let Some(control) = &mut self.control {
-            control.tell_of_panic(panicked);
+            control.tell_of_panic(turn, panicked);
         }
         self.record_panic(panicked);
         crate::event!(error, "{panicked}");

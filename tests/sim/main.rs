@@ -15,7 +15,9 @@ mod life;
 #[cfg(feature = "deflate")]
 mod openings;
 mod operations;
+mod outbox;
 mod reader;
+mod recording;
 mod rude;
 mod streams;
 mod timers;

@@ -84,6 +84,10 @@ impl WebSocketLink {
         socket: Box<dyn WebSocketHandler>,
         rules: Rc<WebSocketRules>,
     ) -> Self {
+        #[cfg_attr(
+            not(feature = "deflate"),
+            expect(unused_mut, reason = "nothing to agree on")
+        )]
         let mut endpoint = Endpoint::new(Role::Server);
         #[cfg(feature = "deflate")]
         if rules.deflate.is_some() {

@@ -94,8 +94,8 @@ pub struct Limits {
     pub ping_after: Duration,
     /// A WebSocket that was pinged and still says nothing, not even a pong, is closed. Default 10 s.
     pub pong_timeout: Duration,
-    /// A WebSocket on which no message comes or goes for so long is closed, with 1001; up to a quarter of that before, as
-    /// in [`Limits::ping_after`]. Pings and pongs do not count. Default: none.
+    /// A WebSocket on which no message comes or goes for so long is closed, with 1001; up to a quarter of that before,
+    /// as in [`Limits::ping_after`]. Pings and pongs do not count. Default: none.
     pub websocket_idle_timeout: Duration,
     /// A WebSocket that is as old as this is closed, with 1001; up to a quarter of that before. Its peers come back one
     /// after another, and may then be another server's. Default: none.

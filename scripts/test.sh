@@ -72,8 +72,8 @@ step-benches() {
 
 step-release() {
   cargo build --release --examples
-  # Others' programs are to see compression and TLS, too.
-  cargo build --release --features deflate,tls --example yardstick --example wsload --target-dir target/compressing
+  # Others' programs are to see compression, TLS and metrics, too.
+  cargo build --release --features deflate,metrics,tls --example yardstick --example wsload --target-dir target/compressing
 }
 step-instructions() { scripts/instructions.sh; }
 step-size() { scripts/size.sh; }

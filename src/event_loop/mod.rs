@@ -33,6 +33,7 @@ mod ending;
 mod executor;
 mod flight;
 mod handle;
+mod incidents;
 mod listener;
 mod mio_driver;
 mod panic;
@@ -60,12 +61,13 @@ use std::time::{Duration, Instant};
 pub use blocking_driver::{BlockingDriver, Interrupter};
 pub use control::{Break, Control, LOOK_UP, LoopState, News, Standing, StopReason, Upcoming};
 pub use ctx::Ctx;
+pub(crate) use debug::Span;
 pub use debug::{
     Finding, LostTask, SLOW_THRESHOLD, ScopeEnd, ScopeReport, SlowReport, Victims, Work,
 };
 pub use driver::{
-    BlockingJob, Clock, Driver, Event, Executor, Group, Notify, Readiness, Signal, Socket, Token,
-    Watch,
+    BadToken, BlockingJob, Clock, Driver, Event, Executor, Group, Notify, Readiness, Signal,
+    Socket, Token, Watch,
 };
 pub use ending::JoinError;
 pub(crate) use ending::{EndKey, Listener};
@@ -73,6 +75,7 @@ pub use executor::{JobHandle, ThreadPool};
 pub use flight::{Cause, FLIGHT_PAUSE, FLIGHTS_MAX, Flight, FlightRecorder};
 pub(crate) use handle::CallKey;
 pub use handle::{CallHandle, Handle, LoopGone, Remote, get_running_loop};
+pub use incidents::{INCIDENTS_MAX, Incident, PIECES_MAX, SlowTurn, Trouble};
 pub use listener::{bind, bind_several};
 pub use mio_driver::MioDriver;
 pub use panic::Panicked;
@@ -104,6 +107,7 @@ use control::Controlled;
 use debug::Debugging;
 use flight::Flights;
 use handle::{Inbox, Job, Message};
+use incidents::Incidents;
 use watchdog::Watchdog;
 
 /// Events taken from the driver in one turn.
@@ -231,6 +235,7 @@ pub struct EventLoop {
     waiting_for_close: Vec<Token>,
     on_panic: PanicHook,
     debugging: Debugging,
+    incidents: Incidents,
     watchdog: Option<Watchdog>,
     flights: Option<Flights>,
     control: Option<Box<Controlled>>,
@@ -302,6 +307,7 @@ impl EventLoop {
             waiting_for_close: Vec::new(),
             on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
             debugging: Debugging::default(),
+            incidents: Incidents::default(),
             watchdog: None,
             flights: None,
             control: None,
@@ -377,7 +383,6 @@ impl EventLoop {
     // ---- the steps --------------------------------------------------------------------------------------------
 
     fn park(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
-        self.turn = Turn::default();
         self.slow_from = match self.handle.is_debug() {
             true => self.handle.slow_threshold(),
             false => Duration::MAX,
@@ -387,6 +392,11 @@ impl EventLoop {
         self.records = self.handle.recorder().begin_turn(before);
         self.observes = self.looks_closely || self.records;
         let awake = before.saturating_duration_since(self.handle.now());
+        if awake >= self.handle.slow_threshold() {
+            self.look_for_slow_turn();
+        }
+        self.incidents.begin_turn();
+        self.turn = Turn::default();
         self.stats.awake += awake.saturating_sub(std::mem::take(&mut self.paused));
         if self.handle.is_debug() {
             self.look_for_lost(before);
@@ -719,6 +729,15 @@ impl EventLoop {
         self.took = took;
         let visits = std::mem::take(&mut self.untimed).max(1);
         self.suspicious = self.suspicious.saturating_sub(visits);
+        let mut origin = origin;
+        if took >= SLOW {
+            origin = self.incidents.culprit(origin);
+            self.incidents.add_piece(Longest {
+                took,
+                origin,
+                visits,
+            });
+        }
         if self.turn.longest.is_none_or(|longest| took > longest.took) {
             self.turn.longest = Some(Longest {
                 took,
@@ -739,10 +758,13 @@ impl EventLoop {
 
     fn report(&mut self, panicked: &Panicked) {
         self.stats.panics += 1;
+        let turn = self.turn_number();
         if let Some(control) = &mut self.control {
-            control.tell_of_panic(panicked);
+            control.tell_of_panic(turn, panicked);
         }
         self.record_panic(panicked);
+        crate::event!(error, "{panicked}");
+        self.keep_incident(Trouble::Panic(panicked.clone()));
         (self.on_panic)(panicked);
     }
 
@@ -923,6 +945,7 @@ impl EventLoop {
     pub fn stats(&self) -> Stats {
         Stats {
             sources: self.sources.len(),
+            ready: self.handle.ready_jobs(),
             timers_set: self.handle.timers_set(),
             ..self.stats
         }

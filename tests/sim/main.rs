@@ -14,6 +14,8 @@ mod http;
 mod life;
 #[cfg(feature = "deflate")]
 mod openings;
+mod operations;
+mod outbox;
 mod reader;
 mod recording;
 mod rude;

@@ -879,7 +879,7 @@ impl Recorder {
 
     /// From `since` to `now` the loop has stood still.
     pub(super) fn paused(&self, since: Instant, now: Instant) {
-        let Some(tape) = self.tape.get().filter(|_| self.on.get()) else {
+        let Some(tape) = self.tape.get().filter(|_| self.is_on()) else {
             return;
         };
         let (since_ns, now_ns) = (self.ns(since), self.ns(now));

@@ -187,10 +187,12 @@ impl EventLoop {
     }
 }
 
+type TurnHook = Box<dyn FnMut(&mut EventLoop, Duration)>;
+
 /// What the loop knows of a flight recorder: no more, so that a program without one has nothing of it in its binary.
 pub(super) struct Flights {
     /// Called at the end of a turn that was recorded, with the time for which it was awake.
-    pub(super) watch_turn: Box<dyn FnMut(&mut EventLoop, Duration)>,
+    pub(super) watch_turn: TurnHook,
     watch: Option<super::Token>,
 }
 

@@ -266,6 +266,8 @@ async function run() {
 
 async function pictures(ada, bruno) {
   const page = await dial({ viewport: { width: 1440, height: 960 } });
+  await ada.say("Listen: it ticks");
+  await bruno.hears("Listen: it ticks");
   await inState(page, "asleep");
   await picture(page, "dial-idle");
 
@@ -299,7 +301,9 @@ async function pictures(ada, bruno) {
   const finding = page.locator("#findings li[data-kind=slow]").first();
   await finding.waitFor();
   await finding.getByRole("button", { name: "Show in the timeline" }).click();
-  await page.locator("#blame .culprit").waitFor();
+  await page.locator("#blame .culprit").waitFor().catch(async (error) => {
+    throw new Error(`${await finding.textContent()} / ${await page.locator("#blame").textContent()}`, { cause: error });
+  });
   await page.evaluate(() => scrollTo(0, 0));
   await picture(page, "dial-slow");
 

@@ -109,7 +109,8 @@ export class Movement {
 
   /** Of the turns of the last moment the one with the most in it: a newcomer has nothing from an empty one. */
   #turnToShow() {
-    const { turns, turn, isPaused } = this.#model;
+    const { turns, turn, openTurn, isPaused } = this.#model;
+    if (openTurn) return openTurn;
     if (turns.length === 0) return { ...EMPTY, n: turn };
     if (isPaused) return turns.at(-1);
     return turns.slice(-40).reduce((best, turn) => (turn.took_ns - turn.asleep_ns >= best.took_ns - best.asleep_ns ? turn : best));

@@ -12,6 +12,8 @@ const SHARE = 112;
 const LEAST = 0.062;
 const GAP = 0.003;
 const LAP_MS = 2_600;
+/** Smooth enough for a hand, and half of the work. */
+const FRAME_MS = 30;
 /** Until one was recorded: all steps, and none of them has taken any time. */
 const EMPTY = { took_ns: 0, asleep_ns: 0, phases: [] };
 
@@ -151,6 +153,8 @@ export class Movement {
       this.#rest();
       return;
     }
+    requestAnimationFrame((next) => this.#sweep(next));
+    if (now - this.#before < FRAME_MS) return;
     this.#at += Math.min(100, now - this.#before) / LAP_MS;
     this.#before = now;
     if (this.#at >= 1) {
@@ -160,7 +164,6 @@ export class Movement {
       this.#describe(this.#model.awakeShare());
     }
     this.#point(this.#at);
-    requestAnimationFrame((next) => this.#sweep(next));
   }
 
   /** Without a turn to replay the hand stands where the loop does: in its sleep, or where it was stopped. */

@@ -54,6 +54,7 @@
 //! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, topics and rooms; and [`web::Engine`], which
 //!   says how many loops and threads serve them.
 //! - [`client`] sends requests, over a pool of connections; it stands beside the server and knows nothing of it.
+//! - `dial` is a page on which all that can be seen at work, and stopped; it has a feature of its own.
 //! - [`metrics`] counts what happens and how long it takes.
 //! - [`parts`] know nothing of all that and can be read alone.
 //!
@@ -64,6 +65,7 @@
 //! - `brotli`: the client decodes brotli, too.
 //! - `compression`: the client asks for gzip and deflate and decodes them, by flate2.
 //! - `cookies`: the client keeps cookies.
+//! - `dial`: a page that shows the loop as it turns, pauses it and steps through it: `dial::Dial`, `dial::view`.
 //! - `deflate`: WebSocket messages may be compressed (permessage-deflate), by flate2: [`App::ws_deflate`],
 //!   [`client::WebSocketBuilder::deflate`].
 //! - `futures`: streams have the traits of futures-io; listeners and the receivers of [`sync`]'s channels are

@@ -160,6 +160,27 @@ fn the_readme_says_how_many_crates_there_are() {
     }
 }
 
+#[test]
+fn the_page_on_websockets_names_a_test_that_exists_in_each_row() {
+    let page = text("docs/websocket.md");
+    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| ---");
+    let rows = page.lines().filter(is_row);
+    let rows: Vec<&str> = rows.filter(|row| !row.ends_with("held by |")).collect();
+    assert!(rows.len() > 15, "the tables are there");
+    for row in rows {
+        let quoted = row.split('`').skip(1).step_by(2);
+        let held_by: Vec<(&str, &str)> = quoted
+            .filter_map(|name| name.split_once("::"))
+            .filter(|(path, _)| path.ends_with(".rs"))
+            .collect();
+        assert!(!held_by.is_empty(), "nothing holds {row}");
+        for (path, test) in held_by {
+            let is_there = text(path).contains(&format!("fn {test}()"));
+            assert!(is_there, "there is no {test} in {path}");
+        }
+    }
+}
+
 /// `scripts/instructions.sh --renew` writes both.
 #[test]
 fn the_page_on_performance_has_the_instructions_of_the_baseline() {
@@ -179,22 +200,124 @@ fn the_page_on_performance_has_the_instructions_of_the_baseline() {
 
 #[test]
 fn links_to_files_lead_somewhere() {
-    for document in [
+    let pages = [
         "README.md",
         "docs/ARCHITECTURE.md",
         "docs/CHANGELOG.md",
         "docs/STYLE.md",
         "docs/one-turn.md",
         "docs/performance.md",
-    ] {
-        let folder = root().join(document);
+        "docs/websocket.md",
+    ];
+    for document in pages.map(str::to_owned).into_iter().chain(chapters()) {
+        let folder = root().join(&document);
         let folder = folder.parent().expect("a file stands in a folder");
-        for rest in text(document).split("](").skip(1) {
+        for rest in text(&document).split("](").skip(1) {
             let target = rest.split([')', '#']).next().unwrap_or_default();
             if !target.is_empty() && !target.starts_with("https://") {
                 let found = folder.join(target).exists();
                 assert!(found, "{document} points to {target}, which is not there");
             }
         }
+    }
+}
+
+// ---- the guide --------------------------------------------------------------------------------------------------
+
+/// Its chapters, their summary included.
+fn chapters() -> Vec<String> {
+    let folder = "docs/guide/src";
+    let files = fs::read_dir(root().join(folder)).expect("the guide is there");
+    let names = files.map(|file| file.expect("it can be read").file_name());
+    names
+        .filter_map(|name| Some(name.to_str()?.to_owned()).filter(|name| name.ends_with(".md")))
+        .map(|name| format!("{folder}/{name}"))
+        .collect()
+}
+
+/// The lines of a block that name nothing but the file they are from, and the rest.
+fn named<'b>(block: &'b str, mark: &str, chapter: &str) -> (&'b str, &'b str) {
+    let (first, rest) = block.split_once('\n').unwrap_or_default();
+    let file = first.strip_prefix(mark).unwrap_or_else(|| {
+        panic!("{chapter}: a block begins with {mark:?} and its file:\n{block}")
+    });
+    (file, rest)
+}
+
+/// The lines of `text` that say something, without their indentation.
+fn written_lines(text: &str) -> Vec<&str> {
+    let lines = text.lines().map(str::trim);
+    lines.filter(|line| !line.is_empty()).collect()
+}
+
+/// A block of Rust begins with its file. It is the whole of a listing; of the sources it is lines in their order, and
+/// `// …` stands for those that are left out.
+#[test]
+fn every_line_that_the_guide_quotes_stands_in_the_file_it_names() {
+    for chapter in chapters() {
+        for block in rust_blocks(&text(&chapter)) {
+            let (file, quoted) = named(block, "// ", &chapter);
+            let source = text(file);
+            if file.starts_with("docs/guide/listings/") {
+                assert!(quoted == source, "{chapter} has another {file}");
+                continue;
+            }
+            let mut rest = &written_lines(&source)[..];
+            for part in written_lines(quoted).split(|line| *line == "// …") {
+                let found = rest
+                    .windows(part.len().max(1))
+                    .position(|lines| lines == part);
+                assert!(
+                    found.is_some() || part.is_empty(),
+                    "{chapter} quotes what is not in {file}:\n{}",
+                    part.join("\n")
+                );
+                rest = &rest[found.unwrap_or(0) + part.len()..];
+            }
+        }
+    }
+}
+
+/// A change that answers a question can be made: what it takes away is there.
+#[test]
+fn every_change_that_the_guide_proposes_fits_the_file_it_names() {
+    let mut changes = 0;
+    for chapter in chapters() {
+        for block in text(&chapter).split("```diff\n").skip(1) {
+            let (file, change) = named(block, "--- ", &chapter);
+            let change = change.split("```").next().unwrap_or_default();
+            let before: Vec<&str> = change
+                .lines()
+                .filter(|line| !line.starts_with('+'))
+                .map(|line| line.get(1..).unwrap_or_default().trim())
+                .filter(|line| !line.is_empty())
+                .collect();
+            let source = text(file);
+            let there = written_lines(&source)
+                .windows(before.len())
+                .any(|lines| lines == before);
+            assert!(there, "{chapter} changes what is not in {file}:\n{change}");
+            changes += 1;
+        }
+    }
+    assert!(changes >= 9, "each chapter ends with a question");
+}
+
+#[test]
+fn the_guide_has_each_chapter_in_its_summary_and_each_listing_in_a_chapter() {
+    let summary = text("docs/guide/src/SUMMARY.md");
+    let all: String = chapters().iter().map(|chapter| text(chapter)).collect();
+    for chapter in chapters() {
+        let name = chapter.rsplit('/').next().unwrap_or_default();
+        let is_listed = name == "SUMMARY.md" || summary.contains(&format!("]({name})"));
+        assert!(is_listed, "SUMMARY.md does not list {name}");
+    }
+    let mut listings = Vec::new();
+    collect(&root().join("docs/guide/listings"), &mut listings);
+    for listing in listings {
+        let name = listing.file_name().and_then(|name| name.to_str());
+        let name = name.expect("plain names");
+        let is_quoted = all.contains(&format!("// docs/guide/listings/{name}\n"));
+        assert!(is_quoted || name == "main.rs", "no chapter quotes {name}");
     }
 }

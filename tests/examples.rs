@@ -80,6 +80,11 @@ fn without_numbers(text: &str) -> String {
     spaced
 }
 
+/// `text` of `04_http_bytes`, which has no clock, so that all its dates are one.
+fn without_date(text: &str) -> String {
+    text.replace("Date: Thu, 01 Jan 1970 00:00:00 GMT", "Date: …")
+}
+
 /// A server that is ended when the test is.
 struct Server {
     child: Child,
@@ -248,9 +253,8 @@ fn the_timers_run_in_the_order_that_03_timers_promises_and_none_is_early() {
 
 #[test]
 fn the_machine_alone_says_what_04_http_bytes_promises() {
-    let printed =
-        printed("04_http_bytes", &[]).replace("Date: Thu, 01 Jan 1970 00:00:00 GMT", "Date: …");
-    assert_eq!(printed, promised("04_http_bytes"));
+    let printed = printed("04_http_bytes", &[]);
+    assert_eq!(without_date(&printed), promised("04_http_bytes"));
 }
 
 #[test]
@@ -318,6 +322,11 @@ fn all_are_answered_at_each_number_at_a_time_in_09_concurrency_sweep() {
 #[test]
 fn the_client_says_what_08_client_promises() {
     assert_eq!(printed("08_client", &[]), promised("08_client"));
+}
+
+#[test]
+fn everyone_hears_in_the_rooms_what_11_rooms_promises() {
+    assert_eq!(printed("11_rooms", &[]), promised("11_rooms"));
 }
 
 #[test]
@@ -411,6 +420,35 @@ fn the_tasks_run_in_the_order_that_06_tasks_promises() {
     );
 }
 
+/// A block of the guide that begins with `$ cargo run --example NAME` and goes on with what that prints.
+#[test]
+fn the_guide_shows_what_its_programs_print() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/src");
+    let mut shown = 0;
+    for file in std::fs::read_dir(folder).expect("the guide is there") {
+        let path = file.expect("it can be read").path();
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let chapter = std::fs::read_to_string(&path).expect("a chapter is text");
+        for block in chapter.split("```text\n$ cargo run --example ").skip(1) {
+            let block = block.split("```").next().unwrap_or_default();
+            let (command, expected) = block.split_once('\n').expect("it has lines");
+            let (name, arguments) = command.split_once(" -- ").unwrap_or((command, ""));
+            let arguments: Vec<&str> = arguments.split_whitespace().collect();
+            let text = printed(name, &arguments);
+            match name {
+                // It says how late it was.
+                "03_timers" => assert_eq!(without_numbers(&text), without_numbers(expected)),
+                "04_http_bytes" => assert_eq!(without_date(&text), expected),
+                _ => assert_eq!(text, expected, "{command}"),
+            }
+            shown += 1;
+        }
+    }
+    assert!(shown >= 8, "{shown} programs");
+}
+
 #[test]
 fn the_yardstick_and_the_salon_serve_and_end() {
     for (name, target) in [("yardstick", "/"), ("salon", "/"), ("salon", "/dashboard")] {
@@ -422,6 +460,61 @@ fn the_yardstick_and_the_salon_serve_and_end() {
             "{name} {target}: {answer}"
         );
         server.interrupt();
+    }
+}
+
+#[test]
+fn the_dashboard_client_prints_the_salons_points_and_ends_after_as_many_as_were_asked_for() {
+    let mut salon = Server::start("salon", &["--port", "0"]);
+    let url = format!("ws://{}/realtime", salon.address());
+    let output = output("12_dashboard_client", &[&url, "--count", "2"]);
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).expect("it prints UTF-8");
+    let points: Vec<&str> = printed.lines().collect();
+    assert_eq!(points.len(), 2, "{printed}");
+    for point in points {
+        // We are the one connection, and the server's memory is some MiB.
+        assert!(point.contains(" connections 1 "), "{point}");
+        let memory = point.split(' ').nth(4).expect("it has a value");
+        assert!(
+            memory == "-" || memory.parse::<f64>().expect("a number") > 0.5,
+            "{point}"
+        );
+    }
+    salon.interrupt();
+}
+
+#[test]
+fn the_dashboard_client_waits_for_its_server_and_ends_with_ctrl_c() {
+    let port = free_port();
+    let url = format!("ws://127.0.0.1:{port}/realtime");
+    let mut command = example("12_dashboard_client");
+    command.arg(&url).stderr(Stdio::null());
+    let mut client = Server::of(command);
+    // It tries in vain, for a while.
+    std::thread::sleep(Duration::from_millis(300));
+    let mut salon = Server::start("salon", &["--port", &port.to_string()]);
+    salon.address();
+    let point = client.line();
+    assert!(point.starts_with("cpu "), "{point}");
+    client.interrupt();
+    salon.interrupt();
+}
+
+#[test]
+fn the_dashboard_client_says_what_is_wrong() {
+    let free = free_port();
+    let nobody = format!("ws://127.0.0.1:{free}/realtime");
+    for (arguments, code, why) in [
+        (&["--count", "none"][..], 2, "is no number of points"),
+        (&["--fast"], 2, "unknown argument --fast"),
+        (&["http://127.0.0.1/", "--once"], 1, "ws://"),
+        (&[&nobody, "--once"], 1, "refused"),
+    ] {
+        let output = output("12_dashboard_client", arguments);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(why), "{arguments:?}: {error}");
     }
 }
 

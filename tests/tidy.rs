@@ -37,6 +37,19 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "dial",
+        &[
+            "web",
+            "conn",
+            "net",
+            "sync",
+            "task",
+            "proto",
+            "event_loop",
+            "parts",
+        ],
+    ),
+    (
         "client",
         &["net", "sync", "task", "proto", "event_loop", "parts"],
     ),

@@ -8,7 +8,7 @@ mod canned;
 use std::process::ExitCode;
 
 use canned::{Lines, Stage};
-use tourbillon::web::{App, Message, Peer, Request, Response, Socket};
+use tourbillon::web::{App, Message, Peer, Request, Response, Rooms, Socket};
 
 /// As fast as a busy server turns, by order of magnitude.
 const TURNS_A_SECOND: u32 = 250;
@@ -94,6 +94,16 @@ const CASES: &[Case] = &[
         answer: (&[0x82, 64], ECHOED),
         is_recorded: false,
     },
+    // What everyone says goes to everyone: counted for each of those who hear it.
+    Case {
+        name: "websocket-room",
+        connections: 32,
+        first: ROOM_HANDSHAKE,
+        each_turn: masked_frame,
+        requests: 32,
+        answer: (&[0x82, 64], ECHOED),
+        is_recorded: false,
+    },
 ];
 
 const GET: &[u8] = b"GET /plaintext HTTP/1.1\r\n\
@@ -131,6 +141,13 @@ const HANDSHAKE: &[u8] = b"GET /echo HTTP/1.1\r\n\
     Sec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
+const ROOM_HANDSHAKE: &[u8] = b"GET /room HTTP/1.1\r\n\
+    Host: 127.0.0.1:8080\r\n\
+    Connection: Upgrade\r\n\
+    Upgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
 const ECHOED: &[u8; 64] = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn masked_frame() -> Vec<u8> {
@@ -143,21 +160,34 @@ fn masked_frame() -> Vec<u8> {
 
 struct Echo;
 
-impl Socket<()> for Echo {
-    fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>, _: &mut ()) {
+impl Socket<Rooms> for Echo {
+    fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>, _: &mut Rooms) {
         peer.send(message);
     }
 }
 
-fn app() -> App<()> {
-    App::new(())
-        .get("/plaintext", |_: &Request, _: &mut ()| {
+struct Member;
+
+impl Socket<Rooms> for Member {
+    fn opened(&mut self, peer: &mut Peer<'_>, rooms: &mut Rooms) {
+        rooms.join("room", peer.sender());
+    }
+
+    fn message(&mut self, _: &mut Peer<'_>, message: Message<'_>, rooms: &mut Rooms) {
+        rooms.publish("room", message);
+    }
+}
+
+fn app() -> App<Rooms> {
+    App::new(Rooms::new())
+        .get("/plaintext", |_: &Request, _: &mut Rooms| {
             Response::new("Hello, World!").with_content_type("text/plain")
         })
-        .post("/in", |request: &Request, _: &mut ()| {
+        .post("/in", |request: &Request, _: &mut Rooms| {
             (request.body() == POSTED).then_some("received\n")
         })
-        .ws("/echo", |_: &Request, _: &mut ()| Ok(Echo))
+        .ws("/echo", |_: &Request, _: &mut Rooms| Ok(Echo))
+        .ws("/room", |_: &Request, _: &mut Rooms| Ok(Member))
 }
 
 fn main() -> ExitCode {

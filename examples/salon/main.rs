@@ -2,7 +2,8 @@
 //! loop, no locks.
 //!
 //! Run it: `cargo run --release --example salon`, then open the address that it prints in two windows. `--port N` picks
-//! another port than 8080. `--engine E` takes `loop` and refuses the others: the dashboard shows one loop.
+//! another port than 8080. `--engine E` takes `loop` and refuses the others: the dashboard shows one loop. `--dial` shows
+//! that loop as it turns, on a page of its own, where it can be paused and stepped through.
 //!
 //! Read on in `chat.rs` (who is in a room, and who hears what) and `dashboard.rs` (a stream that runs while somebody
 //! watches). `messages.rs` has what is said, `PROTOCOL.md` what it means, `pages/` what a browser shows of it.
@@ -19,14 +20,17 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tourbillon::dial::Dial;
 use tourbillon::event_loop::EventLoop;
 use tourbillon::web::{App, Engine, Limits, Request, Response, Rooms, WeakServer, stop_on_signals};
 
 use dashboard::Stream;
 
-const USAGE: &str = "usage: salon [--port N] [--engine E]
+const USAGE: &str = "usage: salon [--port N] [--engine E] [--dial] [--dial-port N]
   --port N     the port on 127.0.0.1; 0 picks one; the default is 8080
-  --engine E   loop, the default; the salon needs one loop and refuses loops:N and threads:N";
+  --engine E   loop, the default; the salon needs one loop and refuses loops:N and threads:N
+  --dial       show the loop at work, on a page of its own; its address is printed
+  --dial-port N   the same, on this port of 127.0.0.1 instead of one that is free";
 
 /// What all handlers share.
 struct Salon {
@@ -145,22 +149,25 @@ fn stats(request: &Request, salon: &mut Salon) -> Response {
 #[derive(PartialEq, Debug)]
 enum Command {
     Help,
-    Serve { port: u16, engine: Engine },
+    Serve {
+        port: u16,
+        engine: Engine,
+        /// The dial's port.
+        dial: Option<u16>,
+    },
 }
 
 fn command(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
     let mut port = 8080;
     let mut engine = Engine::Loop;
+    let mut dial = None;
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--help" | "-h" => return Ok(Command::Help),
-            "--port" => {
-                let value = arguments.next().ok_or("--port needs a number")?;
-                port = value
-                    .parse()
-                    .map_err(|_| format!("--port: {value:?} is not a number from 0 to 65535"))?;
-            }
+            "--port" => port = port_after("--port", arguments.next())?,
+            "--dial" => dial = dial.or(Some(0)),
+            "--dial-port" => dial = Some(port_after("--dial-port", arguments.next())?),
             "--engine" => {
                 let value = arguments.next().ok_or("--engine needs a name")?;
                 engine = value
@@ -170,12 +177,20 @@ fn command(arguments: impl IntoIterator<Item = String>) -> Result<Command, Strin
             _ => return Err(format!("unknown argument {argument:?}")),
         }
     }
-    Ok(Command::Serve { port, engine })
+    Ok(Command::Serve { port, engine, dial })
+}
+
+/// The port that follows `option`.
+fn port_after(option: &str, value: Option<String>) -> Result<u16, String> {
+    let value = value.ok_or_else(|| format!("{option} needs a number"))?;
+    value
+        .parse()
+        .map_err(|_| format!("{option}: {value:?} is not a number from 0 to 65535"))
 }
 
 fn main() -> ExitCode {
-    let (port, engine) = match command(std::env::args().skip(1)) {
-        Ok(Command::Serve { port, engine }) => (port, engine),
+    let (port, engine, dial) = match command(std::env::args().skip(1)) {
+        Ok(Command::Serve { port, engine, dial }) => (port, engine, dial),
         Ok(Command::Help) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -185,7 +200,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match serve(port, engine) {
+    match serve(port, engine, dial) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             eprintln!(
@@ -204,7 +219,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(port: u16, engine: Engine) -> io::Result<()> {
+fn serve(port: u16, engine: Engine, dial: Option<u16>) -> io::Result<()> {
     let mut event_loop = EventLoop::new()?;
     let app = app(event_loop.time());
     engine.check(&app)?;
@@ -214,7 +229,20 @@ fn serve(port: u16, engine: Engine) -> io::Result<()> {
     salon.with(|salon| salon.server = server.downgrade());
     let report = stop_on_signals(&mut ctx, &server)?;
     println!("listening on {address}");
+    let dial = match dial {
+        Some(port) => {
+            let dial = Dial::new(event_loop.attach_control()).server(address);
+            Some(dial.serve(("127.0.0.1", port)).map_err(|error| {
+                let message = format!("the dial's port {port}: {error}");
+                io::Error::other(message)
+            })?)
+        }
+        None => None,
+    };
     println!("chat at http://{address}/, dashboard at http://{address}/dashboard, Ctrl+C ends it");
+    if let Some(dial) = &dial {
+        println!("the dial of this loop at {}", dial.url());
+    }
     event_loop.run()?;
     report.with(|report| println!("stopped: {report}"));
     Ok(())
@@ -310,10 +338,18 @@ mod tests {
     #[test]
     fn arguments_are_a_port_or_a_question() {
         let command = |line: &str| command(line.split_whitespace().map(str::to_owned));
-        let serve = |port, engine| Ok(Command::Serve { port, engine });
-        assert_eq!(command(""), serve(8080, Engine::Loop));
-        assert_eq!(command("--port 0"), serve(0, Engine::Loop));
-        assert_eq!(command("--engine loops:2"), serve(8080, Engine::Loops(2)));
+        let serve = |port, engine, dial| Ok(Command::Serve { port, engine, dial });
+        assert_eq!(command(""), serve(8080, Engine::Loop, None));
+        assert_eq!(command("--port 0"), serve(0, Engine::Loop, None));
+        assert_eq!(
+            command("--engine loops:2"),
+            serve(8080, Engine::Loops(2), None)
+        );
+        assert_eq!(command("--dial"), serve(8080, Engine::Loop, Some(0)));
+        assert_eq!(
+            command("--dial-port 8081 --dial"),
+            serve(8080, Engine::Loop, Some(8081))
+        );
         assert_eq!(command("--port 80 --help"), Ok(Command::Help));
         for wrong in [
             "--port",
@@ -323,6 +359,8 @@ mod tests {
             "--engine",
             "--engine fast",
             "8080",
+            "--dial 8081",
+            "--dial-port",
             "--prot 80",
         ] {
             assert!(command(wrong).is_err(), "{wrong}");

@@ -11,11 +11,11 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::deadline::Deadline;
+use super::deadline::{Deadline, NEVER};
 use super::http::Http;
 use super::limits::{CENTURY, Hits};
 use super::server::{Leaving, Shared};
-use super::websocket_link::WebSocketLink;
+use super::websocket_link::{Due, PONGS_MAX, WebSocketLink};
 use super::wire::{Fill, Wire};
 use crate::event_loop::{Buffers, CORK_BYTES, Ctx, Inspection, Next, Readiness, Socket, Source};
 
@@ -53,6 +53,10 @@ pub(super) struct Visit<'v, 'c> {
     pub(super) place: u32,
     /// Requests or messages that may still be handled.
     pub(super) steps_left: u32,
+    /// Pings that may still be answered one by one.
+    pub(super) pongs_left: u32,
+    /// Where in the input the last one lies that could not be.
+    pub(super) newest_ping: Option<Range<usize>>,
 }
 
 impl Visit<'_, '_> {
@@ -94,8 +98,13 @@ impl<'b> Input<'b> {
         Self { buffer, start, end }
     }
 
-    fn range(&self) -> Range<usize> {
+    pub(super) fn range(&self) -> Range<usize> {
         self.start..self.end
+    }
+
+    /// What lies at `range` of the buffer, used up or not.
+    pub(super) fn at(&self, range: Range<usize>) -> &[u8] {
+        &self.buffer[range]
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -209,8 +218,9 @@ struct SoFar {
     progress: Option<Progress>,
     bytes_in: usize,
     bytes_out: usize,
-    /// Requests or messages that may still be handled.
+    /// As in [`Visit`].
     steps_left: u32,
+    pongs_left: u32,
 }
 
 impl SoFar {
@@ -222,6 +232,7 @@ impl SoFar {
             bytes_in: 0,
             bytes_out: 0,
             steps_left: STEPS_MAX,
+            pongs_left: PONGS_MAX,
         }
     }
 }
@@ -300,13 +311,13 @@ impl Connection {
         let may_read = self.wire.may_read() && !self.wire.is_blocked();
         let so_far = match &mut self.protocol {
             Protocol::Rest if may_read => self.serve_http(ctx, buffers)?,
-            Protocol::WebSocket(link) if may_read && link.only_reads() && link.spill.is_empty() => {
+            Protocol::WebSocket(link) if may_read && link.only_reads() && !link.has_leftovers() => {
                 self.serve_websocket(ctx, buffers)?
             }
             protocol => {
                 let spill = match protocol {
                     Protocol::Http(http) => std::mem::take(&mut http.spill),
-                    Protocol::WebSocket(link) => std::mem::take(&mut link.spill),
+                    Protocol::WebSocket(link) => link.take_spill(),
                     _ => Vec::new(),
                 };
                 buffers.receive[..spill.len()].copy_from_slice(&spill);
@@ -328,8 +339,9 @@ impl Connection {
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
     ) -> io::Result<Option<SoFar>> {
-        let start = buffers.read_from();
-        let read = self.wire.fill(ctx, &mut buffers.receive[start..])?.bytes();
+        let space = buffers.read_into();
+        let start = space.start;
+        let read = self.wire.fill(ctx, &mut buffers.receive[space])?.bytes();
         let mut http = self.shared.lend_http();
         let mut visit = Visit {
             ctx,
@@ -340,6 +352,8 @@ impl Connection {
             peer: &self.peer,
             place: self.place,
             steps_left: STEPS_MAX,
+            pongs_left: PONGS_MAX,
+            newest_ping: None,
         };
         let progress = match read {
             0 => Ok(Progress::NeedInput),
@@ -371,6 +385,7 @@ impl Connection {
             bytes_in: read,
             bytes_out,
             steps_left,
+            pongs_left: PONGS_MAX,
         }))
     }
 
@@ -381,8 +396,9 @@ impl Connection {
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
     ) -> io::Result<Option<SoFar>> {
-        let start = buffers.read_from();
-        let read = self.wire.fill(ctx, &mut buffers.receive[start..])?.bytes();
+        let space = buffers.read_into();
+        let start = space.start;
+        let read = self.wire.fill(ctx, &mut buffers.receive[space])?.bytes();
         let Protocol::WebSocket(link) = &mut self.protocol else {
             unreachable!("the caller has seen to that")
         };
@@ -395,13 +411,15 @@ impl Connection {
             peer: &self.peer,
             place: self.place,
             steps_left: STEPS_MAX,
+            pongs_left: PONGS_MAX,
+            newest_ping: None,
         };
         let progress = match read {
             0 => Progress::NeedInput,
             _ => link.step(&mut visit)?,
         };
-        let (input, steps_left) = (visit.input.range(), visit.steps_left);
-        let ping_after = link.rules().ping_after;
+        let (input, steps_left, pongs_left) =
+            (visit.input.range(), visit.steps_left, visit.pongs_left);
         let is_at_rest = matches!(progress, Progress::NeedInput)
             && input.is_empty()
             && link.is_at_rest()
@@ -411,8 +429,11 @@ impl Connection {
         if is_at_rest {
             bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
             if !self.wire.is_blocked() {
-                if read > 0 {
-                    self.time_anew(ctx, ping_after);
+                if read > 0
+                    && let Protocol::WebSocket(link) = &mut self.protocol
+                {
+                    let at = link.look_at(ctx.tick() + link.ping_after(self.place) + 1);
+                    self.deadline.set(ctx, Some(at));
                 }
                 return Ok(None);
             }
@@ -424,6 +445,7 @@ impl Connection {
             bytes_in: read,
             bytes_out,
             steps_left,
+            pongs_left,
         }))
     }
 
@@ -457,9 +479,14 @@ impl Connection {
             peer: &self.peer,
             place: self.place,
             steps_left: so_far.steps_left,
+            pongs_left: so_far.pongs_left,
+            newest_ping: None,
         };
         let mut written = so_far.bytes_out;
         if first.is_none() {
+            if let Protocol::WebSocket(link) = &mut self.protocol {
+                link.tell_dropped(&mut visit);
+            }
             // Old bytes leave before new ones are made; while they cannot, nothing is read either (rule R10).
             written += visit.flush()?;
         }
@@ -590,7 +617,7 @@ impl Connection {
             }
             Protocol::Http(http) => http.spill.extend_from_slice(visit.input.bytes()),
             Protocol::WebSocket(link) => {
-                link.spill.extend_from_slice(visit.input.bytes());
+                link.keep_spill(visit.input.bytes());
                 link.set_backlog(self.wire.backlog_bytes());
             }
             Protocol::Rest | Protocol::Flushing { .. } | Protocol::Lingering(_) => {}
@@ -680,23 +707,46 @@ impl Connection {
             (Phase::Body, _) => Some(after(limits.body_timeout)),
             (Phase::Write, _) => Some(after(limits.write_timeout)),
             (Phase::Quiet, Protocol::WebSocket(link)) => {
-                Some(ctx.tick() + link.rules().ping_after + 1)
+                Some(ctx.tick() + link.ping_after(self.place) + 1)
             }
-            (Phase::Pong, Protocol::WebSocket(link)) => {
-                Some(ctx.tick() + link.rules().pong_timeout + 1)
-            }
+            (Phase::Pong, Protocol::WebSocket(link)) => Some(ctx.tick() + link.pong_timeout() + 1),
             (Phase::Idle | Phase::Linger, _) => {
                 Some(ctx.tick() + self.shared.keep_alive_ticks() + 1)
             }
             (Phase::WebSocketClose, _) => Some(after(limits.close_timeout)),
             (Phase::Handler | Phase::Quiet | Phase::Pong | Phase::Untimed, _) => None,
         };
+        let at = match &mut self.protocol {
+            // The time to close is the last.
+            Protocol::WebSocket(link) if phase != Phase::WebSocketClose => {
+                let at = link.look_at(at.unwrap_or(NEVER));
+                (at != NEVER).then_some(at)
+            }
+            _ => at,
+        };
         self.deadline.set(ctx, at);
     }
 
     /// The deadline has come. Whether the connection goes on, to say so to its peer.
-    fn time_is_up(&mut self) -> bool {
+    fn time_is_up(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let hits = &self.shared.hits;
+        if let Protocol::WebSocket(link) = &mut self.protocol {
+            match link.look(ctx, &self.shared) {
+                Due::Deadline => {}
+                Due::Idle => {
+                    Hits::count(&hits.websocket_idle_timeout);
+                    return true;
+                }
+                Due::Old => {
+                    Hits::count(&hits.websocket_lifetime_max);
+                    return true;
+                }
+                Due::Later(at) => {
+                    self.deadline.set(ctx, Some(at));
+                    return true;
+                }
+            }
+        }
         Hits::count(match self.phase {
             Phase::FirstByte => &hits.first_byte_timeout,
             Phase::Header => &hits.header_timeout,
@@ -733,7 +783,7 @@ impl Source for Connection {
         self.wire.note(readiness);
         if readiness.contains(Readiness::TIMER) {
             match self.deadline.has_come(ctx) {
-                true if self.time_is_up() => {}
+                true if self.time_is_up(ctx) => {}
                 true => {
                     self.shared.note_leaving(self.place, Leaving::Finished);
                     return Next::Close;
@@ -816,7 +866,7 @@ impl Connection {
             (_, Next::Close) => (Leaving::Finished, Next::Close),
             (Protocol::Rest, Next::Wait) if self.is_idle() => (Leaving::Idle, Next::Close),
             (Protocol::WebSocket(link), Next::Wait) => {
-                link.go_away();
+                link.go_away(ctx, &self.shared);
                 (Leaving::Busy, Next::Wait)
             }
             (_, next) => (Leaving::Busy, next),
@@ -849,8 +899,8 @@ impl Connection {
             Protocol::Http(http) => {
                 http.bytes_held(self.wire.is_blocked()) + self.wire.backlog_bytes_owned()
             }
-            // Its outbox has the backlog in it.
-            Protocol::WebSocket(link) => link.spill.capacity() + link.bytes_held(),
+            // What many are sent is held for each of them, as long as it is.
+            Protocol::WebSocket(link) => self.wire.backlog_bytes() + link.bytes_held(),
             Protocol::Rest | Protocol::Flushing { .. } => self.wire.backlog_bytes_owned(),
             Protocol::Lingering(_) => 0,
         }

@@ -7,7 +7,7 @@
 use crate::event_loop::{Ctx, TimerId};
 
 /// No deadline.
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 
 /// A deadline in ticks of the loop (milliseconds).
 pub(super) struct Deadline {

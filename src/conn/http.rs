@@ -20,9 +20,8 @@ use super::wire::BY_REFERENCE_BYTES;
 use crate::event_loop::{Ctx, Inspection, Origin, Panicked, caught};
 use crate::parts::output::Chunk;
 use crate::proto::http1::{self, After, BodyLength, Fields, Misuse, PeerError, ResponseHead, Step};
-use crate::proto::ws;
 #[cfg(feature = "deflate")]
-use crate::proto::ws::{Agreement, BadExtensions, Deflate};
+use crate::proto::ws::{self, Agreement, BadExtensions, Deflate};
 
 /// Where the body of the request at hand goes.
 enum Incoming {
@@ -592,10 +591,7 @@ impl Http {
             Ok(Some((agreement, deflate))) => {
                 let response = agreement.response();
                 let push = |()| fields.push("Sec-WebSocket-Extensions", &response);
-                (
-                    pushed.and_then(push),
-                    Some(visit.shared.share_deflate(deflate)),
-                )
+                (pushed.and_then(push), Some(deflate))
             }
             Err(error) => {
                 let response = Response::text(format!("{error}\n")).with_status(400);
@@ -617,15 +613,13 @@ impl Http {
         self.machine.respond(&head, visit.cork).map_err(misuse)?;
         visit.shared.count_exchange();
         let origin = self.origin(visit);
-        let rules = visit.shared.websocket_rules(self.request.route());
-        Ok(Some(Box::new(WebSocketLink::open(
-            visit,
-            socket,
+        let rules = visit.shared.websocket_rules(
+            self.request.route(),
             origin,
-            rules,
             #[cfg(feature = "deflate")]
             deflate,
-        ))))
+        );
+        Ok(Some(Box::new(WebSocketLink::open(visit, socket, rules))))
     }
 
     /// What the route and the client agree on about compression.

@@ -5,6 +5,7 @@
 //! none refers to one that was dropped.
 
 use std::collections::VecDeque;
+use std::ops::Add;
 use std::rc::Rc;
 
 use super::websocket_settings::WhenFull;
@@ -22,6 +23,17 @@ impl Dropped {
     pub(super) fn count(&mut self, bytes: usize) {
         self.messages += 1;
         self.bytes += bytes as u64;
+    }
+}
+
+impl Add for Dropped {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self {
+            messages: self.messages + more.messages,
+            bytes: self.bytes + more.bytes,
+        }
     }
 }
 

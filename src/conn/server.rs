@@ -1,7 +1,6 @@
 //! A server: listeners, the connections they took in, and what these share.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::hint::cold_path;
 use std::io;
@@ -18,8 +17,6 @@ use super::http::Http;
 use super::limits::{Hits, Limits, Refusal};
 use super::service::Service;
 use super::wear::Wear;
-#[cfg(feature = "deflate")]
-use super::websocket::SharedDeflate;
 use super::websocket_settings::WebSocketRules;
 use crate::event_loop::{CallHandle, Ctx, Origin, Readiness, Socket, Token};
 use crate::net::Acceptor;
@@ -58,16 +55,13 @@ pub(super) struct Shared {
     accepted: Cell<u64>,
     requests: Cell<u64>,
     websockets: Cell<usize>,
-    /// What holds for them, by their routes: of those that had any.
-    websocket_rules: RefCell<BTreeMap<u32, Rc<WebSocketRules>>>,
+    /// What holds for them: one for each route that had any, and for each way in which they compress.
+    websocket_rules: RefCell<Vec<Rc<WebSocketRules>>>,
     /// Tasks that outlive their connections.
     detached: Cell<usize>,
     /// What the WebSockets compress with that agreed on no context of their own.
     #[cfg(feature = "deflate")]
     pub(super) deflate_pool: RefCell<DeflatePool>,
-    /// What these agreed on: one of each kind, however many connections there are.
-    #[cfg(feature = "deflate")]
-    shared_deflates: RefCell<Vec<SharedDeflate>>,
     drain: RefCell<Option<Drain>>,
     draining: Cell<bool>,
     wear: Option<RefCell<Wear>>,
@@ -204,8 +198,6 @@ impl Server {
             detached: Cell::new(0),
             #[cfg(feature = "deflate")]
             deflate_pool: RefCell::default(),
-            #[cfg(feature = "deflate")]
-            shared_deflates: RefCell::default(),
             drain: RefCell::new(None),
             draining: Cell::new(false),
         }))
@@ -699,14 +691,40 @@ impl Shared {
         }
     }
 
-    /// What holds for the WebSockets of `route`.
-    pub(super) fn websocket_rules(&self, route: u32) -> Rc<WebSocketRules> {
+    /// What holds for a WebSocket of `route`. One that compresses with a context of its own has it for itself.
+    pub(super) fn websocket_rules(
+        &self,
+        route: u32,
+        origin: Origin,
+        #[cfg(feature = "deflate")] deflate: Option<Deflate>,
+    ) -> Rc<WebSocketRules> {
+        #[cfg(feature = "deflate")]
+        let compresses_so = |rules: &WebSocketRules| match (&rules.deflate, &deflate) {
+            (None, None) => true,
+            (Some(known), Some(deflate)) => known.borrow().can_stand_for(deflate),
+            _ => false,
+        };
+        #[cfg(not(feature = "deflate"))]
+        let compresses_so = |_: &WebSocketRules| true;
         let mut all = self.websocket_rules.borrow_mut();
-        let rules = all.entry(route).or_insert_with(|| {
-            let settings = self.service.websocket(route);
-            Rc::new(WebSocketRules::new(settings, &self.limits))
-        });
-        Rc::clone(rules)
+        let is_of = |rules: &&Rc<WebSocketRules>| rules.route == route && compresses_so(rules);
+        if let Some(rules) = all.iter().find(is_of) {
+            return Rc::clone(rules);
+        }
+        let settings = self.service.websocket(route);
+        #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]
+        let mut rules = WebSocketRules::new(route, origin, settings, &self.limits);
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = deflate {
+            let is_shared = deflate.is_shared();
+            rules.deflate = Some(RefCell::new(deflate));
+            if !is_shared {
+                return Rc::new(rules);
+            }
+        }
+        let rules = Rc::new(rules);
+        all.push(Rc::clone(&rules));
+        rules
     }
 
     pub(super) fn origin(&self) -> Origin {
@@ -715,24 +733,6 @@ impl Shared {
 
     pub(super) fn count_exchange(&self) {
         self.requests.set(self.requests.get() + 1);
-    }
-
-    /// A WebSocket's compression, shared with those who agreed on the same if it has nothing of its own.
-    #[cfg(feature = "deflate")]
-    pub(super) fn share_deflate(&self, deflate: Deflate) -> SharedDeflate {
-        let shared = &mut *self.shared_deflates.borrow_mut();
-        let known = shared
-            .iter()
-            .find(|known| known.borrow().can_stand_for(&deflate));
-        if let Some(known) = known {
-            return Rc::clone(known);
-        }
-        let is_shared = deflate.is_shared();
-        let deflate = Rc::new(RefCell::new(deflate));
-        if is_shared {
-            shared.push(Rc::clone(&deflate));
-        }
-        deflate
     }
 
     pub(super) fn count_websocket(&self, change: isize) {

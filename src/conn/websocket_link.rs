@@ -5,15 +5,19 @@ use std::io;
 use std::rc::Rc;
 
 use super::connection::{Progress, Visit};
+use super::deadline::NEVER;
 use super::limits::Hits;
 use super::server::Shared;
 use super::topics;
-#[cfg(feature = "deflate")]
-use super::websocket::SharedDeflate;
-use super::websocket::{CloseReason, Collected, Peer, Sender, WebSocketHandler};
-use super::websocket_settings::WebSocketRules;
-use crate::event_loop::{Ctx, Origin, Panicked, Readiness, caught, guarded};
-use crate::proto::ws::{CloseCode, Endpoint, Message, PeerError, Role, Step};
+use super::websocket::{CloseReason, Collected, Outlet, Peer, Sender, WebSocketHandler};
+use super::websocket_settings::{WebSocketRules, spread};
+use crate::event_loop::{Ctx, Panicked, Readiness, caught, guarded};
+use crate::proto::ws::{CloseCode, Endpoint, Link, Message, PeerError, Role, Step};
+
+/// Pings of one visit that are answered each. Of what comes beyond them only the newest is: who sends pings as fast as
+/// may be gets no flood of pongs for it (RFC 6455, 5.5.3). Those that come one by one, or a few together, all have
+/// their pongs; Autobahn's case 2.10 counts on that for ten.
+pub(super) const PONGS_MAX: u32 = 16;
 
 /// Whether the peer was asked if it is there.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,18 +30,51 @@ enum Probe {
 }
 
 pub(super) struct WebSocketLink {
-    /// Input that is incomplete.
-    pub(super) spill: Vec<u8>,
     endpoint: Endpoint,
     socket: Box<dyn WebSocketHandler>,
-    sender: Sender,
-    origin: Origin,
+    outlet: Outlet,
+    /// What most do not have.
+    extra: Option<Box<Extra>>,
     woken: bool,
     probe: Probe,
-    /// Set when the end is known.
-    reason: Option<CloseReason>,
+    /// The peer did not take everything at once, and the socket is to hear when it has.
+    is_behind: bool,
     /// The peer did not follow the rules; once our close frame is out, nothing more is said or heard.
     refused: bool,
+}
+
+/// What a WebSocket has at times, or by the rules of its route.
+#[derive(Default)]
+struct Extra {
+    /// Input that is incomplete.
+    spill: Vec<u8>,
+    /// Set when the end is known.
+    reason: Option<CloseReason>,
+    ages: Option<Ages>,
+}
+
+/// Of a WebSocket that may end for no other reason than time, in ticks.
+struct Ages {
+    /// When the last message came or went.
+    last_message: u64,
+    /// How long after that it ends.
+    idle_timeout: u64,
+    /// When it is too old.
+    too_old: u64,
+    /// The deadline of what it does, which comes before its end or behind.
+    deadline: u64,
+}
+
+/// What has come with a deadline.
+pub(super) enum Due {
+    /// What it was set for.
+    Deadline,
+    /// No message came or went for too long: it is being closed.
+    Idle,
+    /// It was there for too long: it is being closed.
+    Old,
+    /// Nothing: its times have been moved to this.
+    Later(u64),
 }
 
 impl WebSocketLink {
@@ -45,36 +82,34 @@ impl WebSocketLink {
     pub(super) fn open(
         visit: &mut Visit<'_, '_>,
         socket: Box<dyn WebSocketHandler>,
-        origin: Origin,
         rules: Rc<WebSocketRules>,
-        #[cfg(feature = "deflate")] deflate: Option<SharedDeflate>,
     ) -> Self {
         let mut endpoint = Endpoint::new(Role::Server);
         #[cfg(feature = "deflate")]
-        let may_be_deflated = deflate.is_some();
-        #[cfg(not(feature = "deflate"))]
-        let may_be_deflated = false;
-        if may_be_deflated {
+        if rules.deflate.is_some() {
             endpoint.agree_on_deflate();
         }
-        let sender = Sender::new(
-            visit.ctx.token(),
-            visit.ctx.handle().clone(),
-            visit.shared.clone(),
-            rules,
-            #[cfg(feature = "deflate")]
-            deflate,
-        );
         visit.shared.count_websocket(1);
+        let extra = rules.has_an_end().then(|| {
+            let ages = Ages {
+                last_message: visit.ctx.tick(),
+                idle_timeout: spread(rules.idle_timeout, visit.place),
+                too_old: visit.ctx.tick() + spread(rules.lifetime_max, visit.place),
+                deadline: NEVER,
+            };
+            Box::new(Extra {
+                ages: Some(ages),
+                ..Extra::default()
+            })
+        });
         let mut link = Self {
-            spill: Vec::new(),
             endpoint,
             socket,
-            sender,
-            origin,
+            outlet: Outlet::new(rules),
+            extra,
             woken: false,
             probe: Probe::None,
-            reason: None,
+            is_behind: false,
             refused: false,
         };
         link.tell(visit, |socket, peer| socket.opened(peer));
@@ -85,14 +120,27 @@ impl WebSocketLink {
     pub(super) fn visited(&mut self, readiness: Readiness) {
         if readiness.contains(Readiness::WOKEN) {
             // At once, and not when it can be written: so that the outbox's limit holds for what is posted, too.
-            self.sender.take_posted();
+            if let Some(sender) = self.outlet.sender() {
+                sender.take_posted();
+            }
             self.woken = true;
+        }
+    }
+
+    /// Tell the socket what was dropped, also while its peer takes nothing.
+    #[inline]
+    pub(super) fn tell_dropped(&mut self, visit: &mut Visit<'_, '_>) {
+        let sender = self.outlet.sender();
+        if let Some(dropped) = sender.and_then(Sender::take_untold) {
+            self.tell(visit, |socket, peer| socket.dropped(peer, dropped));
         }
     }
 
     /// Input through the machine to the socket, what it and others sent to output, until there is nothing to do.
     pub(super) fn step(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
-        self.sender.set_backlog(0);
+        if let Some(sender) = self.outlet.sender() {
+            sender.set_backlog(0);
+        }
         if std::mem::take(&mut self.woken) {
             self.tell(visit, |socket, peer| socket.woken(peer));
         }
@@ -101,9 +149,22 @@ impl WebSocketLink {
             let _ = self.endpoint.split().1.ping(&[], visit.cork);
             self.probe = Probe::Sent;
         }
+        let progress = self.exchange(visit);
+        if let Some(ping) = visit.newest_ping.take() {
+            let (_, writer) = self.endpoint.split();
+            // As in `next`.
+            let _ = writer.pong(visit.input.at(ping), visit.cork);
+        }
+        progress
+    }
+
+    fn exchange(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
         loop {
-            let has_left = !self.sender.has_mail() || self.collect_mail(visit)?;
+            let has_left = !self.outlet.has_mail() || self.collect_mail(visit)?;
             if !has_left || !visit.make_room()? {
+                return Ok(Progress::Paused);
+            }
+            if self.is_behind && !self.catch_up(visit)? {
                 return Ok(Progress::Paused);
             }
             if self.refused || self.endpoint.is_over() {
@@ -130,7 +191,8 @@ impl WebSocketLink {
     /// The next thing that the peer has said. Whether there was one.
     fn next(&mut self, visit: &mut Visit<'_, '_>) -> bool {
         let (reader, writer) = self.endpoint.split();
-        let limits = &self.sender.rules().messages;
+        let limits = &self.outlet.rules.messages;
+        let start = visit.input.range().start;
         let (used, step) = match reader.next(visit.input.bytes_mut(), limits) {
             Ok((used, Step::NeedMore)) => {
                 visit.input.use_up(used);
@@ -142,18 +204,26 @@ impl WebSocketLink {
                 return true;
             }
         };
-        let origin = self.origin;
+        let end = start + used;
+        let origin = self.outlet.rules.origin;
+        if let Step::Text(_) | Step::Binary(_) | Step::Deflated(_) = step
+            && let Some(Extra {
+                ages: Some(ages), ..
+            }) = self.extra.as_deref_mut()
+        {
+            ages.last_message = visit.ctx.tick();
+        }
         visit.ctx.begin_handler(|| origin);
         let mut peer = Peer {
             ctx: visit.ctx.reborrow(),
-            sender: &self.sender,
+            server: visit.shared,
+            outlet: &self.outlet,
             writer,
             cork: visit.cork,
-            origin,
         };
         let socket = &mut self.socket;
         // A close that was asked for is on its way: what the peer sent before it heard of it is not delivered.
-        let is_open = self.sender.is_open();
+        let is_open = !peer.writer.is_closed() && self.outlet.is_open();
         let told = match step {
             Step::Text(_) | Step::Binary(_) | Step::Deflated(_) | Step::Pong(_) if !is_open => {
                 Ok(())
@@ -165,9 +235,13 @@ impl WebSocketLink {
             Step::Deflated(message) => {
                 // Lent, for the handler may send, and then others compress.
                 let mut buffer = visit.shared.deflate_pool.borrow_mut().take_buffer();
-                let told = match self.sender.read_deflated(message, &mut buffer) {
+                let read = self
+                    .outlet
+                    .read_deflated(message, visit.shared, &mut buffer);
+                let told = match read {
                     Ok(message) => caught(|| socket.message(&mut peer, message)),
                     Err(error) => {
+                        visit.ctx.end_handler(|| origin);
                         self.refuse(visit, error);
                         return true;
                     }
@@ -179,18 +253,25 @@ impl WebSocketLink {
             Step::Deflated(_) => unreachable!("it was not agreed on"),
             Step::Pong(payload) => caught(|| socket.pong(&mut peer, payload)),
             Step::Ping(payload) => {
-                // After our close frame nothing is owed (RFC 6455, 5.5.1).
-                let _ = peer.writer.pong(payload, peer.cork);
+                match visit.pongs_left.checked_sub(1) {
+                    Some(left) => {
+                        visit.pongs_left = left;
+                        // After our close frame nothing is owed (RFC 6455, 5.5.1).
+                        let _ = peer.writer.pong(payload, peer.cork);
+                    }
+                    None => visit.newest_ping = Some(end - payload.len()..end),
+                }
                 Ok(())
             }
             Step::Close(close) => {
                 let code = close.map(|(code, _)| code);
                 let _ = peer.writer.close_reply(code, peer.cork);
-                if self.reason.is_none() {
+                let reason = &mut self.extra.get_or_insert_default().reason;
+                reason.get_or_insert_with(|| {
                     let text = close.map_or_else(String::new, |(_, reason)| reason.to_owned());
-                    self.reason = Some(CloseReason::Peer(code.unwrap_or(CloseCode::Status), text));
-                }
-                self.sender.shut();
+                    CloseReason::Peer(code.unwrap_or(CloseCode::Status), text)
+                });
+                self.outlet.shut();
                 Ok(())
             }
             Step::NeedMore => unreachable!("seen to just above"),
@@ -198,7 +279,7 @@ impl WebSocketLink {
         visit.ctx.end_handler(|| origin);
         visit.input.use_up(used);
         if let Err(caught) = told {
-            self.close_after_panic(visit, &caught.blame(self.origin));
+            self.close_after_panic(visit, &caught.blame(origin));
         }
         true
     }
@@ -212,13 +293,13 @@ impl WebSocketLink {
         let (_, writer) = self.endpoint.split();
         let mut peer = Peer {
             ctx: visit.ctx.reborrow(),
-            sender: &self.sender,
+            server: visit.shared,
+            outlet: &self.outlet,
             writer,
             cork: visit.cork,
-            origin: self.origin,
         };
         let socket = &mut *self.socket;
-        if let Err(panicked) = guarded(self.origin, || tell(socket, &mut peer)) {
+        if let Err(panicked) = guarded(self.outlet.rules.origin, || tell(socket, &mut peer)) {
             self.close_after_panic(visit, &panicked);
         }
     }
@@ -227,14 +308,26 @@ impl WebSocketLink {
     #[cold]
     fn close_after_panic(&self, visit: &mut Visit<'_, '_>, panicked: &Panicked) {
         visit.ctx.report(panicked);
-        self.sender.close(CloseCode::Error, "the handler panicked");
+        self.sender(visit.ctx, visit.shared)
+            .close(CloseCode::Error, "the handler panicked");
     }
 
     /// Write what others sent. Whether all of it could be.
     fn collect_mail(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<bool> {
+        let Some(sender) = self.outlet.sender() else {
+            return Ok(true);
+        };
+        self.is_behind |= sender.take_awaited();
+        if sender.bytes_waiting() > 0
+            && let Some(Extra {
+                ages: Some(ages), ..
+            }) = self.extra.as_deref_mut()
+        {
+            ages.last_message = visit.ctx.tick();
+        }
         let (_, writer) = self.endpoint.split();
         loop {
-            match self.sender.collect_mail(writer, visit.cork) {
+            match sender.collect_mail(writer, visit.cork) {
                 Collected::All => break,
                 Collected::Full => visit.flush()?,
                 Collected::Large(frame) => visit.wire.flush_with(visit.ctx, visit.cork, frame)?,
@@ -243,8 +336,28 @@ impl WebSocketLink {
                 return Ok(false);
             }
         }
-        if writer.is_closed() && self.reason.is_none() {
-            self.reason = self.sender.close_code().map(CloseReason::Us);
+        if writer.is_closed()
+            && let Some(code) = sender.close_code()
+        {
+            let reason = &mut self.extra.get_or_insert_default().reason;
+            reason.get_or_insert(CloseReason::Us(code));
+        }
+        Ok(true)
+    }
+
+    /// Nothing waits any more but what is in the cork. When that has gone, too, the socket is told. Whether it has.
+    #[cold]
+    fn catch_up(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<bool> {
+        visit.flush()?;
+        if visit.wire.is_blocked() {
+            return Ok(false);
+        }
+        self.is_behind = false;
+        if let Some(sender) = self.outlet.sender() {
+            sender.take_awaited();
+        }
+        if !self.is_closing() {
+            self.tell(visit, |socket, peer| socket.drained(peer));
         }
         Ok(true)
     }
@@ -254,18 +367,49 @@ impl WebSocketLink {
         visit.input.clear();
         let (_, writer) = self.endpoint.split();
         let _ = writer.close(error.close_code(), error.reason(), visit.cork);
-        self.reason = Some(CloseReason::Us(error.close_code()));
+        let extra = self.extra.get_or_insert_default();
+        extra.reason = Some(CloseReason::Us(error.close_code()));
         self.refused = true;
-        self.sender.shut();
+        self.outlet.shut();
     }
 
     /// Without input there is nothing to do.
     pub(super) fn only_reads(&self) -> bool {
         !self.woken
             && self.probe != Probe::Due
-            && !self.sender.has_mail()
+            && !self.is_behind
+            && !self.outlet.has_mail()
             && !self.refused
             && self.endpoint.is_open()
+    }
+
+    /// Whether the last visit left input, or the next one has to tell the socket something first.
+    pub(super) fn has_leftovers(&self) -> bool {
+        let untold = self.outlet.sender().and_then(Sender::untold);
+        untold.is_some()
+            || self
+                .extra
+                .as_ref()
+                .is_some_and(|extra| !extra.spill.is_empty())
+    }
+
+    /// Keep input that is incomplete.
+    pub(super) fn keep_spill(&mut self, input: &[u8]) {
+        if !input.is_empty() {
+            let extra = self.extra.get_or_insert_default();
+            extra.spill.extend_from_slice(input);
+        }
+    }
+
+    pub(super) fn take_spill(&mut self) -> Vec<u8> {
+        let Some(extra) = &mut self.extra else {
+            return Vec::new();
+        };
+        let spill = std::mem::take(&mut extra.spill);
+        if extra.reason.is_none() && extra.ages.is_none() {
+            self.extra = None;
+        }
+        spill
     }
 
     /// Both sides go on, neither waits for the other, and nothing is held.
@@ -280,8 +424,53 @@ impl WebSocketLink {
     }
 
     /// Note what could not be written, at the end of a visit.
-    pub(super) fn set_backlog(&self, bytes: usize) {
-        self.sender.set_backlog(bytes);
+    pub(super) fn set_backlog(&mut self, bytes: usize) {
+        self.is_behind |= bytes > 0;
+        if let Some(sender) = self.outlet.sender() {
+            sender.set_backlog(bytes);
+        }
+    }
+
+    /// What is to come at `deadline`, or [`NEVER`]: and when the connection is to look, which is earlier if its own end
+    /// is.
+    #[inline]
+    pub(super) fn look_at(&mut self, deadline: u64) -> u64 {
+        match self.extra.as_deref_mut() {
+            Some(Extra {
+                ages: Some(ages), ..
+            }) => {
+                ages.deadline = deadline;
+                deadline.min(ages.end().0)
+            }
+            _ => deadline,
+        }
+    }
+
+    /// The connection has come to look, at the tick `now`.
+    pub(super) fn look(&mut self, ctx: &Ctx<'_>, server: &Rc<Shared>) -> Due {
+        let Some(Extra {
+            ages: Some(ages), ..
+        }) = self.extra.as_deref()
+        else {
+            return Due::Deadline;
+        };
+        if self.is_closing() {
+            return Due::Deadline;
+        }
+        let now = ctx.tick();
+        let (end, due) = ages.end();
+        if end <= now {
+            let why = match due {
+                Due::Old => "it was open for long enough",
+                _ => "no message for too long",
+            };
+            self.sender(ctx, server).close(CloseCode::Away, why);
+            return due;
+        }
+        match ages.deadline <= now {
+            true => Due::Deadline,
+            false => Due::Later(ages.deadline.min(end)),
+        }
     }
 
     /// The peer has been silent for long: ask whether it is there, at the next step.
@@ -294,8 +483,14 @@ impl WebSocketLink {
         self.probe = Probe::None;
     }
 
-    pub(super) fn rules(&self) -> &WebSocketRules {
-        self.sender.rules()
+    /// How long the peer may be silent before it is asked whether it is there, in ticks.
+    pub(super) fn ping_after(&self, place: u32) -> u64 {
+        spread(self.outlet.rules.ping_after, place)
+    }
+
+    /// How long it may be silent then.
+    pub(super) fn pong_timeout(&self) -> u64 {
+        self.outlet.rules.pong_timeout
     }
 
     pub(super) fn awaits_pong(&self) -> bool {
@@ -303,25 +498,38 @@ impl WebSocketLink {
     }
 
     /// The server is shutting down (RFC 6455, 7.4.1: 1001).
-    pub(super) fn go_away(&self) {
-        self.sender
-            .close(CloseCode::Away, "the server is going away");
+    pub(super) fn go_away(&self, ctx: &Ctx<'_>, server: &Rc<Shared>) {
+        let sender = self.sender(ctx, server);
+        sender.close(CloseCode::Away, "the server is going away");
+    }
+
+    fn sender(&self, ctx: &Ctx<'_>, server: &Rc<Shared>) -> &Sender {
+        self.outlet.sender_for(ctx, server, !self.has_said_close())
+    }
+
+    fn has_said_close(&self) -> bool {
+        matches!(self.endpoint.link(), Link::WeClosed | Link::Over)
     }
 
     /// Our close frame is out, or about to be, and the peer's is not here.
     pub(super) fn is_closing(&self) -> bool {
-        !self.sender.is_open()
+        !self.outlet.is_open() || self.has_said_close()
     }
 
     pub(super) fn is_paused(&self) -> bool {
         self.socket.is_full()
     }
 
+    /// But for what the connection has begun to write.
     pub(super) fn bytes_held(&self) -> usize {
-        let held =
-            self.endpoint.bytes_held() + self.sender.outbox_bytes() + self.socket.bytes_held();
+        let spill = self
+            .extra
+            .as_ref()
+            .map_or(0, |extra| extra.spill.capacity());
+        let waiting = self.outlet.sender().map_or(0, Sender::bytes_waiting);
+        let held = self.endpoint.bytes_held() + spill + waiting + self.socket.bytes_held();
         #[cfg(feature = "deflate")]
-        let held = held + self.sender.deflate_bytes_held();
+        let held = held + self.outlet.deflate_bytes_held();
         held
     }
 
@@ -336,12 +544,38 @@ impl WebSocketLink {
 
     /// The connection has gone.
     pub(super) fn closed(mut self, ctx: &mut Ctx<'_>, shared: &Shared) {
-        self.sender.shut();
-        topics::leave_all(&self.sender);
+        self.outlet.shut();
+        if let Some(sender) = self.outlet.sender() {
+            topics::leave_all(sender);
+        }
         shared.count_websocket(-1);
-        let reason = self.reason.take().unwrap_or(CloseReason::Lost);
-        if let Err(panicked) = guarded(self.origin, || self.socket.closed(ctx, &reason)) {
+        let reason = self.extra.take().and_then(|extra| extra.reason);
+        let reason = reason.unwrap_or(CloseReason::Lost);
+        let origin = self.outlet.rules.origin;
+        if let Err(panicked) = guarded(origin, || self.socket.closed(ctx, &reason)) {
             ctx.report(&panicked);
         }
+    }
+}
+
+impl Ages {
+    /// When it ends if nothing happens, and why.
+    fn end(&self) -> (u64, Due) {
+        let idle = self.last_message.saturating_add(self.idle_timeout);
+        match idle < self.too_old {
+            true => (idle, Due::Idle),
+            false => (self.too_old, Due::Old),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_websocket_at_rest_is_nine_words() {
+        // With the allocator's own, five times 16 bytes.
+        assert_eq!(size_of::<WebSocketLink>(), 72);
     }
 }

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::connection::ticks;
-use super::limits::Limits;
+use super::limits::{CENTURY, Limits};
 use super::origins::Origins;
+#[cfg(feature = "deflate")]
+use super::websocket::SharedDeflate;
+use crate::event_loop::{CORK_BYTES, Origin};
 #[cfg(feature = "deflate")]
 use crate::proto::ws::DeflateOptions;
 use crate::proto::ws::{self, WsLimits};
@@ -116,22 +119,71 @@ impl WebSocketSettings {
     }
 }
 
-/// What holds for the WebSockets of a route, who have it together. Times are in ticks.
+/// What holds for the WebSockets of a route, and of one agreement about compression; they have it together, as far as
+/// they can. Times are in ticks.
 pub(super) struct WebSocketRules {
+    pub(super) route: u32,
+    /// Where the route was added.
+    pub(super) origin: Origin,
     pub(super) outbox: OutboxPolicy,
     pub(super) messages: WsLimits,
     pub(super) ping_after: u64,
     pub(super) pong_timeout: u64,
+    pub(super) idle_timeout: u64,
+    pub(super) lifetime_max: u64,
+    /// How messages are compressed, if that was agreed on.
+    #[cfg(feature = "deflate")]
+    pub(super) deflate: Option<SharedDeflate>,
 }
 
 impl WebSocketRules {
-    pub(super) fn new(settings: Option<&WebSocketSettings>, limits: &Limits) -> Self {
-        let said = settings.cloned().unwrap_or_default();
+    pub(super) fn new(
+        route: u32,
+        origin: Origin,
+        settings: Option<&WebSocketSettings>,
+        limits: &Limits,
+    ) -> Self {
+        let of = |said: fn(&WebSocketSettings) -> Option<Duration>, limit: Duration| {
+            ticks(settings.and_then(said).unwrap_or(limit))
+        };
+        let messages = settings.and_then(|said| said.messages.as_ref());
         Self {
-            outbox: said.outbox.unwrap_or(limits.outbox),
-            messages: said.messages.unwrap_or_else(|| limits.websocket.clone()),
-            ping_after: ticks(said.ping_after.unwrap_or(limits.ping_after)),
-            pong_timeout: ticks(said.pong_timeout.unwrap_or(limits.pong_timeout)),
+            route,
+            origin,
+            outbox: settings
+                .and_then(|said| said.outbox)
+                .unwrap_or(limits.outbox),
+            messages: messages.unwrap_or(&limits.websocket).clone(),
+            ping_after: of(|said| said.ping_after, limits.ping_after),
+            pong_timeout: of(|said| said.pong_timeout, limits.pong_timeout),
+            idle_timeout: of(|said| said.idle_timeout, limits.websocket_idle_timeout),
+            lifetime_max: of(|said| said.lifetime_max, limits.websocket_lifetime_max),
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
+
+    /// Whether a WebSocket may end for no other reason than time.
+    pub(super) fn has_an_end(&self) -> bool {
+        self.idle_timeout.min(self.lifetime_max) < ticks(CENTURY)
+    }
+
+    /// How much is handed to the socket in one piece: what it was offered cannot be dropped any more.
+    pub(super) fn offered_bytes_max(&self) -> usize {
+        match self.outbox.when_full {
+            WhenFull::Close | WhenFull::DropNewest => CORK_BYTES,
+            WhenFull::DropOldest | WhenFull::KeepLatest => {
+                (self.outbox.bytes_max / 2).clamp(1, CORK_BYTES)
+            }
+        }
+    }
+}
+
+/// A time of so many ticks for the connection at `place`: less by up to a quarter, another part for each of neighbours.
+/// Connections that were opened at once are so asked and closed one by one. (Multiples of the golden ratio, without
+/// their whole parts, lie as far from each other as can be: Knuth, The Art of Computer Programming, 6.4.)
+pub(super) fn spread(ticks: u64, place: u32) -> u64 {
+    const GOLDEN: u32 = 0x9e37_79b9;
+    let part = u128::from(place.wrapping_mul(GOLDEN));
+    ticks - ((u128::from(ticks / 4) * part) >> 32) as u64
 }

@@ -15,7 +15,7 @@ use super::inject::{self, Client, Clients};
 use super::lesson;
 use super::look::{self, Look, ns};
 use super::messages::{
-    BreakOn, FindingTold, FromPage, Hello, Id, Injection, Process, Ran, Seen, Step, Stopped, Tick,
+    BreakOn, FindingTold, FromPage, Hello, Id, Injection, Process, Ran, Seen, Stopped, Tick,
     ToPage, TurnTold, VictimsTold, Wish, WorkTold, encode,
 };
 use super::source;
@@ -35,6 +35,8 @@ const RATE_HZ: f64 = 10.0;
 const RATE_HZ_MAX: f64 = 30.0;
 /// Turns in one tick.
 const TURNS_MAX: usize = 200;
+/// A turn that was awake so long, and a block that took so long, is not among those left out.
+pub(super) const SLOW_NS: u64 = 10_000_000;
 /// Blocks that are told to have run when a loop stops.
 const RAN_MAX: usize = 200;
 /// A page with so much on its way gets no tick before it has taken some of it.
@@ -118,7 +120,8 @@ pub(super) enum Post {
     Stood(Box<Look>),
     News(Box<News>),
     Did(Token, u64, Result<(), &'static str>),
-    Travelled(Token, u64, Id, Vec<Step>),
+    /// For a journey: what was recorded until the turn that was going on.
+    Recorded(Token, u64, Id, Box<Recording>, u64),
 }
 
 impl Desk {
@@ -267,34 +270,34 @@ impl Desk {
 
     /// Do what a page wants. `None` when the answer comes by post.
     fn fulfil(&mut self, page: Token, id: u64, wish: Wish) -> Option<Result<(), String>> {
+        let why_not = self.why_not();
         let asker = self.pages.get_mut(&page)?;
-        match &wish {
-            Wish::Control { token } => return Some(self.unlock(page, token)),
-            _ if !asker.is_admitted => return Some(Err("say the token first".to_owned())),
+        let refused = match &wish {
+            Wish::Control { .. } => None,
+            _ if !asker.is_admitted => Some("say the token first"),
+            Wish::Rate { .. } | Wish::Journey { .. } => None,
+            _ if !asker.may_control => Some(why_not.unwrap_or("this needs the token")),
+            _ => None,
+        };
+        if let Some(why) = refused {
+            return Some(Err(why.to_owned()));
+        }
+        let done = match wish {
+            Wish::Control { token } => return Some(self.unlock(page, &token)),
             Wish::Rate { hz } => {
-                let hz = if hz.is_finite() { *hz } else { RATE_HZ };
-                let every = 1.0 / hz.clamp(1.0, RATE_HZ_MAX);
-                asker.every = Duration::from_secs_f64(every);
-                return Some(Ok(()));
+                let hz = if hz.is_finite() { hz } else { RATE_HZ };
+                asker.every = Duration::from_secs_f64(1.0 / hz.clamp(1.0, RATE_HZ_MAX));
+                Ok(())
             }
             Wish::Journey { token } => {
-                let token = *token;
                 let post = self.post.clone()?;
                 let travel = move |ctx: &mut Ctx<'_>| {
-                    let recording = ctx.recorder().recording(0);
+                    let recording = Box::new(ctx.recorder().recording(0));
                     let turn = ctx.stats().turns + 1;
-                    let steps = journey(&recording, token.0, turn);
-                    let _ = post.try_send(Post::Travelled(page, id, token, steps));
+                    let _ = post.try_send(Post::Recorded(page, id, token, recording, turn));
                 };
                 return self.order(travel).err().map(|gone| Err(gone.to_string()));
             }
-            _ if !asker.may_control => {
-                let why = self.why_not().unwrap_or("this needs the token");
-                return Some(Err(why.to_owned()));
-            }
-            _ => {}
-        }
-        let done = match wish {
             Wish::Pause => self.control(Control::pause),
             Wish::Resume => self.control(Control::resume),
             Wish::StepTurn => self.control(Control::step_turn),
@@ -302,9 +305,13 @@ impl Desk {
             Wish::SlowMotion { ms } => {
                 self.slow_motion = Duration::from_millis(ms).min(SLOW_MOTION_MAX);
                 let slow_motion = self.slow_motion;
-                self.control(|control| control.slow_motion(slow_motion))
+                let done = self.control(|control| control.slow_motion(slow_motion));
+                return self.when_obeyed(page, id, done.map_err(|gone| gone.to_string()));
             }
-            Wish::BreakOn { wanted, on } => return Some(self.break_on(wanted, on)),
+            Wish::BreakOn { wanted, on } => {
+                let done = self.break_on(wanted, on);
+                return self.when_obeyed(page, id, done);
+            }
             Wish::Record { on } => self.order(move |ctx| ctx.record(on)),
             Wish::Inject { injection } => return Some(self.inject(injection)),
             Wish::Close { token } => {
@@ -319,9 +326,21 @@ impl Desk {
             Wish::Cancel { token } => {
                 return self.end(page, id, token, is_task, "no task has this token");
             }
-            Wish::Control { .. } | Wish::Rate { .. } | Wish::Journey { .. } => Ok(()),
         };
         Some(done.map_err(|gone| gone.to_string()))
+    }
+
+    /// The answer to an order: when the loop has taken it, by post.
+    fn when_obeyed(
+        &self,
+        page: Token,
+        id: u64,
+        ordered: Result<(), String>,
+    ) -> Option<Result<(), String>> {
+        let post = self.post.clone()?;
+        let obeyed = move |_: &mut Ctx<'_>| drop(post.try_send(Post::Did(page, id, Ok(()))));
+        let ordered = ordered.and_then(|()| self.order(obeyed).map_err(|gone| gone.to_string()));
+        ordered.err().map(Err)
     }
 
     fn unlock(&mut self, page: Token, token: &str) -> Result<(), String> {
@@ -561,8 +580,9 @@ impl Desk {
             }
             Post::News(news) => self.tell_news(*news),
             Post::Did(page, id, done) => self.answer(page, id, done.map_err(str::to_owned)),
-            Post::Travelled(page, id, token, steps) => {
+            Post::Recorded(page, id, token, recording, turn) => {
                 self.answer(page, id, Ok(()));
+                let steps = journey(&recording, token.0, turn);
                 if let Some(page) = self.pages.get(&page) {
                     page.send(&ToPage::Journey { token, steps });
                 }
@@ -585,9 +605,7 @@ impl Desk {
         blocks.for_each(|block| look.name(block));
         for page in self.pages.values_mut() {
             page.turns.extend(turns.iter().cloned());
-            let too_many = page.turns.len().saturating_sub(TURNS_MAX);
-            page.turns.drain(..too_many);
-            page.skipped += too_many as u64;
+            page.skip();
         }
         self.seen = Some(look.told(&self.turns));
     }
@@ -654,15 +672,16 @@ impl Desk {
     }
 
     fn tell_news(&mut self, news: News) {
-        let (_, turn) = self.state();
         match news {
             News::Stopped(why, standing) => {
                 self.stop = Some((why, standing));
                 self.look_at_stop();
             }
             News::Resumed => self.tell(&ToPage::Resumed),
-            News::Finding(finding) => self.tell(&ToPage::Finding(finding_told(&finding, turn))),
-            News::Panicked { report } => self.tell(&ToPage::Finding(FindingTold {
+            News::Found { turn, finding } => {
+                self.tell(&ToPage::Finding(finding_told(&finding, turn)));
+            }
+            News::Panicked { turn, report } => self.tell(&ToPage::Finding(FindingTold {
                 kind: "panic",
                 text: report,
                 turn,
@@ -699,6 +718,19 @@ impl Desk {
 }
 
 impl Page {
+    /// Leave out what is too much: the oldest, but a turn that was slow stays longer than one that was not.
+    fn skip(&mut self) {
+        let too_many = self.turns.len().saturating_sub(TURNS_MAX);
+        let mut left = too_many;
+        self.turns.retain(|turn| {
+            let is_kept = left == 0 || turn.took_ns - turn.asleep_ns >= SLOW_NS;
+            left -= usize::from(!is_kept);
+            is_kept
+        });
+        self.turns.drain(..left);
+        self.skipped += too_many as u64;
+    }
+
     fn send(&self, message: &ToPage<'_>) {
         // One who does not read is closed by the route's policy.
         let _ = self.sender.send(encode(message).as_str());

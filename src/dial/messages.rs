@@ -202,6 +202,9 @@ pub(super) struct TurnTold {
     pub(super) events: u32,
     /// Phase, beginning, duration.
     pub(super) phases: Vec<(usize, u64, u64)>,
+    /// When it stood still, and for how long.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) pauses: Vec<(u64, u64)>,
     pub(super) blocks: Vec<Block>,
     pub(super) cut: usize,
 }

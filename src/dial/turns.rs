@@ -2,10 +2,11 @@
 
 use std::mem;
 
+use super::desk::SLOW_NS;
 use super::messages::{Block, Id, Place, Step, TurnTold};
 use crate::event_loop::{Name, Phase, Readiness, Record, Recording, Token, Transfer, What};
 
-/// Blocks of one turn that are told; a turn of more is a busy one, and no page is wide enough for it.
+/// Blocks of one turn that are told, slow ones apart; a turn of more is a busy one, and no page is wide enough for it.
 const BLOCKS_MAX: usize = 200;
 
 /// What was recorded, read bit by bit.
@@ -27,6 +28,7 @@ struct Open {
     asleep_ns: u64,
     events: u32,
     phases: Vec<(usize, u64, u64)>,
+    pauses: Vec<(u64, u64)>,
     blocks: Vec<Block>,
     /// Those that were told as having run.
     told: usize,
@@ -62,6 +64,7 @@ impl Turns {
                         took_ns,
                         events: open.events,
                         phases: open.phases,
+                        pauses: open.pauses,
                         blocks: open.blocks,
                         cut: open.cut,
                     });
@@ -111,6 +114,7 @@ impl Open {
             What::Callback { name, took_ns, .. } => {
                 self.end(record, recording.name(name), None, took_ns);
             }
+            What::Paused { took_ns } => self.pauses.push((record.at_ns(), took_ns)),
             What::Panicked { .. } => self.panicked = true,
             What::Read { transfer, .. } => self.transfers.push((record.depth(), false, transfer)),
             What::Wrote { transfer, .. } => self.transfers.push((record.depth(), true, transfer)),
@@ -153,7 +157,7 @@ impl Open {
                 Transfer::Failed => {}
             }
         }
-        if self.blocks.len() >= BLOCKS_MAX {
+        if self.blocks.len() >= BLOCKS_MAX && took_ns < SLOW_NS {
             self.cut += 1;
             return;
         }

@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::debug::{Finding, Work};
-use super::driver::{Event, Readiness, Token};
+use super::driver::{Clock, Event, Readiness, Token};
 use super::handle::{Described, LoopGone, Remote};
+use super::mio_driver::MachineClock;
 use super::panic::{Panicked, caught};
 use super::recorder::Phase;
 use super::stats::Origin;
@@ -97,9 +98,16 @@ pub enum News {
     /// It goes on.
     Resumed,
     /// Debug mode has found something. [`EventLoop::on_finding`] hears of it, too.
-    Finding(Finding),
+    Found {
+        /// In which turn.
+        turn: u64,
+        /// What.
+        finding: Finding,
+    },
     /// A panic was caught. [`EventLoop::on_panic`] hears of it, too.
     Panicked {
+        /// In which turn.
+        turn: u64,
         /// The report, as it would be printed.
         report: String,
     },
@@ -419,8 +427,9 @@ impl Controlled {
 
     /// Tell of a panic.
     #[cold]
-    pub(super) fn tell_of_panic(&mut self, panicked: &Panicked) {
+    pub(super) fn tell_of_panic(&mut self, turn: u64, panicked: &Panicked) {
         self.tell(&News::Panicked {
+            turn,
             report: panicked.to_string(),
         });
     }
@@ -483,6 +492,13 @@ impl EventLoop {
     #[cold]
     pub(super) fn before_turn(&mut self) {
         self.turn = Turn::default();
+        let shared = self
+            .control
+            .as_ref()
+            .map(|control| control.shared.upgrade());
+        if let Some(Some(shared)) = shared {
+            shared.turn.store(self.turn_number(), Ordering::Release);
+        }
         let took = self.awake_in_last_turn();
         self.look_for_breaks(|wanted| matches!(wanted, Break::SlowTurn(limit) if took > *limit));
         // As many as are there now: who gives orders without end does not keep the loop from turning.
@@ -506,10 +522,8 @@ impl EventLoop {
             return;
         };
         self.is_paced = control.pace.is_set();
-        match control.shared.upgrade() {
-            Some(shared) => shared.turn.store(self.stats.turns + 1, Ordering::Release),
-            // The last control has gone.
-            None => self.let_go(),
+        if control.shared.strong_count() == 0 {
+            self.let_go();
         }
     }
 
@@ -634,11 +648,12 @@ impl EventLoop {
         let since = self.begin_waiting(next.clone());
         let Some(control) = &self.control else { return };
         let orders = control.orders.clone();
-        let begun = Instant::now();
+        // By this machine's clock, as the channel waits: whatever the loop's driver says.
+        let begun = MachineClock.now();
         loop {
             let left = self.control.as_ref().map_or(Duration::ZERO, |control| {
                 let wait = control.pace.slow_motion;
-                wait.saturating_sub(begun.elapsed())
+                wait.saturating_sub(MachineClock.now() - begun)
             });
             if left.is_zero() || self.is_wanted_elsewhere() {
                 break;
@@ -672,11 +687,15 @@ impl EventLoop {
     }
 
     fn end_waiting(&mut self, since: Instant) {
-        if let Some(control) = &mut self.control {
-            control.standing = None;
-        }
+        let stood = self
+            .control
+            .as_mut()
+            .and_then(|control| control.standing.take());
         self.stamp = self.handle.time();
-        self.handle.recorder().go_on_at(self.stamp);
+        // Within a turn: before one there is nothing that it would have to be told from.
+        if stood.is_some_and(|stood| stood.next.is_some()) {
+            self.handle.recorder().paused(since, self.stamp);
+        }
         let waited = self.stamp.saturating_duration_since(since);
         self.paused += waited;
         self.stats.paused += waited;

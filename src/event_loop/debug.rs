@@ -405,8 +405,12 @@ impl EventLoop {
 
     pub(super) fn tell(&mut self, finding: &Finding) {
         (self.debugging.hook)(finding);
+        let turn = self.turn_number();
         if let Some(control) = &mut self.control {
-            control.tell(&News::Finding(finding.clone()));
+            control.tell(&News::Found {
+                turn,
+                finding: finding.clone(),
+            });
         }
     }
 }

@@ -52,7 +52,7 @@ mod tests;
 
 use std::fmt;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
@@ -171,12 +171,13 @@ impl Default for Buffers {
 const PAGE_BYTES: usize = 4096;
 
 impl Buffers {
-    /// From where on to read what will be copied into the cork: there the two lie half a page apart. A copy between
-    /// places that are alike within their pages is taken for one that overlaps, and took some 15 times as long for 16
-    /// KiB.
-    pub fn read_from(&self) -> usize {
+    /// Where to read what will be copied into the cork: there the two lie half a page apart. A copy between places that
+    /// are alike within their pages is taken for one that overlaps, and took some 15 times as long for 16 KiB. The length
+    /// is [`RECEIVE_BYTES`], wherever it is.
+    pub fn read_into(&self) -> Range<usize> {
         let (receive, cork) = (self.receive.as_ptr().addr(), self.cork.as_ptr().addr());
-        (cork + PAGE_BYTES / 2).wrapping_sub(receive) % PAGE_BYTES
+        let start = (cork + PAGE_BYTES / 2).wrapping_sub(receive) % PAGE_BYTES;
+        start..start + RECEIVE_BYTES
     }
 }
 
@@ -735,8 +736,9 @@ impl EventLoop {
 
     fn report(&mut self, panicked: &Panicked) {
         self.stats.panics += 1;
+        let turn = self.turn_number();
         if let Some(control) = &mut self.control {
-            control.tell_of_panic(panicked);
+            control.tell_of_panic(turn, panicked);
         }
         self.record_panic(panicked);
         (self.on_panic)(panicked);

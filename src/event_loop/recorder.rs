@@ -343,6 +343,11 @@ pub enum What {
         /// Which.
         job: u64,
     },
+    /// A [`super::Control`] has stopped the loop within a turn, or slowed it down: it stood still.
+    Paused {
+        /// For how long.
+        took_ns: u64,
+    },
     /// Something that is measured has changed.
     Gauge {
         /// What.
@@ -389,6 +394,7 @@ mod kind {
     pub(super) const SUBMITTED: u8 = 22;
     pub(super) const JOB_DONE: u8 = 23;
     pub(super) const GAUGE: u8 = 24;
+    pub(super) const PAUSED: u8 = 25;
 }
 
 const NO_TOKEN: u64 = u64::MAX;
@@ -498,6 +504,10 @@ impl Parts {
             Message => id(kind::MESSAGE, 0),
             Submitted { job } => id(kind::SUBMITTED, job),
             JobDone { job } => id(kind::JOB_DONE, job),
+            Paused { took_ns } => Self {
+                amount: took_ns,
+                ..id(kind::PAUSED, 0)
+            },
             Gauge { gauge, value } => Self {
                 aux: gauge as u8,
                 ..id(kind::GAUGE, value)
@@ -549,13 +559,15 @@ impl Record {
         (self.when >> KIND_BITS) as u8 & DEPTH_MAX
     }
 
-    /// How long it took, if it is something with a duration: a turn, a phase, a poll, a visit, a callback.
+    /// How long it took, if it is something with a duration: a turn, a phase, a poll, a visit, a callback,
+    /// a pause.
     pub fn took_ns(self) -> Option<u64> {
         match self.what() {
             What::Turn { took_ns, .. }
             | What::Phase { took_ns, .. }
             | What::Visit { took_ns, .. }
-            | What::Callback { took_ns, .. } => Some(took_ns),
+            | What::Callback { took_ns, .. }
+            | What::Paused { took_ns } => Some(took_ns),
             What::Poll { slept_ns, .. } => Some(slept_ns),
             _ => None,
         }
@@ -636,6 +648,7 @@ impl Record {
             kind::MESSAGE => What::Message,
             kind::SUBMITTED => What::Submitted { job: id },
             kind::JOB_DONE => What::JobDone { job: id },
+            kind::PAUSED => What::Paused { took_ns: amount },
             kind::GAUGE => What::Gauge {
                 gauge: Gauge::ALL[usize::from(aux)],
                 value: id,
@@ -859,11 +872,15 @@ impl Recorder {
         tape.push(begun_ns, what(now_ns.saturating_sub(begun_ns)));
     }
 
-    /// What comes next begins at `now`: the time before that is nobody's work, since a control has stopped the loop.
-    pub(super) fn go_on_at(&self, now: Instant) {
-        if let Some(tape) = self.tape.get() {
-            tape.stamp_ns.set(self.ns(now));
-        }
+    /// From `since` to `now` the loop has stood still.
+    pub(super) fn paused(&self, since: Instant, now: Instant) {
+        let Some(tape) = self.tape.get().filter(|_| self.on.get()) else {
+            return;
+        };
+        let (since_ns, now_ns) = (self.ns(since), self.ns(now));
+        let took_ns = now_ns.saturating_sub(since_ns);
+        tape.push(since_ns, What::Paused { took_ns });
+        tape.stamp_ns.set(now_ns);
     }
 
     /// The driver has returned, at `now`.

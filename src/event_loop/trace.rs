@@ -405,6 +405,10 @@ impl<W: Write> Writer<'_, W> {
                     format_args!("\"cat\":\"callback\",\"name\":\"{title}\",\"args\":{{{times}}}"),
                 )
             }
+            What::Paused { .. } => self.event_now(
+                "B",
+                format_args!("\"cat\":\"phase\",\"name\":\"paused\",\"args\":{{{times}}}"),
+            ),
             _ => unreachable!("nothing else has a duration"),
         }?;
         self.draw_arrows(node.index)?;
@@ -476,7 +480,8 @@ impl<W: Write> Writer<'_, W> {
             | What::Phase { .. }
             | What::Poll { .. }
             | What::Visit { .. }
-            | What::Callback { .. } => unreachable!("these have a duration"),
+            | What::Callback { .. }
+            | What::Paused { .. } => unreachable!("these have a duration"),
         }?;
         self.draw_arrows(index)
     }

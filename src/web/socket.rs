@@ -11,7 +11,8 @@ use std::task::{Poll, Waker};
 use super::handler::Task;
 use super::state::Shared;
 use crate::conn::{
-    Accept, CloseReason, Peer, Reply, Request, Response, SendOutcome, Sender, WebSocketHandler,
+    Accept, CloseReason, Dropped, Peer, Reply, Request, Response, SendOutcome, Sender,
+    WebSocketHandler,
 };
 use crate::event_loop::{Ctx, Handle, Origin, Token};
 use crate::proto::ws::{CloseCode, Message, OwnedMessage};
@@ -55,6 +56,19 @@ pub trait Socket<S>: 'static {
     /// A pong is here.
     fn pong(&mut self, peer: &mut Peer<'_>, payload: &[u8], state: &mut S) {
         let _ = (peer, payload, state);
+    }
+
+    /// Messages had to wait for a peer that was slow, and it has taken all of them: the moment to go on with what was held
+    /// back because of [`SendOutcome::Queued`] or [`Sender::outbox_bytes`].
+    fn drained(&mut self, peer: &mut Peer<'_>, state: &mut S) {
+        let _ = (peer, state);
+    }
+
+    /// So much was dropped since this was last said, by a policy that drops: see [`super::WhenFull`]. It is said in the
+    /// turn after, while the peer may still take nothing: the moment to give it up, or to note what it is to be told
+    /// when it has [`drained`](Socket::drained).
+    fn dropped(&mut self, peer: &mut Peer<'_>, dropped: Dropped, state: &mut S) {
+        let _ = (peer, dropped, state);
     }
 
     /// The end, whatever it came from; nothing comes after it. The connection has left all its rooms.
@@ -159,6 +173,15 @@ impl<S, W: Socket<S>> WebSocketHandler for Called<S, W> {
             .with(|state| self.socket.pong(peer, payload, state));
     }
 
+    fn drained(&mut self, peer: &mut Peer<'_>) {
+        self.state.with(|state| self.socket.drained(peer, state));
+    }
+
+    fn dropped(&mut self, peer: &mut Peer<'_>, dropped: Dropped) {
+        self.state
+            .with(|state| self.socket.dropped(peer, dropped, state));
+    }
+
     fn closed(&mut self, ctx: &mut Ctx<'_>, reason: &CloseReason) {
         self.state
             .with(|state| self.socket.closed(ctx, reason, state));
@@ -179,6 +202,8 @@ pub(super) struct Inbox {
     bytes: usize,
     /// The task waits for a message.
     reader: Option<Waker>,
+    /// Whoever waits until all is sent.
+    writers: Vec<Waker>,
     /// The connection waits for room.
     paused: Option<(Handle, Token)>,
     end: Option<CloseReason>,
@@ -244,6 +269,42 @@ impl WebSocket {
     /// Send text (`&str`) or bytes (`&[u8]`).
     pub fn send<'m>(&self, message: impl Into<Message<'m>>) -> SendOutcome {
         self.sender.send(message)
+    }
+
+    /// As [`WebSocket::send`], with a key, see [`Sender::send_keyed`].
+    pub fn send_keyed<'m>(&self, key: &str, message: impl Into<Message<'m>>) -> SendOutcome {
+        self.sender.send_keyed(key, message)
+    }
+
+    /// Wait until nothing that was sent waits any more, because the peer has taken it, or the connection is closing. A
+    /// task that awaits this between its messages is as fast as its peer, and never meets the outbox's limit.
+    ///
+    /// ```
+    /// use tourbillon::web::{Shared, WebSocket};
+    ///
+    /// async fn numbers(socket: WebSocket, _: Shared<()>) {
+    ///     for number in 0..1_000_000 {
+    ///         socket.send(&format!("{number}"));
+    ///         socket.drained().await;
+    ///     }
+    /// }
+    /// # let _ = numbers;
+    /// ```
+    pub async fn drained(&self) {
+        poll_fn(|context| {
+            if !self.sender.is_open() || !self.sender.await_drained() {
+                return Poll::Ready(());
+            }
+            let writers = &mut self.inbox.borrow_mut().writers;
+            if !writers
+                .iter()
+                .any(|writer| writer.will_wake(context.waker()))
+            {
+                writers.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Begin the closing handshake, see [`Sender::close`].
@@ -392,12 +453,17 @@ impl WebSocketHandler for Read {
         drop(messages);
     }
 
+    fn drained(&mut self, _: &mut Peer<'_>) {
+        let writers = std::mem::take(&mut self.inbox.borrow_mut().writers);
+        writers.into_iter().for_each(Waker::wake);
+    }
+
     fn closed(&mut self, _: &mut Ctx<'_>, reason: &CloseReason) {
-        let reader = {
+        let (reader, writers) = {
             let mut inbox = self.inbox.borrow_mut();
             inbox.end = Some(reason.clone());
-            inbox.reader.take()
+            (inbox.reader.take(), std::mem::take(&mut inbox.writers))
         };
-        reader.into_iter().for_each(Waker::wake);
+        reader.into_iter().chain(writers).for_each(Waker::wake);
     }
 }

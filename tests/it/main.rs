@@ -23,5 +23,6 @@ mod shutdown;
 mod streaming;
 mod streams;
 mod support;
+mod topics;
 mod vanishing;
 mod websocket;

@@ -18,6 +18,7 @@ mod reader;
 mod rude;
 mod streams;
 mod timers;
+mod topics;
 mod ws;
 #[cfg(feature = "deflate")]
 mod ws_client;

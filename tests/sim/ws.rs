@@ -18,6 +18,9 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
+/// So many pings have their pongs, however they come.
+const ANSWERED_PINGS_MAX: usize = 16;
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Said {
     Text(String),
@@ -178,6 +181,10 @@ impl WsClient {
             return;
         }
         let ping = |run: &mut Vec<u8>, due: &mut VecDeque<Said>| {
+            let pings = due.iter().filter(|said| matches!(said, Said::Pong(_)));
+            if pings.count() == ANSWERED_PINGS_MAX {
+                return;
+            }
             let payload = world.bytes(world.range(0..=125) as usize);
             frame(world, true, PING, &payload, run);
             due.push_back(Said::Pong(payload));

@@ -36,7 +36,7 @@ fn told_as(news: &News) -> String {
             format!("{why:?} in {turn} at {}", next.unwrap_or_default())
         }
         News::Resumed => "resumed".to_owned(),
-        News::Finding(finding) => finding.to_string(),
+        News::Found { finding, .. } => finding.to_string(),
         News::Panicked { .. } => "panicked".to_owned(),
     }
 }
@@ -422,6 +422,28 @@ fn stop_ends_a_pause_and_the_loop() {
     assert_eq!(control.pause(), Err(LoopGone));
     let error = control.ask(MS, |_| ()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_a_pause_so_that_a_paused_program_can_be_ended() {
+    let mut event_loop = EventLoop::new().unwrap();
+    event_loop.on_panic(|panicked| panic!("{panicked}"));
+    let stop = |ctx: &mut Ctx<'_>| ctx.stop();
+    event_loop.ctx().on_signal(Signal::Hangup, stop).unwrap();
+    let control = event_loop.attach_control();
+    control.pause().unwrap();
+    let other = thread::spawn(move || {
+        while control.state() != LoopState::Paused {
+            thread::yield_now();
+        }
+        let pid = std::process::id().to_string();
+        let mut kill = std::process::Command::new("kill");
+        assert!(kill.args(["-HUP", &pid]).status().unwrap().success());
+        control
+    });
+    event_loop.run().unwrap();
+    assert_eq!(other.join().unwrap().state(), LoopState::Running);
 }
 
 #[test]

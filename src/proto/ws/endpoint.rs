@@ -64,7 +64,7 @@ impl Default for WsLimits {
 
 /// The WebSocket protocol for one connection.
 ///
-/// 32 bytes, and no other memory but for a message that is in pieces: what has come of it.
+/// 24 bytes, and no other memory but for a message that is in pieces: what has come of it.
 ///
 /// ```
 /// use tourbillon::proto::ws::{Endpoint, Role, Step, WsLimits};

@@ -63,19 +63,18 @@ pub struct Reader {
     role: Role,
     /// It was agreed on that messages may be compressed.
     may_be_deflated: bool,
-    incoming: Incoming,
+    speech: Speech,
+    /// The data message that is coming in, if it is, or was, in pieces.
+    incoming: Option<Box<Assembly>>,
 }
 
-/// The data message that is coming in.
-#[derive(Debug)]
-enum Incoming {
-    /// None.
-    Idle,
-    /// One that is, or was, in pieces.
-    Message(Box<Assembly>),
-    /// None any more: the peer's close frame came.
+/// Whether the peer may still speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Speech {
+    GoesOn,
+    /// Its close frame came.
     Closed,
-    /// None any more: the peer broke the protocol, or its stream ended.
+    /// It broke the protocol, or its stream ended.
     Stopped,
 }
 
@@ -124,7 +123,8 @@ impl Reader {
         Self {
             role,
             may_be_deflated: false,
-            incoming: Incoming::Idle,
+            speech: Speech::GoesOn,
+            incoming: None,
         }
     }
 
@@ -152,13 +152,14 @@ impl Reader {
             Found::Frame(opcode, payload) => {
                 let step = read_payload(opcode, &input[payload]).inspect_err(|_| self.stop())?;
                 if let Step::Close(_) = step {
-                    self.incoming = Incoming::Closed;
+                    self.incoming = None;
+                    self.speech = Speech::Closed;
                 }
                 step
             }
             Found::Assembled => match &self.incoming {
-                Incoming::Message(assembly) => assembly.message(),
-                _ => unreachable!("found in the message that was put together"),
+                Some(assembly) => assembly.message(),
+                None => unreachable!("found in the message that was put together"),
             },
             Found::NeedMore => Step::NeedMore,
         };
@@ -167,19 +168,19 @@ impl Reader {
 
     /// Whether the peer's close frame came.
     pub fn is_closed(&self) -> bool {
-        matches!(self.incoming, Incoming::Closed)
+        self.speech == Speech::Closed
     }
 
     /// Whether nothing more is read: after a close frame, an error, or the end of the stream.
     pub fn is_done(&self) -> bool {
-        matches!(self.incoming, Incoming::Closed | Incoming::Stopped)
+        self.speech != Speech::GoesOn
     }
 
     /// Bytes of memory held for a message in pieces; 0 when there is none.
     pub fn bytes_held(&self) -> usize {
         match &self.incoming {
-            Incoming::Message(assembly) => size_of::<Assembly>() + assembly.body.capacity(),
-            Incoming::Idle | Incoming::Closed | Incoming::Stopped => 0,
+            Some(assembly) => size_of::<Assembly>() + assembly.body.capacity(),
+            None => 0,
         }
     }
 
@@ -191,15 +192,16 @@ impl Reader {
     /// Read nothing more.
     pub(super) fn stop(&mut self) {
         if !self.is_done() {
-            self.incoming = Incoming::Stopped;
+            self.incoming = None;
+            self.speech = Speech::Stopped;
         }
     }
 
     fn give_up_delivered(&mut self) {
-        if let Incoming::Message(assembly) = &self.incoming
+        if let Some(assembly) = &self.incoming
             && let Place::Whole = assembly.place
         {
-            self.incoming = Incoming::Idle;
+            self.incoming = None;
         }
     }
 
@@ -209,19 +211,18 @@ impl Reader {
         input: &mut [u8],
         limits: &WsLimits,
     ) -> Result<(usize, Found), PeerError> {
+        if self.is_done() {
+            return Ok((input.len(), Found::NeedMore));
+        }
         let mut used = 0;
         loop {
-            match &mut self.incoming {
-                Incoming::Closed | Incoming::Stopped => return Ok((input.len(), Found::NeedMore)),
-                Incoming::Message(assembly) => {
-                    used += assembly.take_payload(&mut input[used..])?;
-                    match assembly.place {
-                        Place::InFrame { .. } => return Ok((used, Found::NeedMore)),
-                        Place::BetweenFrames => {}
-                        Place::Whole => return Ok((used, Found::Assembled)),
-                    }
+            if let Some(assembly) = &mut self.incoming {
+                used += assembly.take_payload(&mut input[used..])?;
+                match assembly.place {
+                    Place::InFrame { .. } => return Ok((used, Found::NeedMore)),
+                    Place::BetweenFrames => {}
+                    Place::Whole => return Ok((used, Found::Assembled)),
                 }
-                Incoming::Idle => {}
             }
 
             let Some(header) = Header::parse(&input[used..], self.role, self.may_be_deflated)?
@@ -231,13 +232,13 @@ impl Reader {
             match (header.opcode, &mut self.incoming) {
                 // It may stand anywhere, also in the middle of a message.
                 (OpCode::Control(_), _) => {}
-                (OpCode::Data(Data::Continue), Incoming::Message(assembly)) => {
+                (OpCode::Data(Data::Continue), Some(assembly)) => {
                     assembly.begin_continuation(&header, limits)?;
                     used += header.header_len;
                     continue;
                 }
                 (OpCode::Data(Data::Continue), _) => return Err(PeerError::UnexpectedContinuation),
-                (OpCode::Data(_), Incoming::Message(_)) => {
+                (OpCode::Data(_), Some(_)) => {
                     return Err(PeerError::ContinuationExpected);
                 }
                 (OpCode::Data(_), _)
@@ -258,7 +259,7 @@ impl Reader {
             let OpCode::Data(data) = header.opcode else {
                 return Ok((used, Found::NeedMore));
             };
-            self.incoming = Incoming::Message(Box::new(Assembly::begin(data, &header)));
+            self.incoming = Some(Box::new(Assembly::begin(data, &header)));
             used += header.header_len;
         }
     }

@@ -97,9 +97,10 @@ export class Wheel {
 
   /** The wheel's first deadline is the longest that poll may sleep: the one sentence that joins both panes. */
   #tie({ next_ns: next, tick_ns: tick }, first) {
-    const inTime = (ns) => (ns <= this.#model.nowNs ? "no time" : span(ns - this.#model.nowNs));
+    const inTime = (ns) => span(Math.max(0, ns - this.#model.nowNs));
     let text = "No deadline: poll may sleep until the outside brings something.";
-    if (next !== null && first && next < first.due_ns - tick) text = `The hand has to come to a slot of a coarse ring in ${inTime(next)}, and file it anew: so long poll may sleep. The first timer is due in ${inTime(first.due_ns)}.`;
+    if (next !== null && next <= this.#model.nowNs) text = "The next deadline has come: poll may not sleep.";
+    else if (next !== null && first && next < first.due_ns - tick) text = `The hand has to come to a slot of a coarse ring in ${inTime(next)}, and file it anew: so long poll may sleep. The first timer is due in ${inTime(first.due_ns)}.`;
     else if (next !== null) text = `Next deadline in ${inTime(next)}: so long poll may sleep, and no longer.`;
     say($("wheel-next"), text);
     return text;

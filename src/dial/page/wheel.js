@@ -83,14 +83,15 @@ export class Wheel {
     const known = new Map(timers.map((timer) => [[timer.due_ns, timer.what, timer.token, timer.origin].join(), timer]));
     // A deadline that was only moved is not one that was cancelled.
     const owners = new Set(timers.filter(({ token }) => token).map(({ token, what }) => `${token} ${what}`));
-    const marks = [];
+    // Those of one slot go one way.
+    const marks = new Map();
     for (const [key, was] of this.#known) {
       const is = known.get(key);
-      if (is && is.level < was.level) marks.push(cascade(was, is));
-      if (!is && isWhole && !owners.has(`${was.token} ${was.what}`)) marks.push(gone(was, was.due_ns > this.#model.nowNs));
+      if (is && is.level < was.level) marks.set(`${at(was)} ${at(is)}`, cascade(was, is));
+      if (!is && isWhole && !owners.has(`${was.token} ${was.what}`)) marks.set(at(was), gone(was, was.due_ns > this.#model.nowNs));
     }
     // A calm wheel leaves its last marks to fade.
-    if (marks.length > 0) this.#moves.replaceChildren(...marks);
+    if (marks.size > 0) this.#moves.replaceChildren(...marks.values());
     this.#before = wheel;
     this.#known = isWhole ? known : new Map();
   }

@@ -22,7 +22,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("proto", &["parts"]),
     (
         "conn",
-        &["net", "sync", "task", "proto", "event_loop", "parts"],
+        &[
+            "net",
+            "sync",
+            "task",
+            "proto",
+            "event_loop",
+            "metrics",
+            "parts",
+        ],
     ),
     (
         "web",
@@ -54,6 +62,21 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["net", "sync", "task", "proto", "event_loop", "parts"],
     ),
     ("metrics", &["parts"]),
+    (
+        "operations",
+        &[
+            "events",
+            "web",
+            "conn",
+            "net",
+            "sync",
+            "task",
+            "proto",
+            "event_loop",
+            "metrics",
+            "parts",
+        ],
+    ),
     (
         "db",
         &[
@@ -108,6 +131,8 @@ const REFCELL_FILES: &[&str] = &[
     "src/client/session.rs",
     // The machine that the pump and those who use a WebSocket share, and the compressors of a builder.
     "src/client/websocket/link.rs",
+    // What routes have done, counted through the server that all connections share.
+    "src/conn/meters.rs",
     "src/conn/pipe.rs",
     "src/conn/server.rs",
     "src/conn/topics/local.rs",

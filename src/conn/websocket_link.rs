@@ -90,6 +90,7 @@ impl WebSocketLink {
             endpoint.agree_on_deflate();
         }
         visit.shared.count_websocket(1);
+        visit.shared.traffic.opened();
         let extra = rules.has_an_end().then(|| {
             let ages = Ages {
                 last_message: visit.ctx.tick(),
@@ -224,6 +225,12 @@ impl WebSocketLink {
         let socket = &mut self.socket;
         // A close that was asked for is on its way: what the peer sent before it heard of it is not delivered.
         let is_open = !peer.writer.is_closed() && self.outlet.is_open();
+        match &step {
+            Step::Text(text) => visit.shared.traffic.came(text.len()),
+            Step::Binary(bytes) => visit.shared.traffic.came(bytes.len()),
+            Step::Deflated(message) => visit.shared.traffic.came(message.payload().len()),
+            _ => {}
+        }
         let told = match step {
             Step::Text(_) | Step::Binary(_) | Step::Deflated(_) | Step::Pong(_) if !is_open => {
                 Ok(())
@@ -483,6 +490,10 @@ impl WebSocketLink {
         self.probe = Probe::None;
     }
 
+    pub(super) fn route(&self) -> u32 {
+        self.outlet.rules.route
+    }
+
     /// How long the peer may be silent before it is asked whether it is there, in ticks.
     pub(super) fn ping_after(&self, place: u32) -> u64 {
         spread(self.outlet.rules.ping_after, place)
@@ -551,6 +562,11 @@ impl WebSocketLink {
         shared.count_websocket(-1);
         let reason = self.extra.take().and_then(|extra| extra.reason);
         let reason = reason.unwrap_or(CloseReason::Lost);
+        shared.traffic.closed(match &reason {
+            CloseReason::Peer(code, _) | CloseReason::Us(code) => (*code).into(),
+            CloseReason::Lost => CloseCode::Abnormal.into(),
+        });
+        crate::event!(debug, "WebSocket {} closed: {reason:?}", ctx.token());
         let origin = self.outlet.rules.origin;
         if let Err(panicked) = guarded(origin, || self.socket.closed(ctx, &reason)) {
             ctx.report(&panicked);

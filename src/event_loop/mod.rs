@@ -415,6 +415,8 @@ impl EventLoop {
         self.handle.set_now(now);
         self.stamp = now;
         self.turn.asleep = now.saturating_duration_since(before);
+        // At once, so that whoever looks in the middle of a turn sees all of the time.
+        self.stats.asleep += self.turn.asleep;
         self.turn.events = self.events.len() as u32;
         if let Some(control) = &mut self.control {
             control.note_events(&self.events);

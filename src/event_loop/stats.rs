@@ -111,7 +111,6 @@ impl Stats {
         self.callbacks += u64::from(turn.callbacks);
         self.timers += u64::from(turn.timers);
         self.messages += u64::from(turn.messages);
-        self.asleep += turn.asleep;
         if turn.timers > 0 {
             self.lag = turn.lag;
             self.lag_max = self.lag_max.max(turn.lag);

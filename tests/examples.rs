@@ -867,7 +867,7 @@ fn the_dial_prints_a_line_a_second_of_a_server_that_shows_its_operations() {
         ] {
             assert!(line.contains(part), "{part} in {line}");
         }
-        assert!(line.contains("ago: slow turn: 12"), "{line}");
+        assert!(line.contains("ago: slow turn: "), "{line}");
     }
     dial.interrupt();
     let once = printed("dial", &[&address.to_string(), "--once"]);

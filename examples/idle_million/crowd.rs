@@ -1,6 +1,6 @@
-//! A crowd in a simulated world: WebSocket clients that say nothing but pongs, and two hosts for them. One is our server.
-//! The other is none: it knows sockets, and says the same bytes, so that what the world holds with it is what the
-//! network holds of both.
+//! A crowd in a simulated world: WebSocket clients that say nothing but pongs, and two hosts for them. One is our
+//! server. The other is none: it knows sockets, and says the same bytes, so that what the world holds with it is what
+//! the network holds of both.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,8 +28,8 @@ const SWITCHING: &[u8] =
 const PING: &[u8] = b"\x89\x00";
 /// Masked with a key of zeros, of nothing.
 const PONG: &[u8] = b"\x8a\x80\0\0\0\0";
-/// A server pings who was silent for so long, and the one that is none does so too.
-const PING_AFTER: Duration = Duration::from_secs(30);
+/// When the host that is no server pings all.
+const PING_AT: Duration = Duration::from_secs(25);
 /// What is published, as text and as a frame of it.
 const NEWS: &str = "it is eight o'clock";
 const NEWS_FRAME: &[u8] = b"\x81\x13it is eight o'clock";
@@ -288,7 +288,7 @@ impl Bare {
 impl Host for Bare {
     fn pass(&mut self, time: Duration) {
         let end = self.world.now() + time;
-        if self.world.elapsed() > PING_AFTER && !std::mem::replace(&mut self.has_pinged, true) {
+        if self.world.elapsed() > PING_AT && !std::mem::replace(&mut self.has_pinged, true) {
             self.write_to_all(PING);
         }
         loop {

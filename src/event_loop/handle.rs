@@ -376,8 +376,8 @@ impl Handle {
         self.0.debug.get()
     }
 
-    /// Switch the recorder on or off, see [`Recorder`]. During a turn this counts from the next one on. What was recorded
-    /// before it was switched off can still be read, and its memory stays with the loop.
+    /// Switch the recorder on or off, see [`Recorder`]. During a turn this counts from the next one on. What was
+    /// recorded before it was switched off can still be read, and its memory stays with the loop.
     pub fn record(&self, on: bool) {
         self.0.recorder.switch(on, self.is_running());
     }

@@ -626,6 +626,31 @@ fn a_wrong_argument_is_named_in_the_error() {
 
 #[cfg(feature = "sim")]
 #[test]
+fn a_simulated_life_is_drawn_the_same_each_time() {
+    let file = std::env::temp_dir().join(format!("simulate-{}.json", std::process::id()));
+    let drawn = || {
+        printed(
+            "simulate",
+            &["--seed", "3", "--trace", file.to_str().unwrap()],
+        );
+        let trace = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        trace
+    };
+    let trace = drawn();
+    assert_eq!(trace, drawn());
+    let trace: serde_json::Value = serde_json::from_str(&trace).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    for process in 1..=2 {
+        let turns = events
+            .iter()
+            .filter(|event| event["pid"] == process && event["cat"] == "turn");
+        assert!(turns.count() > 10, "loop {process}");
+    }
+}
+
+#[cfg(feature = "sim")]
+#[test]
 fn a_simulated_world_shows_that_the_app_is_right_and_finds_the_bug_that_is_put_in() {
     let fine = printed("simulate", &["--seeds", "20"]);
     assert!(fine.contains("20"), "{fine}");
@@ -842,7 +867,7 @@ fn the_dial_prints_a_line_a_second_of_a_server_that_shows_its_operations() {
         ] {
             assert!(line.contains(part), "{part} in {line}");
         }
-        assert!(line.contains("ago: slow turn: 12"), "{line}");
+        assert!(line.contains("ago: slow turn: "), "{line}");
     }
     dial.interrupt();
     let once = printed("dial", &[&address.to_string(), "--once"]);

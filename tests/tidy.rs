@@ -13,6 +13,8 @@ use std::{fs, iter};
 /// The layers, and which of the others each may use. One direction only: no two may use each other.
 const LAYERS: &[(&str, &[&str])] = &[
     ("parts", &[]),
+    // What the log is told, and how much of it: one file at the root.
+    ("events", &[]),
     ("event_loop", &["parts"]),
     ("task", &["event_loop", "parts"]),
     ("sync", &["task", "event_loop", "parts"]),
@@ -41,6 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "task",
             "proto",
             "event_loop",
+            "metrics",
             "parts",
         ],
     ),
@@ -86,6 +89,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "task",
             "proto",
             "event_loop",
+            "metrics",
             "parts",
         ],
     ),
@@ -101,6 +105,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "task",
             "proto",
             "event_loop",
+            "metrics",
             "parts",
         ],
     ),

@@ -926,7 +926,7 @@ impl Connection {
             Protocol::Http(http) => {
                 http.bytes_held(self.wire.is_blocked()) + self.wire.backlog_bytes_owned()
             }
-            // What many are sent is held for each of them, as long as it is.
+            // What waits counts in full, also what many are sent.
             Protocol::WebSocket(link) => self.wire.backlog_bytes() + link.bytes_held(),
             Protocol::Rest | Protocol::Flushing { .. } => self.wire.backlog_bytes_owned(),
             Protocol::Lingering(_) => 0,

@@ -88,14 +88,17 @@ pub struct Limits {
     /// [`Limits::requests_per_connection_max`]. One that is not used ends by [`Limits::keep_alive_timeout`]. Default:
     /// any age.
     pub connection_age_max: Option<Duration>,
-    /// A WebSocket that says nothing for so long is pinged. Default 30 s. Not while its handler takes no messages.
+    /// A WebSocket that says nothing for so long is pinged. Default 30 s. Up to a quarter of that before, each at a
+    /// moment of its own, so that those that were opened at once are not pinged at once. Not while its handler takes no
+    /// messages.
     pub ping_after: Duration,
     /// A WebSocket that was pinged and still says nothing, not even a pong, is closed. Default 10 s.
     pub pong_timeout: Duration,
-    /// A WebSocket on which no message comes or goes for so long is closed, with 1001. Pings and pongs do not count.
-    /// Default: none.
+    /// A WebSocket on which no message comes or goes for so long is closed, with 1001; up to a quarter of that before,
+    /// as in [`Limits::ping_after`]. Pings and pongs do not count. Default: none.
     pub websocket_idle_timeout: Duration,
-    /// A WebSocket that is as old as this is closed, with 1001. Default: none.
+    /// A WebSocket that is as old as this is closed, with 1001; up to a quarter of that before. Its peers come back one
+    /// after another, and may then be another server's. Default: none.
     pub websocket_lifetime_max: Duration,
     /// Whether a peer that has ended its half still waits for its answers. Default no: the peer has gone, see
     /// [`super::OnDisconnect`]. Answers that are made in the same visit are sent in either case.

@@ -34,7 +34,7 @@ def value(family, suffix="", **labels):
     return found[0]
 
 
-def check_both(accept, parse):
+def look(accept, parse):
     before = families(accept, parse)
     for _ in range(10):
         get("/plaintext")
@@ -69,11 +69,11 @@ def check_both(accept, parse):
 
 
 async def check_the_text_format_is_understood():
-    check_both("text/plain", parse_text)
+    look("text/plain", parse_text)
 
 
 async def check_openmetrics_is_understood():
-    check_both(OPENMETRICS, parse_openmetrics)
+    look(OPENMETRICS, parse_openmetrics)
 
 
 if __name__ == "__main__":

@@ -123,6 +123,9 @@ fn a_slow_turn_names_the_route_whose_handler_made_it_slow() {
     let mut scene = Scene::new();
     let _client = scene.ask("/blocks");
     scene.run_for(S);
+    // Each turn looks at the one before.
+    let _another = scene.ask("/quick/1");
+    scene.run_for(S);
     let event_loop = &scene.simulation.loops()[0];
     let incidents: Vec<_> = event_loop.incidents().collect();
     let [incident] = &incidents[..] else {

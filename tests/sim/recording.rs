@@ -111,7 +111,8 @@ pub(crate) fn check_trace(event_loop: &EventLoop) -> Result<(), String> {
     let mut arrows = HashSet::new();
     for event in events {
         let text = |field: &str| event[field].as_str().unwrap_or_default();
-        let (name, category, id) = (text("name"), text("cat"), text("id"));
+        let (name, category) = (text("name"), text("cat"));
+        let id = event["id2"]["local"].as_str().unwrap_or_default();
         let fault = |what: &str| Err(format!("{what}: {event}"));
         if let Some(time) = event["ts"].as_f64() {
             if time < now {
@@ -141,9 +142,9 @@ pub(crate) fn check_trace(event_loop: &EventLoop) -> Result<(), String> {
                     return fault("it is not the last that began there");
                 }
             }
-            "s" if arrows.insert(id) => {}
+            "s" if arrows.insert(event["id"].to_string()) => {}
             "s" => return fault("it began before"),
-            "f" if arrows.remove(id) => {}
+            "f" if arrows.remove(&event["id"].to_string()) => {}
             "f" => return fault("it never began"),
             "n" | "i" | "C" | "M" => {}
             _ => return fault("an unknown phase"),

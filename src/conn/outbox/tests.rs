@@ -51,7 +51,7 @@ impl Bench {
     fn left(&mut self) -> String {
         let bytes = self.outbox.bytes();
         let frames: Vec<_> = std::iter::from_fn(|| self.outbox.take()).collect();
-        assert_eq!(bytes, frames.iter().map(|frame| frame.len()).sum());
+        assert_eq!(bytes, frames.iter().map(|frame| frame.len()).sum::<usize>());
         assert_eq!(self.outbox.bytes(), 0);
         frames.iter().map(|frame| frame[0] as char).collect()
     }

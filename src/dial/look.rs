@@ -158,6 +158,7 @@ impl Look {
             origin: Place(source.origin),
             fd: source.descriptor,
             bytes: source.found.bytes_held,
+            paused: source.found.paused,
             deadline_ns: (source.found.deadline_tick).map(|tick| tick.saturating_mul(TICK_NS)),
             age_ns: source.found.created.map(|created| self.ago(created)),
         });

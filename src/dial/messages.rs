@@ -294,6 +294,7 @@ pub(super) struct SlotTold {
     pub(super) origin: Place,
     pub(super) fd: Option<i32>,
     pub(super) bytes: usize,
+    pub(super) paused: bool,
     pub(super) deadline_ns: Option<u64>,
     pub(super) age_ns: Option<u64>,
 }

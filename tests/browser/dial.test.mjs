@@ -136,7 +136,8 @@ async function run() {
     const [, file, line] = /(src\/dial\/\w+\.rs):(\d+):\d+/.exec(text) ?? assert.fail(text);
     const source = readFileSync(new URL(`../../${file}`, import.meta.url), "utf8").split("\n");
     assert.match(source[Number(line) - 1], /call_soon|call_later|call_with|inject|block/, `${file}:${line}`);
-    assert.match(text, /held the loop for 4\d\d ms/);
+    const [, took, unit] = /held the loop for ([\d.]+) (ms|s)\b/.exec(text) ?? assert.fail(text);
+    assert.ok(Number(took) * (unit === "s" ? 1000 : 1) >= 400, text);
     const [, victims] = /(\d+) had to wait, the first for [\d.]+ m?s/.exec(text) ?? assert.fail(text);
     assert.ok(Number(victims) >= 2, text);
     await bruno.hears("Who holds the loop?");

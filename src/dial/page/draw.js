@@ -75,12 +75,12 @@ export function place(origin) {
   return found ? (found[1] ?? "") + found[2] : (origin ?? "");
 }
 
-/** What a piece of work is called. */
+/** What a piece of work is called: one that waits says `what` it is and the `kind` of its source, one that ran the reverse. */
 export function title(work) {
   if (!work) return "nothing";
-  const kind = work.what ?? work.kind;
-  const what = { visit: "visit", callback: "callback", task: "task", source: "new source" }[kind] ?? `visit to ${kind}`;
-  if (work.name) return `${work.name} (${work.kind === "visit" && work.what !== "visit" ? work.what : what})`;
+  const visited = work.kind === "visit" ? work.what : work.what === "visit" ? (work.kind ?? "source") : null;
+  const what = visited ? `visit to ${visited}` : ({ source: "new source" }[work.what] ?? work.what ?? work.kind);
+  if (work.name) return `${work.name} (${visited ?? what})`;
   return work.token ? `${what} ${work.token}` : what;
 }
 

@@ -99,6 +99,8 @@ export class Lesson {
     $("lesson-feed").disabled = !mayControl || !hello?.injections.includes("lesson");
     const fieldset = $("lesson-form").firstElementChild;
     fieldset.hidden = !isPaused;
+    const hint = $("lesson-result").querySelector(".empty");
+    if (hint) say(hint, isPaused ? "Choose, and the loop will show whether it is so." : "Pause the loop, and the first question appears.");
     if (!isPaused || this.#prediction) return;
     const question = this.#ask();
     // The times in the words go on; a choice that was made stays made.

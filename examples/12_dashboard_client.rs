@@ -4,9 +4,9 @@
 //!     cargo run --example 12_dashboard_client -- [URL] [--once] [--count N]
 //!
 //! The URL is that of the salon's stream, `ws://127.0.0.1:8080/realtime` unless it is given. It runs until Ctrl-C, and
-//! connects again when the server has gone and come back. With `--count N` it ends after N points, and with `--once` after
-//! one; then it does not wait for a server that is not there, and the exit code says whether the points came. Where nobody
-//! looks, in a file or a pipe, it prints a line for each point.
+//! connects again when the server has gone and come back. With `--count N` it ends after N points, and with `--once`
+//! after one; then it does not wait for a server that is not there, and the exit code says whether the points came.
+//! Where nobody looks, in a file or a pipe, it prints a line for each point.
 //!
 //! What to look at:
 //!

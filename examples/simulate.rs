@@ -1,6 +1,6 @@
 //! How to test your own server in a world in memory: several loops and clients under one seed, virtual time, faults.
 //!
-//! Run it: `cargo run --release --features sim --example simulate -- [--seed N] [--seeds N]`
+//! Run it: `cargo run --release --features sim --example simulate -- [--seed N] [--seeds N] [--trace FILE]`
 //!
 //! What to look at:
 //!
@@ -11,18 +11,23 @@
 //! - The first life runs with faults that are chosen, to see one of them; the others draw theirs from the seed.
 //! - With `--break` the app has a bug on purpose: it forgets that a visitor may go while a job runs for him. Look for
 //!   the line with `SEED=`: that seed fails again, each time in the same way. Run it alone with `--seed`.
+//! - `--trace FILE` records what the two loops do in the last life, the one that failed if one has, and writes it as a
+//!   trace that ui.perfetto.dev opens. Its time is virtual.
 
 use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tourbillon::event_loop::EventLoop;
+use tourbillon::event_loop::{EventLoop, Recording};
 use tourbillon::sim::{Client, Failure, FailureKind, Faults, Simulation, World};
 use tourbillon::web::{App, Request, Server, Shared, task};
 
 const HOUR: Duration = Duration::from_secs(3_600);
-const USAGE: &str = "usage: simulate [--seed N] [--seeds N] [--break]";
+const USAGE: &str = "usage: simulate [--seed N] [--seeds N] [--break] [--trace FILE]";
 
 /// What the app is about: visits, and the work that is under way for them.
 #[derive(Default)]
@@ -76,12 +81,47 @@ struct Lived {
     answered: usize,
 }
 
-fn one_life(seed: u64, faults: Faults, is_broken: bool) -> Result<Lived, Failure> {
+/// Live the life of a seed. If it fails or is the last one, and there is a trace to write, write it.
+fn one_life(seed: u64, options: &Options) -> Result<Lived, Failure> {
+    let faults = if seed == 1 {
+        byte_by_byte()
+    } else {
+        Faults::drawn(seed)
+    };
     let world = World::with_faults(seed, faults);
     let mut simulation = Simulation::new(world.clone());
-    simulation.add("front", EventLoop::with_driver);
-    simulation.add("counter", EventLoop::with_driver);
+    for host in ["front", "counter"] {
+        let number = simulation.add(host, EventLoop::with_driver);
+        simulation.loop_mut(number).record(options.trace.is_some());
+    }
+    let lived = live(seed, &world, &mut simulation, options.is_broken);
+    let is_told = lived.is_err() || seed + 1 == options.end();
+    if let Some(file) = &options.trace
+        && is_told
+        && let Err(error) = write_trace(file, simulation.loops())
+    {
+        eprintln!("simulate: {}: {error}", file.display());
+    }
+    lived
+}
 
+fn write_trace(file: &PathBuf, loops: &[EventLoop]) -> io::Result<()> {
+    let recordings: Vec<Recording> = loops
+        .iter()
+        .map(|each| each.recorder().recording(0))
+        .collect();
+    let mut out = BufWriter::new(File::create(file)?);
+    let named = [("front", &recordings[0]), ("counter", &recordings[1])];
+    Recording::write_traces(&named, &mut out)?;
+    out.flush()
+}
+
+fn live(
+    seed: u64,
+    world: &World,
+    simulation: &mut Simulation,
+    is_broken: bool,
+) -> Result<Lived, Failure> {
     let app = front(is_broken);
     let desk = app.state();
     let (server, _) = app
@@ -115,7 +155,7 @@ fn one_life(seed: u64, faults: Faults, is_broken: bool) -> Result<Lived, Failure
     simulation.run_for(48 * HOUR)?;
 
     // The end: a graceful shutdown, and then nothing may be left.
-    let is_over = shut_down(&mut simulation, &server);
+    let is_over = shut_down(simulation, &server);
     simulation.run_until(|_| is_over.get())?;
     simulation.run_for(HOUR)?;
     let at_work = desk.with(|desk| desk.at_work);
@@ -181,6 +221,14 @@ struct Options {
     first: u64,
     seeds: u64,
     is_broken: bool,
+    trace: Option<PathBuf>,
+}
+
+impl Options {
+    /// The seed behind the last one.
+    fn end(&self) -> u64 {
+        self.first.saturating_add(self.seeds)
+    }
 }
 
 fn options() -> Option<Options> {
@@ -188,6 +236,7 @@ fn options() -> Option<Options> {
         first: 1,
         seeds: 200,
         is_broken: false,
+        trace: None,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -198,6 +247,7 @@ fn options() -> Option<Options> {
             }
             "--seeds" => options.seeds = arguments.next()?.parse().ok()?,
             "--break" => options.is_broken = true,
+            "--trace" => options.trace = Some(arguments.next()?.into()),
             _ => return None,
         }
     }
@@ -215,13 +265,8 @@ fn main() -> ExitCode {
         turns: 0,
         answered: 0,
     };
-    for seed in options.first..options.first.saturating_add(options.seeds) {
-        let faults = if seed == 1 {
-            byte_by_byte()
-        } else {
-            Faults::drawn(seed)
-        };
-        match one_life(seed, faults, options.is_broken) {
+    for seed in options.first..options.end() {
+        match one_life(seed, &options) {
             Ok(lived) => {
                 total.virtual_time += lived.virtual_time;
                 total.turns += lived.turns;

@@ -3,22 +3,29 @@
 //! Run it: `cargo run --release --example yardstick -- --port 8080` (or set `PORT`; 0 picks a free one). It prints the
 //! address it listens on. `--help` lists the limits that can be set.
 
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
+use tourbillon::event_loop::EventLoop;
 #[cfg(feature = "deflate")]
 use tourbillon::proto::ws::DeflateOptions;
 use tourbillon::web::{
     App, Body, Engine, Hub, Limits, Message, Peer, Refusal, Request, Response, Rooms, Shared,
-    Socket, task,
+    Socket, stop_on_signals, task,
 };
 
 const USAGE: &str =
-    "usage: yardstick [--port N] [--engine E] [--limits] [LIMIT VALUE]...
+    "usage: yardstick [--port N] [--engine E] [--record FILE] [--limits] [LIMIT VALUE]...
   --port N   the port on 127.0.0.1; 0 picks one; the default is $PORT, or 8080
   --engine E loop (the default), loops (one for each core), loops:N, threads or threads:N
              (a thread for each connection, N at most)
+  --record FILE
+             record what the loop does; write the last of it there as a trace when it ends, and print
+             what it has counted
   --limits   print all limits as they are in force
 limits, with the library's defaults; in seconds:
   --first-byte-timeout --header-timeout --body-timeout --handler-timeout --write-timeout --keepalive-timeout
@@ -33,6 +40,7 @@ what happens to one too many:
 struct Options {
     port: u16,
     engine: Engine,
+    trace: Option<PathBuf>,
     prints_limits: bool,
     limits: Limits,
 }
@@ -42,6 +50,7 @@ fn options() -> Result<Options, String> {
     let mut options = Options {
         port,
         engine: Engine::Loop,
+        trace: None,
         prints_limits: false,
         limits: Limits::default(),
     };
@@ -65,6 +74,7 @@ fn options() -> Result<Options, String> {
             "--engine" => {
                 options.engine = value.parse().map_err(|error| format!("{name}: {error}"))?;
             }
+            "--record" => options.trace = Some(value.into()),
             "--first-byte-timeout" => limits.first_byte_timeout = seconds()?,
             "--header-timeout" => limits.header_timeout = seconds()?,
             "--body-timeout" => limits.body_timeout = seconds()?,
@@ -231,16 +241,46 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: Options) -> std::io::Result<()> {
+/// On one loop, with its recorder on.
+fn serve_recorded(port: u16, app: App<State>, file: &Path) -> io::Result<()> {
+    let mut event_loop = EventLoop::new()?;
+    event_loop.record(true);
+    let mut ctx = event_loop.ctx();
+    let (server, address) = app.listen(&mut ctx, ("127.0.0.1", port))?;
+    stop_on_signals(&mut ctx, &server)?;
+    println!("listening on {address}");
+    event_loop.run()?;
+    let mut out = BufWriter::new(File::create(file)?);
+    event_loop.recorder().write_trace(&mut out)?;
+    out.flush()?;
+    let stats = event_loop.stats();
+    println!(
+        "counted: {{\"turns\":{},\"events\":{},\"visits\":{},\"callbacks\":{},\"timers\":{},\"messages\":{},\"sources\":{}}}",
+        stats.turns,
+        stats.events,
+        stats.visits,
+        stats.callbacks,
+        stats.timers,
+        stats.messages,
+        stats.sources,
+    );
+    Ok(())
+}
+
+fn run(options: Options) -> io::Result<()> {
     let Options {
         port,
         engine,
+        trace,
         prints_limits,
         limits,
     } = options;
     // A room is one room, whatever the number of loops.
     let hub = Hub::new();
     let make_app = move || app(&hub).limits(limits.clone());
+    if let Some(file) = trace {
+        return serve_recorded(port, make_app(), &file);
+    }
     let report = engine.serve_and_tell(("127.0.0.1", port), make_app, |address, limits| {
         println!("listening on {address}");
         if prints_limits {

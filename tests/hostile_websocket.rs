@@ -28,8 +28,8 @@ const PORT: u16 = 80;
 
 /// A message may have so many bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// What an attack may make the process hold: a message, or an outbox and what left it, in buffers that grew by doubling;
-/// and what the network has of it.
+/// What an attack may make the process hold: a message, or an outbox and what left it, in buffers that grew by
+/// doubling; and what the network has of it.
 const HELD_BYTES_MAX: u64 = 512 * 1024;
 /// An attack goes on for so many bytes, if it is let: many times what may be held.
 const FLOOD_BYTES: usize = 4 << 20;

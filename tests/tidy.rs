@@ -13,6 +13,8 @@ use std::{fs, iter};
 /// The layers, and which of the others each may use. One direction only: no two may use each other.
 const LAYERS: &[(&str, &[&str])] = &[
     ("parts", &[]),
+    // What the log is told, and how much of it: one file at the root.
+    ("events", &[]),
     ("event_loop", &["parts"]),
     ("task", &["event_loop", "parts"]),
     ("sync", &["task", "event_loop", "parts"]),
@@ -22,7 +24,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("proto", &["parts"]),
     (
         "conn",
-        &["net", "sync", "task", "proto", "event_loop", "parts"],
+        &[
+            "net",
+            "sync",
+            "task",
+            "proto",
+            "event_loop",
+            "metrics",
+            "parts",
+        ],
     ),
     (
         "web",
@@ -33,6 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "task",
             "proto",
             "event_loop",
+            "metrics",
             "parts",
         ],
     ),
@@ -55,6 +66,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("metrics", &["parts"]),
     (
+        "operations",
+        &[
+            "events",
+            "web",
+            "conn",
+            "net",
+            "sync",
+            "task",
+            "proto",
+            "event_loop",
+            "metrics",
+            "parts",
+        ],
+    ),
+    (
         "db",
         &[
             "conn",
@@ -63,6 +89,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "task",
             "proto",
             "event_loop",
+            "metrics",
             "parts",
         ],
     ),
@@ -78,6 +105,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "task",
             "proto",
             "event_loop",
+            "metrics",
             "parts",
         ],
     ),
@@ -108,6 +136,8 @@ const REFCELL_FILES: &[&str] = &[
     "src/client/session.rs",
     // The machine that the pump and those who use a WebSocket share, and the compressors of a builder.
     "src/client/websocket/link.rs",
+    // What routes have done, counted through the server that all connections share.
+    "src/conn/meters.rs",
     "src/conn/pipe.rs",
     "src/conn/server.rs",
     "src/conn/topics/local.rs",

@@ -224,6 +224,8 @@ fn serve(port: u16, engine: Engine, dial: Option<u16>) -> io::Result<()> {
     let app = app(event_loop.time());
     engine.check(&app)?;
     let salon = app.state();
+    #[cfg(feature = "operations")]
+    let (app, guard) = with_operations(app);
     let mut ctx = event_loop.ctx();
     let (server, address) = app.listen(&mut ctx, ("127.0.0.1", port))?;
     salon.with(|salon| salon.server = server.downgrade());
@@ -243,9 +245,25 @@ fn serve(port: u16, engine: Engine, dial: Option<u16>) -> io::Result<()> {
     if let Some(dial) = &dial {
         println!("the dial of this loop at {}", dial.url());
     }
+    #[cfg(feature = "operations")]
+    println!(
+        "operations at http://{address}/ops/census?as=text, with the token {}",
+        guard.token()
+    );
     event_loop.run()?;
     report.with(|report| println!("stopped: {report}"));
     Ok(())
+}
+
+/// The salon with what its operators see of it, and the guard before that.
+#[cfg(feature = "operations")]
+fn with_operations(app: App<Salon>) -> (App<Salon>, tourbillon::web::Guard) {
+    let fleet = tourbillon::operations::Fleet::new();
+    let guard = tourbillon::web::Guard::new();
+    let app = app
+        .metrics("/metrics", &fleet)
+        .operations("/ops", &fleet, &guard);
+    (app, guard)
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@
 //! cargo run --release --example wsload -- reflect ws://127.0.0.1:9001/runCase?case=1
 //! ```
 //!
-//! A line a second says how it goes, on stderr; a table at the end, on stdout, how it went. `--help` lists what can be set.
-//! It loads servers on this machine only, unless forced, and with bounds in count and time. All of it runs on one loop,
-//! in one thread: a connection is a task.
+//! A line a second says how it goes, on stderr; a table at the end, on stdout, how it went. `--help` lists what can be
+//! set. It loads servers on this machine only, unless forced, and with bounds in count and time. All of it runs on one
+//! loop, in one thread: a connection is a task.
 
 mod load;
 mod options;

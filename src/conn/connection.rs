@@ -192,7 +192,7 @@ enum Phase {
 }
 
 impl Phase {
-    /// For the records.
+    /// For people who look.
     fn name(self) -> &'static str {
         match self {
             Self::FirstByte => "first byte",
@@ -785,6 +785,12 @@ impl Source for Connection {
             match self.deadline.has_come(ctx) {
                 true if self.time_is_up(ctx) => {}
                 true => {
+                    crate::event!(
+                        debug,
+                        "connection {}: its time for {:?} is up",
+                        ctx.token(),
+                        self.phase
+                    );
                     self.shared.note_leaving(self.place, Leaving::Finished);
                     return Next::Close;
                 }
@@ -805,8 +811,11 @@ impl Source for Connection {
         let next = self.pump(ctx, &mut buffers);
         buffers.cork.clear();
         ctx.give_back(buffers);
-        // An error of the socket is the end of the connection, and there is no one left to tell.
-        let next = next.unwrap_or(Next::Close);
+        // An error of the socket is the end of the connection, and there is no one left to tell but the log.
+        let next = next.unwrap_or_else(|error| {
+            crate::event!(debug, "connection {}: {error}", ctx.token());
+            Next::Close
+        });
         if self.shared.is_draining() {
             return self.drain(ctx, next);
         }
@@ -814,6 +823,13 @@ impl Source for Connection {
     }
 
     fn closed(&mut self, ctx: &mut Ctx<'_>) {
+        crate::event!(
+            debug,
+            "connection {} of {} closed in {:?}",
+            ctx.token(),
+            self.peer.get(&self.shared),
+            self.phase
+        );
         self.deadline.clear(ctx);
         ctx.driver().close(self.wire.socket());
         self.shared
@@ -846,8 +862,19 @@ impl Source for Connection {
             Protocol::Flushing { .. } => ("http", in_state("flushing"), true),
             Protocol::Lingering(_) => ("http", in_state("lingering"), false),
         };
+        let purpose = match &self.protocol {
+            Protocol::Http(http) => http.route(&self.shared),
+            Protocol::WebSocket(link) => {
+                let name = self.shared.service.route_name(link.route());
+                name.map(|(_, path)| path)
+            }
+            Protocol::Rest | Protocol::Flushing { .. } | Protocol::Lingering(_) => None,
+        };
         Inspection {
             kind,
+            phase: self.phase.name(),
+            purpose,
+            peer: Some(self.peer.get(&self.shared)),
             read_drained: !self.wire.may_read(),
             paused: busy || self.wire.is_blocked(),
             bytes_held: self.bytes_held(),
@@ -899,7 +926,7 @@ impl Connection {
             Protocol::Http(http) => {
                 http.bytes_held(self.wire.is_blocked()) + self.wire.backlog_bytes_owned()
             }
-            // What many are sent is held for each of them, as long as it is.
+            // What waits counts in full, also what many are sent.
             Protocol::WebSocket(link) => self.wire.backlog_bytes() + link.bytes_held(),
             Protocol::Rest | Protocol::Flushing { .. } => self.wire.backlog_bytes_owned(),
             Protocol::Lingering(_) => 0,

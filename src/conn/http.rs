@@ -3,8 +3,9 @@
 use std::hint::cold_path;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::body::Body;
 use super::connection::{Progress, Visit};
@@ -64,6 +65,10 @@ pub(super) struct Http {
     stays: bool,
     /// It is we who end the connection, so the peer may be sending still.
     lingers: bool,
+    /// What the request at hand is answered with.
+    status: u16,
+    /// Since when it is here, if that is measured.
+    begun: Option<Instant>,
 }
 
 /// Our own slip: the machine was asked for what it cannot do. The connection ends, the loop goes on.
@@ -84,6 +89,8 @@ impl Http {
             body_bytes: 0,
             stays: false,
             lingers: false,
+            status: 0,
+            begun: None,
         }
     }
 
@@ -120,6 +127,9 @@ impl Http {
                     visit.input.use_up(used);
                     visit.write_peer(&mut self.request.peer);
                     self.request.begin(visit.ctx.handle());
+                    if visit.shared.meters().is_some() {
+                        self.begun = Some(visit.ctx.now());
+                    }
                     if let Some(link) = self.head(visit)? {
                         return Ok(Progress::Upgrade(link));
                     }
@@ -166,7 +176,7 @@ impl Http {
                     visit.input.use_up(used);
                     // All is said, and what is missing of the body is not worth waiting for.
                     if self.is_done_before_its_body() {
-                        visit.shared.count_exchange();
+                        self.count_exchange(visit);
                         return Ok(Progress::Over { linger: true });
                     }
                     return Ok(Progress::NeedInput);
@@ -175,7 +185,7 @@ impl Http {
             }
             match self.machine.after() {
                 After::NextExchange => {
-                    visit.shared.count_exchange();
+                    self.count_exchange(visit);
                     visit.steps_left = visit.steps_left.saturating_sub(1);
                     if visit.input.is_empty() {
                         return Ok(Progress::NeedInput);
@@ -187,7 +197,7 @@ impl Http {
                 After::Close => {
                     // A peer that ends between two requests has had all its answers.
                     if self.machine.has_responded() {
-                        visit.shared.count_exchange();
+                        self.count_exchange(visit);
                     }
                     return Ok(Progress::Over {
                         linger: self.lingers,
@@ -197,6 +207,25 @@ impl Http {
                 After::NotYet => {}
                 After::Upgraded => return Err(misuse(Misuse::NotOwed)),
             }
+        }
+    }
+
+    /// All of an answer is handed to the connection.
+    #[inline]
+    fn count_exchange(&mut self, visit: &mut Visit<'_, '_>) {
+        visit.shared.count_exchange();
+        if let Some(begun) = self.begun.take() {
+            self.measure(visit, begun);
+        }
+    }
+
+    #[inline(never)]
+    fn measure(&self, visit: &mut Visit<'_, '_>, begun: Instant) {
+        let now = visit.ctx.time();
+        visit.ctx.suspect(now, self.origin(visit));
+        let route = self.request.has_route().then(|| self.request.route());
+        if let Some(meters) = visit.shared.meters() {
+            meters.count(route, self.status, now.saturating_duration_since(begun));
         }
     }
 
@@ -418,6 +447,7 @@ impl Http {
             {
                 let preamble = &mut visit.shared.preamble(visit.ctx);
                 let machine = &mut self.machine;
+                self.status = status;
                 machine.respond_plainly(preamble, status, content_type, body, visit.cork)
             }
             _ => {
@@ -434,6 +464,7 @@ impl Http {
         response: Response,
     ) -> io::Result<()> {
         let (status, content_type, fields, body) = response.into_parts();
+        self.status = status;
         let is_stream = matches!(body, Body::Stream { .. });
         let is_last =
             visit.shared.ends_connections() && visit.shared.is_last_answer(visit.ctx, visit.place);
@@ -545,6 +576,10 @@ impl Http {
         self.leave(visit.ctx, visit.shared);
         visit.input.clear();
         if self.machine.owes_response() {
+            if let (None, Some(meters)) = (self.begun, visit.shared.meters()) {
+                // Its head never was complete.
+                meters.count(None, error.status(), Duration::ZERO);
+            }
             let text = format!(
                 "{} {}: {error}\n",
                 error.status(),
@@ -611,7 +646,8 @@ impl Http {
             date: &date,
         };
         self.machine.respond(&head, visit.cork).map_err(misuse)?;
-        visit.shared.count_exchange();
+        self.status = head.status;
+        self.count_exchange(visit);
         let origin = self.origin(visit);
         let rules = visit.shared.websocket_rules(
             self.request.route(),
@@ -767,6 +803,15 @@ impl Http {
         self.incoming = Incoming::Done;
         self.outgoing = Outgoing::Nowhere;
         self.lingers = false;
+    }
+
+    /// The path of the request's route, as long as the request is here.
+    pub(super) fn route(&self, shared: &Shared) -> Option<Arc<str>> {
+        if !self.request.has_route() || self.is_between_requests() {
+            return None;
+        }
+        let (_, path) = shared.service.route_name(self.request.route())?;
+        Some(path)
     }
 
     /// What a handler at work waits on, with the rest of a connection's description still to come.

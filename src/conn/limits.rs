@@ -81,21 +81,24 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Between two requests. Default 75 s; 10 s when more than 80 % of [`Budget::connections_max`] are in use.
     pub keep_alive_timeout: Duration,
-    /// Answers that a connection may have. The last says `Connection: close`, and the connection ends behind it: so that
-    /// clients that stay for ever come by a load balancer now and then. Default: any number.
+    /// Answers that a connection may have. The last says `Connection: close`, and the connection ends behind it: so
+    /// that clients that stay for ever come by a load balancer now and then. Default: any number.
     pub requests_per_connection_max: Option<u32>,
     /// How old a connection may be when it is answered; the first answer above it is the last, as that of
-    /// [`Limits::requests_per_connection_max`]. One that is not used ends by [`Limits::keep_alive_timeout`]. Default: any
-    /// age.
+    /// [`Limits::requests_per_connection_max`]. One that is not used ends by [`Limits::keep_alive_timeout`]. Default:
+    /// any age.
     pub connection_age_max: Option<Duration>,
-    /// A WebSocket that says nothing for so long is pinged. Default 30 s. Not while its handler takes no messages.
+    /// A WebSocket that says nothing for so long is pinged. Default 30 s. Up to a quarter of that before, each at a
+    /// moment of its own, so that those that were opened at once are not pinged at once. Not while its handler takes no
+    /// messages.
     pub ping_after: Duration,
     /// A WebSocket that was pinged and still says nothing, not even a pong, is closed. Default 10 s.
     pub pong_timeout: Duration,
-    /// A WebSocket on which no message comes or goes for so long is closed, with 1001. Pings and pongs do not count.
-    /// Default: none.
+    /// A WebSocket on which no message comes or goes for so long is closed, with 1001; up to a quarter of that before,
+    /// as in [`Limits::ping_after`]. Pings and pongs do not count. Default: none.
     pub websocket_idle_timeout: Duration,
-    /// A WebSocket that is as old as this is closed, with 1001. Default: none.
+    /// A WebSocket that is as old as this is closed, with 1001; up to a quarter of that before. Its peers come back one
+    /// after another, and may then be another server's. Default: none.
     pub websocket_lifetime_max: Duration,
     /// Whether a peer that has ended its half still waits for its answers. Default no: the peer has gone, see
     /// [`super::OnDisconnect`]. Answers that are made in the same visit are sent in either case.
@@ -322,92 +325,164 @@ fn connections(connections: usize) -> String {
     format!("{connections} connections")
 }
 
+/// How often one limit was hit.
+pub struct HitCounter {
+    name: &'static str,
+    hits: Cell<u64>,
+    /// The second of the loop in which the log was told last.
+    #[cfg(any(feature = "log", feature = "tracing"))]
+    told_in: Cell<Option<u64>>,
+}
+
+impl HitCounter {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            hits: Cell::new(0),
+            #[cfg(any(feature = "log", feature = "tracing"))]
+            told_in: Cell::new(None),
+        }
+    }
+
+    /// How often.
+    pub fn get(&self) -> u64 {
+        self.hits.get()
+    }
+
+    /// One line a second at most, whatever peers do.
+    #[cfg(any(feature = "log", feature = "tracing"))]
+    #[cold]
+    fn tell(&self) {
+        let tick = crate::event_loop::Handle::try_current().map(|handle| handle.tick());
+        let second = tick.unwrap_or_default() / 1000;
+        if self.told_in.replace(Some(second)) == Some(second) {
+            return;
+        }
+        let (name, hits) = (self.name, self.get());
+        match name {
+            // How connections that are not used end, and how silent ones are asked: nothing is wrong.
+            "keep_alive_timeout" | "ping_after" | "requests_per_connection" | "connection_age" => {
+                crate::event!(debug, "the limit {name} was hit, {hits} times by now");
+            }
+            _ => crate::event!(warn, "the limit {name} was hit, {hits} times by now"),
+        }
+    }
+}
+
 /// How often each limit was hit since the server began.
-#[derive(Default)]
 pub struct Hits {
     /// [`Limits::first_byte_timeout`].
-    pub first_byte_timeout: Cell<u64>,
+    pub first_byte_timeout: HitCounter,
     /// [`Limits::header_timeout`].
-    pub header_timeout: Cell<u64>,
+    pub header_timeout: HitCounter,
     /// [`Limits::body_timeout`] and [`Limits::body_rate_min`].
-    pub body_timeout: Cell<u64>,
+    pub body_timeout: HitCounter,
     /// [`Limits::handler_timeout`], and those of routes.
-    pub handler_timeout: Cell<u64>,
+    pub handler_timeout: HitCounter,
     /// [`Limits::write_timeout`].
-    pub write_timeout: Cell<u64>,
+    pub write_timeout: HitCounter,
     /// [`Limits::keep_alive_timeout`]: the ordinary end of a connection that is not used.
-    pub keep_alive_timeout: Cell<u64>,
+    pub keep_alive_timeout: HitCounter,
     /// [`Limits::requests_per_connection_max`].
-    pub requests_per_connection: Cell<u64>,
+    pub requests_per_connection: HitCounter,
     /// [`Limits::connection_age_max`].
-    pub connection_age: Cell<u64>,
+    pub connection_age: HitCounter,
     /// [`Limits::ping_after`]: pings sent.
-    pub ping_after: Cell<u64>,
+    pub ping_after: HitCounter,
     /// [`Limits::pong_timeout`].
-    pub pong_timeout: Cell<u64>,
+    pub pong_timeout: HitCounter,
     /// [`Limits::websocket_idle_timeout`].
-    pub websocket_idle_timeout: Cell<u64>,
+    pub websocket_idle_timeout: HitCounter,
     /// [`Limits::websocket_lifetime_max`].
-    pub websocket_lifetime_max: Cell<u64>,
+    pub websocket_lifetime_max: HitCounter,
     /// [`Limits::linger_timeout`] and [`Limits::linger_bytes_max`].
-    pub linger: Cell<u64>,
+    pub linger: HitCounter,
     /// Requests that broke a rule or a limit of [`Limits::head`].
-    pub refused_requests: Cell<u64>,
+    pub refused_requests: HitCounter,
     /// [`Limits::body_bytes_max`].
-    pub body_bytes: Cell<u64>,
+    pub body_bytes: HitCounter,
     /// WebSocket peers that broke a rule or a limit of [`Limits::websocket`].
-    pub refused_messages: Cell<u64>,
+    pub refused_messages: HitCounter,
     /// [`Limits::outbox`]: messages that found it full.
-    pub outbox_bytes: Cell<u64>,
+    pub outbox_bytes: HitCounter,
     /// [`Budget::connections_max`].
-    pub connections: Cell<u64>,
+    pub connections: HitCounter,
     /// [`Limits::connections_per_peer_max`].
-    pub connections_per_peer: Cell<u64>,
+    pub connections_per_peer: HitCounter,
     /// [`Limits::accept_rate_max`].
-    pub accept_rate: Cell<u64>,
+    pub accept_rate: HitCounter,
     /// [`Budget::bytes_max`]: connections and bodies refused, and connections cut.
-    pub bytes: Cell<u64>,
+    pub bytes: HitCounter,
     /// [`Limits::close_timeout`].
-    pub close_timeout: Cell<u64>,
+    pub close_timeout: HitCounter,
+}
+
+impl Default for Hits {
+    fn default() -> Self {
+        Self {
+            first_byte_timeout: HitCounter::new("first_byte_timeout"),
+            header_timeout: HitCounter::new("header_timeout"),
+            body_timeout: HitCounter::new("body_timeout"),
+            handler_timeout: HitCounter::new("handler_timeout"),
+            write_timeout: HitCounter::new("write_timeout"),
+            keep_alive_timeout: HitCounter::new("keep_alive_timeout"),
+            requests_per_connection: HitCounter::new("requests_per_connection"),
+            connection_age: HitCounter::new("connection_age"),
+            ping_after: HitCounter::new("ping_after"),
+            pong_timeout: HitCounter::new("pong_timeout"),
+            websocket_idle_timeout: HitCounter::new("websocket_idle_timeout"),
+            websocket_lifetime_max: HitCounter::new("websocket_lifetime_max"),
+            linger: HitCounter::new("linger"),
+            refused_requests: HitCounter::new("refused_requests"),
+            body_bytes: HitCounter::new("body_bytes"),
+            refused_messages: HitCounter::new("refused_messages"),
+            outbox_bytes: HitCounter::new("outbox_bytes"),
+            connections: HitCounter::new("connections"),
+            connections_per_peer: HitCounter::new("connections_per_peer"),
+            accept_rate: HitCounter::new("accept_rate"),
+            bytes: HitCounter::new("bytes"),
+            close_timeout: HitCounter::new("close_timeout"),
+        }
+    }
 }
 
 impl Hits {
     /// How many counters there are.
     pub const NUMBER: usize = 22;
 
-    pub(super) fn count(counter: &Cell<u64>) {
-        counter.set(counter.get() + 1);
+    pub(super) fn count(counter: &HitCounter) {
+        counter.hits.set(counter.get() + 1);
+        #[cfg(any(feature = "log", feature = "tracing"))]
+        counter.tell();
     }
 
     /// Each counter with its name.
     pub fn all(&self) -> [(&'static str, u64); Self::NUMBER] {
         [
-            ("first_byte_timeout", self.first_byte_timeout.get()),
-            ("header_timeout", self.header_timeout.get()),
-            ("body_timeout", self.body_timeout.get()),
-            ("handler_timeout", self.handler_timeout.get()),
-            ("write_timeout", self.write_timeout.get()),
-            ("keep_alive_timeout", self.keep_alive_timeout.get()),
-            (
-                "requests_per_connection",
-                self.requests_per_connection.get(),
-            ),
-            ("connection_age", self.connection_age.get()),
-            ("ping_after", self.ping_after.get()),
-            ("pong_timeout", self.pong_timeout.get()),
-            ("websocket_idle_timeout", self.websocket_idle_timeout.get()),
-            ("websocket_lifetime_max", self.websocket_lifetime_max.get()),
-            ("linger", self.linger.get()),
-            ("refused_requests", self.refused_requests.get()),
-            ("body_bytes", self.body_bytes.get()),
-            ("refused_messages", self.refused_messages.get()),
-            ("outbox_bytes", self.outbox_bytes.get()),
-            ("connections", self.connections.get()),
-            ("connections_per_peer", self.connections_per_peer.get()),
-            ("accept_rate", self.accept_rate.get()),
-            ("bytes", self.bytes.get()),
-            ("close_timeout", self.close_timeout.get()),
+            &self.first_byte_timeout,
+            &self.header_timeout,
+            &self.body_timeout,
+            &self.handler_timeout,
+            &self.write_timeout,
+            &self.keep_alive_timeout,
+            &self.requests_per_connection,
+            &self.connection_age,
+            &self.ping_after,
+            &self.pong_timeout,
+            &self.websocket_idle_timeout,
+            &self.websocket_lifetime_max,
+            &self.linger,
+            &self.refused_requests,
+            &self.body_bytes,
+            &self.refused_messages,
+            &self.outbox_bytes,
+            &self.connections,
+            &self.connections_per_peer,
+            &self.accept_rate,
+            &self.bytes,
+            &self.close_timeout,
         ]
+        .map(|counter| (counter.name, counter.get()))
     }
 }
 

@@ -5,12 +5,14 @@
 //! [`Service`]; it knows no routes.
 
 mod body;
+mod census;
 mod connection;
 mod crowd;
 mod deadline;
 mod http;
 mod later;
 mod limits;
+mod meters;
 mod origins;
 mod outbox;
 mod pipe;
@@ -26,10 +28,12 @@ mod websocket_settings;
 mod wire;
 
 pub use body::Body;
+pub use census::{Census, ConnectionInfo};
 pub use crowd::Crowd;
 pub(crate) use later::within;
 pub use later::{Disconnection, Later, OnDisconnect};
-pub use limits::{Budget, Hits, Limits, Refusal};
+pub use limits::{Budget, HitCounter, Hits, Limits, Refusal};
+pub use meters::{RouteCounts, RouteReport, WebSocketCounts};
 pub use origins::Origins;
 pub use outbox::Dropped;
 pub use pipe::{BodyError, BodyReader, BodySender, Disconnected, body_channel};

@@ -6,22 +6,22 @@ use super::response::Response;
 /// From which origins a WebSocket may be opened.
 ///
 /// A browser lets every page open a WebSocket to every server, and sends the server's own cookies along: the
-/// same-origin policy does not hold here. Without a check, any page that a user of yours happens to look at can speak in
-/// the user's name (cross-site WebSocket hijacking). But a browser also says from where the page is, in `Origin`, and no
-/// script can make it say something else (RFC 6455, 4.1 and 10.2).
+/// same-origin policy does not hold here. Without a check, any page that a user of yours happens to look at can speak
+/// in the user's name (cross-site WebSocket hijacking). But a browser also says from where the page is, in `Origin`,
+/// and no script can make it say something else (RFC 6455, 4.1 and 10.2).
 ///
 /// Programs other than browsers send no `Origin`. They carry nobody's cookies by accident, and could send any `Origin`
 /// they like: the check is none of their authentication, so a request without the field passes, whatever is set here.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Origins {
     /// The server's own: the host and port of `Origin` are those of `Host`. The scheme is not compared, for a server
-    /// behind a proxy that speaks TLS does not know its own; nor is a port that is the scheme's usual one. The proxy must
-    /// pass `Host` on as it came, else the origins are to be listed.
+    /// behind a proxy that speaks TLS does not know its own; nor is a port that is the scheme's usual one. The proxy
+    /// must pass `Host` on as it came, else the origins are to be listed.
     #[default]
     Same,
-    /// These, each as a browser writes it: `https://example.com`, `http://localhost:8080`. The server's own is not among
-    /// them unless it is listed. With a list, a name that an attacker points at this server (DNS rebinding) is refused,
-    /// too.
+    /// These, each as a browser writes it: `https://example.com`, `http://localhost:8080`. The server's own is not
+    /// among them unless it is listed. With a list, a name that an attacker points at this server (DNS rebinding) is
+    /// refused, too.
     List(Vec<String>),
     /// Any: for a public service that asks for no cookies.
     Any,

@@ -90,6 +90,17 @@ impl Outbox {
         self.bytes
     }
 
+    /// Take a message in that has no key, and room: as [`Outbox::put`] would, by the short way.
+    #[inline]
+    pub(super) fn push(&mut self, frame: Rc<[u8]>, when_full: WhenFull) {
+        self.bytes += frame.len();
+        self.waiting.push_back(Waiting {
+            frame,
+            key: None,
+            may_go: when_full == WhenFull::DropOldest,
+        });
+    }
+
     /// Take a message in, which is made if it is taken. What is dropped for it is added to `dropped`.
     pub(super) fn put(
         &mut self,
@@ -165,3 +176,6 @@ impl Outbox {
         Some(frame)
     }
 }
+
+#[cfg(test)]
+mod tests;

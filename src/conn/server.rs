@@ -11,10 +11,12 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use slab::Slab;
 
+use super::census::{Census, ConnectionInfo};
 use super::connection::{Connection, ticks};
 use super::crowd::{Crowd, Full};
 use super::http::Http;
 use super::limits::{Hits, Limits, Refusal};
+use super::meters::{Meters, RouteReport, Traffic, WebSocketCounts};
 use super::service::Service;
 use super::wear::Wear;
 use super::websocket_settings::WebSocketRules;
@@ -30,6 +32,9 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Connection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n";
 /// Keep-alive is cut to this when connections run short.
 const SHORT_KEEP_ALIVE_TICKS: u64 = 10_000;
+
+/// A tenth of a second.
+const TICKS_A_TENTH: u64 = 100;
 
 /// What all connections of a server share.
 pub(super) struct Shared {
@@ -55,6 +60,9 @@ pub(super) struct Shared {
     accepted: Cell<u64>,
     requests: Cell<u64>,
     websockets: Cell<usize>,
+    pub(super) traffic: Traffic,
+    /// What each route does, if that is to be measured.
+    meters: Option<Meters>,
     /// What holds for them: one for each route that had any, and for each way in which they compress.
     websocket_rules: RefCell<Vec<Rc<WebSocketRules>>>,
     /// Tasks that outlive their connections.
@@ -73,6 +81,8 @@ pub(super) struct Shared {
 struct Member {
     token: Token,
     leaving: Leaving,
+    /// When it came, in tenths of a second since the loop was made: for 13 years.
+    since: u32,
     /// Bytes, as of its last visit.
     held: u32,
     /// It holds too much, and was woken to hear so.
@@ -173,6 +183,7 @@ impl Server {
         crowd: Crowd,
     ) -> Self {
         ctx.limit_callbacks(limits.budget.callbacks_max);
+        let meters = service.measures_routes().then(Meters::default);
         let wear = Wear::of(&limits);
         Self(Rc::new(Shared {
             service,
@@ -194,6 +205,8 @@ impl Server {
             accepted: Cell::new(0),
             requests: Cell::new(0),
             websockets: Cell::new(0),
+            traffic: Traffic::default(),
+            meters,
             websocket_rules: RefCell::default(),
             detached: Cell::new(0),
             #[cfg(feature = "deflate")]
@@ -210,7 +223,7 @@ impl Server {
     #[track_caller]
     pub fn listen(&self, ctx: &mut Ctx<'_>, address: SocketAddr) -> io::Result<SocketAddr> {
         let (token, local) = Acceptor::listen(ctx, address, self.taking_in())?;
-        self.0.listeners.borrow_mut().push(token);
+        self.listens(token, local);
         Ok(local)
     }
 
@@ -221,8 +234,17 @@ impl Server {
     #[track_caller]
     pub fn listen_on(&self, ctx: &mut Ctx<'_>, listener: TcpListener) -> io::Result<SocketAddr> {
         let (token, local) = Acceptor::listen_on(ctx, listener, self.taking_in())?;
-        self.0.listeners.borrow_mut().push(token);
+        self.listens(token, local);
         Ok(local)
+    }
+
+    fn listens(&self, token: Token, address: SocketAddr) {
+        self.0.listeners.borrow_mut().push(token);
+        crate::event!(
+            info,
+            "listening on {address}, within these limits:\n{}",
+            self.0.limits
+        );
     }
 
     fn taking_in(&self) -> impl FnMut(&mut Ctx<'_>, Socket, SocketAddr) + use<> {
@@ -313,6 +335,11 @@ impl Server {
         }
         shared.draining.set(true);
         shared.ends_connections.set(true);
+        let open = shared.connections.borrow().len();
+        crate::event!(
+            info,
+            "shutting down within {deadline:?}, {open} connections are open"
+        );
         let cutter = Rc::clone(shared);
         let deadline = ctx.call_later(deadline, move |ctx| cutter.cut(ctx));
         let report = ShutdownReport::default();
@@ -349,6 +376,52 @@ impl Server {
             websockets: shared.websockets.get(),
             bytes: shared.bytes.get(),
         }
+    }
+
+    /// Every connection, described. Costs a pass over all of them. One that is being visited is not among them: a
+    /// handler that is called does not see its own.
+    pub fn census(&self, ctx: &mut Ctx<'_>) -> Census {
+        let tick = ctx.tick();
+        let age = |member: &Member| {
+            let tenths = tick / TICKS_A_TENTH - u64::from(member.since);
+            Duration::from_millis(tenths * TICKS_A_TENTH)
+        };
+        let mut members: Vec<(Token, Duration)> = (self.0.connections.borrow().iter())
+            .map(|(_, member)| (member.token, age(member)))
+            .collect();
+        members.sort_by_key(|(token, age)| (std::cmp::Reverse(*age), *token));
+        let describe = |(token, age)| {
+            let found = ctx.inspect(token)?;
+            let descriptor = found
+                .socket
+                .and_then(|socket| ctx.driver().descriptor_of(socket));
+            ConnectionInfo::new((token, age, tick), descriptor, &found)
+        };
+        Census {
+            connections: members.into_iter().filter_map(describe).collect(),
+        }
+    }
+
+    /// Close the connection that `token` names. What it has not written yet is lost. `false` when it names none of this
+    /// server's.
+    pub fn close(&self, ctx: &mut Ctx<'_>, token: Token) -> bool {
+        let is_ours = self.0.tokens().contains(&token);
+        if is_ours {
+            ctx.close(token);
+        }
+        is_ours
+    }
+
+    /// What each route has done so far, and what was answered without one; those that have done nothing are left out.
+    /// Empty unless the service says that routes are measured ([`Service::measures_routes`]).
+    pub fn route_counts(&self) -> Vec<RouteReport> {
+        let meters = self.0.meters.as_ref();
+        meters.map_or_else(Vec::new, |meters| meters.reports(&*self.0.service))
+    }
+
+    /// What has gone over its WebSockets so far.
+    pub fn websocket_counts(&self) -> WebSocketCounts {
+        self.0.traffic.counts()
     }
 
     /// The limits that are in force, with [`super::Budget::connections_max`] as it was found out; and with those of the
@@ -462,6 +535,7 @@ impl Shared {
         connections.insert(Member {
             token,
             leaving: Leaving::Unasked,
+            since: (ctx.tick() / TICKS_A_TENTH) as u32,
             held: 0,
             is_condemned: false,
         });
@@ -616,6 +690,7 @@ impl Shared {
             took: ctx.time().saturating_duration_since(drain.since),
             ..drain.report
         };
+        crate::event!(info, "shut down: {report}");
         for done in drain.done {
             ctx.call_soon(move |ctx| done(ctx, report));
         }
@@ -733,6 +808,11 @@ impl Shared {
 
     pub(super) fn count_exchange(&self) {
         self.requests.set(self.requests.get() + 1);
+    }
+
+    /// Measures what each route does, if that is wanted.
+    pub(super) fn meters(&self) -> Option<&Meters> {
+        self.meters.as_ref()
     }
 
     pub(super) fn count_websocket(&self, change: isize) {

@@ -1,6 +1,7 @@
 //! What a connection asks of the layer above it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::later::Later;
 use super::request::Request;
@@ -65,6 +66,17 @@ pub trait Service {
     fn websocket(&self, route: u32) -> Option<&WebSocketSettings> {
         let _ = route;
         None
+    }
+
+    /// The method and the path of `route`, for reports.
+    fn route_name(&self, route: u32) -> Option<(&'static str, Arc<str>)> {
+        let _ = route;
+        None
+    }
+
+    /// Whether the time that requests take is to be measured, see [`super::RouteCounts`].
+    fn measures_routes(&self) -> bool {
+        false
     }
 
     /// Where the code that answers requests of `route` was given to the service, see [`Request::route`].

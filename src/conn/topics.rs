@@ -177,6 +177,13 @@ impl Topics {
         self
     }
 
+    /// A connection may have no more than so many subscriptions, rooms counted with them. Default 1,000: each takes
+    /// some memory, and where clients choose what they subscribe to, one of them could take all.
+    pub fn subscriptions_max(self, max: usize) -> Self {
+        self.0.subscriptions_max.set(max);
+        self
+    }
+
     /// The topics as rooms: what is said in a room comes to those who subscribe to its name as a topic, or to a filter
     /// that matches it.
     pub fn rooms(&self) -> Rooms {
@@ -187,7 +194,7 @@ impl Topics {
     /// has subscribed to the same before, or is closed. However many of its filters match, it gets a message once.
     ///
     /// # Errors
-    /// When the filter is not well formed.
+    /// When the filter is not well formed, or the connection has too many subscriptions.
     pub fn subscribe(&self, filter: &str, member: &Sender) -> Result<bool, TopicError> {
         let joined = self.subscribe_with(filter, member, &Joining::default())?;
         Ok(joined.is_some())
@@ -196,14 +203,19 @@ impl Topics {
     /// As [`Topics::subscribe`], in a particular way. `None` where that returns `false`.
     ///
     /// # Errors
-    /// When the filter is not well formed.
+    /// As [`Topics::subscribe`].
     pub fn subscribe_with(
         &self,
         filter: &str,
         member: &Sender,
         joining: &Joining<'_>,
     ) -> Result<Option<Joined>, TopicError> {
-        Ok(self.0.enter(Name::filter(filter)?, member, joining))
+        let filter = Name::filter(filter)?;
+        let has_all = member.memberships().borrow().len() >= self.0.subscriptions_max.get();
+        if has_all && !self.0.is_member(filter, member) {
+            return Err(TopicError::TooMany);
+        }
+        Ok(self.0.enter(filter, member, joining))
     }
 
     /// End a subscription, given by the same filter. `false` when there is none.
@@ -247,8 +259,8 @@ impl Topics {
     }
 
     /// As [`Topics::publish`], for one of a series of messages of which the latest is what counts: a price, a position.
-    /// Where a member is slow and the policy is [`super::WhenFull::KeepLatest`], at most one message with this key waits
-    /// for it; and a history keeps one with this key.
+    /// Where the policy is [`super::WhenFull::KeepLatest`], at most one message of this topic with this key waits for a
+    /// member, also within a turn; and a history keeps one with this key.
     ///
     /// # Errors
     /// As [`Topics::publish`].
@@ -265,8 +277,8 @@ impl Topics {
         Ok(self.0.publish(&post, message.into()))
     }
 
-    /// As [`Topics::publish`], with a message that says where in the history it stands, so that a client that comes back
-    /// can say how much it has heard: see [`Replay::Since`].
+    /// As [`Topics::publish`], with a message that says where in the history it stands, so that a client that comes
+    /// back can say how much it has heard: see [`Replay::Since`].
     ///
     /// ```
     /// # let topics = tourbillon::web::Topics::new();

@@ -3,10 +3,8 @@
 //!
 //! Most servers do not, so that nothing of it is in the connection.
 
-use std::cell::Cell;
-
 use super::connection::ticks;
-use super::limits::{Hits, Limits};
+use super::limits::{HitCounter, Hits, Limits};
 
 /// The limits, and what each connection has been used.
 pub(super) struct Wear {
@@ -53,7 +51,7 @@ impl Wear {
     pub(super) fn is_last_answer(&mut self, place: u32, tick: u64, hits: &Hits) -> bool {
         let used = &mut self.of[place as usize];
         used.answers = used.answers.saturating_add(1);
-        let hit: &Cell<u64> = if used.answers >= self.requests_max {
+        let hit: &HitCounter = if used.answers >= self.requests_max {
             &hits.requests_per_connection
         } else if tick.saturating_sub(used.since) >= self.age_max {
             &hits.connection_age

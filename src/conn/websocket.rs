@@ -171,6 +171,7 @@ impl Peer<'_> {
             return self.sender().send(message);
         }
         let message = message.into();
+        self.server.traffic.sent(message.len());
         #[cfg(feature = "deflate")]
         if let Some(deflate) = &self.outlet.rules.deflate {
             let pool = &mut *self.server.deflate_pool.borrow_mut();
@@ -461,9 +462,32 @@ impl Sender {
         }
         let policy = how.policy.unwrap_or(&peer.rules.outbox);
         let backlog = peer.backlog.get();
+        if backlog == 0 && how.key.is_none() {
+            let mut outbox = peer.outbox.borrow_mut();
+            if outbox.bytes() <= policy.bytes_max {
+                // As nearly always, and for each member of a room.
+                outbox.push(frame.for_peer(peer), policy.when_full);
+                drop(outbox);
+                peer.mark();
+                return SendOutcome::Sent;
+            }
+        }
+        self.send_by_terms(frame, how.key, policy, backlog)
+    }
+
+    /// Send a frame that may have to wait, or takes others' places.
+    #[inline(never)]
+    fn send_by_terms(
+        &self,
+        frame: &mut Frame,
+        key: Option<&Rc<str>>,
+        policy: &OutboxPolicy,
+        backlog: usize,
+    ) -> SendOutcome {
+        let peer = &*self.0;
         let waits = backlog > 0;
         let terms = Terms {
-            key: how.key,
+            key,
             when_full: policy.when_full,
             bytes_max: match waits {
                 true => policy.bytes_max,
@@ -485,7 +509,10 @@ impl Sender {
         }
         peer.count_dropped(dropped);
         match put {
-            Put::Waits | Put::MadeRoom => peer.mark(),
+            Put::Waits | Put::MadeRoom => {
+                peer.server.traffic.sent(frame.plain.len());
+                peer.mark();
+            }
             Put::Dropped => return SendOutcome::Dropped,
             Put::Close => {
                 self.close(CloseCode::Again, "the outbox is full");

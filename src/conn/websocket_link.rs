@@ -84,12 +84,17 @@ impl WebSocketLink {
         socket: Box<dyn WebSocketHandler>,
         rules: Rc<WebSocketRules>,
     ) -> Self {
+        #[cfg_attr(
+            not(feature = "deflate"),
+            expect(unused_mut, reason = "nothing to agree on")
+        )]
         let mut endpoint = Endpoint::new(Role::Server);
         #[cfg(feature = "deflate")]
         if rules.deflate.is_some() {
             endpoint.agree_on_deflate();
         }
         visit.shared.count_websocket(1);
+        visit.shared.traffic.opened();
         let extra = rules.has_an_end().then(|| {
             let ages = Ages {
                 last_message: visit.ctx.tick(),
@@ -207,9 +212,7 @@ impl WebSocketLink {
         let end = start + used;
         let origin = self.outlet.rules.origin;
         if let Step::Text(_) | Step::Binary(_) | Step::Deflated(_) = step
-            && let Some(Extra {
-                ages: Some(ages), ..
-            }) = self.extra.as_deref_mut()
+            && let Some(ages) = Ages::of(&mut self.extra)
         {
             ages.last_message = visit.ctx.tick();
         }
@@ -224,6 +227,12 @@ impl WebSocketLink {
         let socket = &mut self.socket;
         // A close that was asked for is on its way: what the peer sent before it heard of it is not delivered.
         let is_open = !peer.writer.is_closed() && self.outlet.is_open();
+        match &step {
+            Step::Text(text) => visit.shared.traffic.came(text.len()),
+            Step::Binary(bytes) => visit.shared.traffic.came(bytes.len()),
+            Step::Deflated(message) => visit.shared.traffic.came(message.payload().len()),
+            _ => {}
+        }
         let told = match step {
             Step::Text(_) | Step::Binary(_) | Step::Deflated(_) | Step::Pong(_) if !is_open => {
                 Ok(())
@@ -291,6 +300,7 @@ impl WebSocketLink {
         tell: impl FnOnce(&mut dyn WebSocketHandler, &mut Peer<'_>),
     ) {
         let (_, writer) = self.endpoint.split();
+        let written = visit.cork.len();
         let mut peer = Peer {
             ctx: visit.ctx.reborrow(),
             server: visit.shared,
@@ -299,7 +309,13 @@ impl WebSocketLink {
             cork: visit.cork,
         };
         let socket = &mut *self.socket;
-        if let Err(panicked) = guarded(self.outlet.rules.origin, || tell(socket, &mut peer)) {
+        let told = guarded(self.outlet.rules.origin, || tell(socket, &mut peer));
+        if visit.cork.len() > written
+            && let Some(ages) = Ages::of(&mut self.extra)
+        {
+            ages.last_message = visit.ctx.tick();
+        }
+        if let Err(panicked) = told {
             self.close_after_panic(visit, &panicked);
         }
     }
@@ -319,9 +335,7 @@ impl WebSocketLink {
         };
         self.is_behind |= sender.take_awaited();
         if sender.bytes_waiting() > 0
-            && let Some(Extra {
-                ages: Some(ages), ..
-            }) = self.extra.as_deref_mut()
+            && let Some(ages) = Ages::of(&mut self.extra)
         {
             ages.last_message = visit.ctx.tick();
         }
@@ -431,32 +445,25 @@ impl WebSocketLink {
         }
     }
 
-    /// What is to come at `deadline`, or [`NEVER`]: and when the connection is to look, which is earlier if its own end
-    /// is.
+    /// What the connection does has a deadline, or [`NEVER`]. When it is to look: at that, or at its own end if that is
+    /// earlier.
     #[inline]
     pub(super) fn look_at(&mut self, deadline: u64) -> u64 {
-        match self.extra.as_deref_mut() {
-            Some(Extra {
-                ages: Some(ages), ..
-            }) => {
-                ages.deadline = deadline;
-                deadline.min(ages.end().0)
-            }
-            _ => deadline,
-        }
+        let Some(ages) = Ages::of(&mut self.extra) else {
+            return deadline;
+        };
+        ages.deadline = deadline;
+        deadline.min(ages.end().0)
     }
 
-    /// The connection has come to look, at the tick `now`.
+    /// The connection has come to look, and begins to close if its end is here.
     pub(super) fn look(&mut self, ctx: &Ctx<'_>, server: &Rc<Shared>) -> Due {
-        let Some(Extra {
-            ages: Some(ages), ..
-        }) = self.extra.as_deref()
-        else {
-            return Due::Deadline;
-        };
         if self.is_closing() {
             return Due::Deadline;
         }
+        let Some(ages) = Ages::of(&mut self.extra) else {
+            return Due::Deadline;
+        };
         let now = ctx.tick();
         let (end, due) = ages.end();
         if end <= now {
@@ -469,6 +476,7 @@ impl WebSocketLink {
         }
         match ages.deadline <= now {
             true => Due::Deadline,
+            // Messages have moved its end behind where it was.
             false => Due::Later(ages.deadline.min(end)),
         }
     }
@@ -481,6 +489,10 @@ impl WebSocketLink {
     /// The peer has said something, whatever it was.
     pub(super) fn heard(&mut self) {
         self.probe = Probe::None;
+    }
+
+    pub(super) fn route(&self) -> u32 {
+        self.outlet.rules.route
     }
 
     /// How long the peer may be silent before it is asked whether it is there, in ticks.
@@ -551,6 +563,11 @@ impl WebSocketLink {
         shared.count_websocket(-1);
         let reason = self.extra.take().and_then(|extra| extra.reason);
         let reason = reason.unwrap_or(CloseReason::Lost);
+        shared.traffic.closed(match &reason {
+            CloseReason::Peer(code, _) | CloseReason::Us(code) => (*code).into(),
+            CloseReason::Lost => CloseCode::Abnormal.into(),
+        });
+        crate::event!(debug, "WebSocket {} closed: {reason:?}", ctx.token());
         let origin = self.outlet.rules.origin;
         if let Err(panicked) = guarded(origin, || self.socket.closed(ctx, &reason)) {
             ctx.report(&panicked);
@@ -559,6 +576,12 @@ impl WebSocketLink {
 }
 
 impl Ages {
+    /// Those of the WebSocket whose `extra` this is, if it has any.
+    #[inline]
+    fn of(extra: &mut Option<Box<Extra>>) -> Option<&mut Self> {
+        extra.as_mut()?.ages.as_mut()
+    }
+
     /// When it ends if nothing happens, and why.
     fn end(&self) -> (u64, Due) {
         let idle = self.last_message.saturating_add(self.idle_timeout);

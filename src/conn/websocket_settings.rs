@@ -72,15 +72,15 @@ pub enum WhenFull {
 /// # drop(app);
 /// ```
 ///
-/// A route panics that is added with settings that are not in order: with an origin that no browser sends, a subprotocol
-/// that is no token or stands there twice, a level or a window of compression out of its range.
+/// A route panics that is added with settings that are not in order: with an origin that no browser sends, a
+/// subprotocol that is no token or stands there twice, a level or a window of compression out of its range.
 #[derive(Clone, Debug, Default)]
 pub struct WebSocketSettings {
     /// Pages of which origins may open them. Default: the server's own.
     pub origins: Origins,
-    /// The subprotocols that are spoken here, what is liked best first: the first that the client asks for is agreed on,
-    /// unless the handler chooses another. When there is none, the WebSocket is opened without one, and it is for the
-    /// client to go on or not (RFC 6455, 4.2.2). A handler that wants to refuse then finds what was asked for in
+    /// The subprotocols that are spoken here, what is liked best first: the first that the client asks for is agreed
+    /// on, unless the handler chooses another. When there is none, the WebSocket is opened without one, and it is for
+    /// the client to go on or not (RFC 6455, 4.2.2). A handler that wants to refuse then finds what was asked for in
     /// [`super::Request::subprotocols`].
     pub subprotocols: Vec<&'static str>,
     /// Instead of [`Limits::outbox`].

@@ -135,7 +135,7 @@ impl Wire {
 
     /// Write what waits, then `cork`, until all is gone or the socket takes no more. Leaves `cork` empty: what did
     /// not go joins the backlog. Returns how many bytes went.
-    #[inline]
+    #[inline(always)]
     pub(super) fn flush(&mut self, ctx: &mut Ctx<'_>, cork: &mut Vec<u8>) -> io::Result<usize> {
         if self.backlog.is_none() {
             if cork.is_empty() {

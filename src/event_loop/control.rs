@@ -737,7 +737,7 @@ impl EventLoop {
     }
 
     /// For how long the last turn was awake, up to its last piece of work.
-    fn awake_in_last_turn(&self) -> Duration {
+    pub(super) fn awake_in_last_turn(&self) -> Duration {
         let awake = self.stamp.saturating_duration_since(self.handle.now());
         awake.saturating_sub(self.paused)
     }

@@ -175,6 +175,18 @@ impl Ctx<'_> {
         self.event_loop.close(token);
     }
 
+    /// End the task that `token` names, as its `abort` does: its future is dropped in this turn, and whoever waits for
+    /// it hears that it was cancelled. `false` when it names no task.
+    pub fn cancel_task(&mut self, token: Token) -> bool {
+        let is_task = self
+            .inspect(token)
+            .is_some_and(|found| found.kind == "task");
+        if is_task {
+            self.close(token);
+        }
+        is_task
+    }
+
     /// Visit the source that is being visited again, with `WOKEN`, once any other has closed: for one that waits for
     /// something that a source gives back then, such as a descriptor.
     ///

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::control::News;
 use super::driver::Token;
+use super::incidents::Trouble;
 use super::stats::Origin;
 use super::waits::WaitsOn;
 use super::{EventLoop, Slot};
@@ -404,6 +405,8 @@ impl EventLoop {
     }
 
     pub(super) fn tell(&mut self, finding: &Finding) {
+        crate::event!(warn, "{finding}");
+        self.keep_incident(Trouble::Finding(finding.clone()));
         (self.debugging.hook)(finding);
         let turn = self.turn_number();
         if let Some(control) = &mut self.control {

@@ -3,6 +3,7 @@
 //! Everything the loop cannot decide by itself comes through [`Driver`]. There are two: `MioDriver` asks the operating
 //! system, `sim::SimDriver` a seeded world in memory. Whatever runs on the first runs on the second, byte for byte.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::{BitOr, BitOrAssign};
@@ -13,6 +14,7 @@ use std::os::unix::net::UnixStream;
 #[cfg(unix)]
 use std::path::Path;
 use std::rc::Rc;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -39,6 +41,35 @@ impl Token {
     /// How many sources had the slot before.
     pub const fn generation(self) -> u32 {
         (self.0 >> 32) as u32
+    }
+}
+
+impl fmt::Display for Token {
+    /// `index.generation`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index(), self.generation())
+    }
+}
+
+/// A text that is no [`Token`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadToken;
+
+impl fmt::Display for BadToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token is written as index.generation")
+    }
+}
+
+impl std::error::Error for BadToken {}
+
+impl FromStr for Token {
+    type Err = BadToken;
+
+    fn from_str(text: &str) -> Result<Self, BadToken> {
+        let (index, generation) = text.split_once('.').ok_or(BadToken)?;
+        let parse = |number: &str| number.parse().map_err(|_| BadToken);
+        Ok(Self::new(parse(index)?, parse(generation)?))
     }
 }
 

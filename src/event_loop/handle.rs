@@ -629,16 +629,14 @@ impl Handle {
 
     fn next_due(&self, tick: u64) -> Option<(u64, Due)> {
         let mut wheel = self.0.wheel.borrow_mut();
-        let cascaded_before = wheel.cascaded();
         let popped = wheel.pop_due_named(tick);
-        let timers = wheel.cascaded() - cascaded_before;
-        if timers > 0 {
-            self.0.recorder.push(What::Cascaded { timers });
+        if self.0.recorder.is_on() {
+            let fired = popped
+                .as_ref()
+                .map(|(id, due_tick, _)| (id.to_bits(), *due_tick));
+            self.0.recorder.popped(wheel.cascaded(), fired);
         }
-        let (id, due_tick, due) = popped?;
-        let timer = id.to_bits();
-        self.0.recorder.push(What::TimerFired { timer, due_tick });
-        Some((due_tick, due))
+        popped.map(|(_, due_tick, due)| (due_tick, due))
     }
 
     pub(super) fn next_timer_tick(&self) -> Option<u64> {

@@ -31,7 +31,9 @@ mod debug;
 mod driver;
 mod ending;
 mod executor;
+mod flight;
 mod handle;
+mod incidents;
 mod listener;
 mod mio_driver;
 mod panic;
@@ -59,18 +61,21 @@ use std::time::{Duration, Instant};
 pub use blocking_driver::{BlockingDriver, Interrupter};
 pub use control::{Break, Control, LOOK_UP, LoopState, News, Standing, StopReason, Upcoming};
 pub use ctx::Ctx;
+pub(crate) use debug::Span;
 pub use debug::{
     Finding, LostTask, SLOW_THRESHOLD, ScopeEnd, ScopeReport, SlowReport, Victims, Work,
 };
 pub use driver::{
-    BlockingJob, Clock, Driver, Event, Executor, Group, Notify, Readiness, Signal, Socket, Token,
-    Watch,
+    BadToken, BlockingJob, Clock, Driver, Event, Executor, Group, Notify, Readiness, Signal,
+    Socket, Token, Watch,
 };
 pub use ending::JoinError;
 pub(crate) use ending::{EndKey, Listener};
 pub use executor::{JobHandle, ThreadPool};
+pub use flight::{Cause, FLIGHT_PAUSE, FLIGHTS_MAX, Flight, FlightRecorder};
 pub(crate) use handle::CallKey;
 pub use handle::{CallHandle, Handle, LoopGone, Remote, get_running_loop};
+pub use incidents::{INCIDENTS_MAX, Incident, PIECES_MAX, SlowTurn, Trouble};
 pub use listener::{bind, bind_several};
 pub use mio_driver::MioDriver;
 pub use panic::Panicked;
@@ -100,7 +105,9 @@ use crate::parts::high_water::give_back_list;
 use crate::parts::slab::{Key, Slab};
 use control::Controlled;
 use debug::Debugging;
+use flight::Flights;
 use handle::{Inbox, Job, Message};
+use incidents::Incidents;
 use watchdog::Watchdog;
 
 /// Events taken from the driver in one turn.
@@ -228,7 +235,9 @@ pub struct EventLoop {
     waiting_for_close: Vec<Token>,
     on_panic: PanicHook,
     debugging: Debugging,
+    incidents: Incidents,
     watchdog: Option<Watchdog>,
+    flights: Option<Flights>,
     control: Option<Box<Controlled>>,
     /// A control may want to wait before each visit and callback.
     is_paced: bool,
@@ -298,7 +307,9 @@ impl EventLoop {
             waiting_for_close: Vec::new(),
             on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
             debugging: Debugging::default(),
+            incidents: Incidents::default(),
             watchdog: None,
+            flights: None,
             control: None,
             is_paced: false,
             jobs_left: 0,
@@ -372,7 +383,6 @@ impl EventLoop {
     // ---- the steps --------------------------------------------------------------------------------------------
 
     fn park(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
-        self.turn = Turn::default();
         self.slow_from = match self.handle.is_debug() {
             true => self.handle.slow_threshold(),
             false => Duration::MAX,
@@ -382,6 +392,11 @@ impl EventLoop {
         self.records = self.handle.recorder().begin_turn(before);
         self.observes = self.looks_closely || self.records;
         let awake = before.saturating_duration_since(self.handle.now());
+        if awake >= self.handle.slow_threshold() {
+            self.look_for_slow_turn();
+        }
+        self.incidents.begin_turn();
+        self.turn = Turn::default();
         self.stats.awake += awake.saturating_sub(std::mem::take(&mut self.paused));
         if self.handle.is_debug() {
             self.look_for_lost(before);
@@ -583,7 +598,7 @@ impl EventLoop {
     fn visit_taken(&mut self, token: Token, mut slot: Slot, readiness: Readiness) {
         self.turn.visits += 1;
         if self.observes {
-            self.observe(|| slot.work());
+            self.visit_begins(&slot);
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -592,8 +607,7 @@ impl EventLoop {
         let next = caught(|| slot.source.ready(&mut ctx, readiness));
         self.work_ended(slot.origin);
         if self.observes {
-            self.record_visit(token, readiness, slot.origin, || slot.source.inspect().kind);
-            self.tell_if_slow(|| slot.work(), Some(token));
+            self.visit_ended(token, readiness, &slot);
         }
         let next = match next {
             Ok(_) if !self.doomed.is_empty() && self.doomed.contains(&token) => Next::Close,
@@ -630,7 +644,7 @@ impl EventLoop {
             self.handle.recorder().push(What::Began {
                 task: task.number(),
             });
-            self.observe(|| work.clone());
+            self.work_begins(|| work.clone());
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -665,7 +679,7 @@ impl EventLoop {
         };
         self.turn.callbacks += 1;
         if self.observes {
-            self.observe(|| Work::callback(origin));
+            self.work_begins(|| Work::callback(origin));
         }
         let mut ctx = Ctx {
             event_loop: self,
@@ -674,8 +688,7 @@ impl EventLoop {
         let called = caught(|| callback(&mut ctx));
         self.work_ended(origin);
         if self.observes {
-            self.record_callback(key, origin);
-            self.tell_if_slow(|| Work::callback(origin), None);
+            self.callback_ended(key, origin);
         }
         if let Err(panic) = called {
             self.report_caught(panic, Work::callback(origin));
@@ -716,6 +729,15 @@ impl EventLoop {
         self.took = took;
         let visits = std::mem::take(&mut self.untimed).max(1);
         self.suspicious = self.suspicious.saturating_sub(visits);
+        let mut origin = origin;
+        if took >= SLOW {
+            origin = self.incidents.culprit(origin);
+            self.incidents.add_piece(Longest {
+                took,
+                origin,
+                visits,
+            });
+        }
         if self.turn.longest.is_none_or(|longest| took > longest.took) {
             self.turn.longest = Some(Longest {
                 took,
@@ -741,6 +763,8 @@ impl EventLoop {
             control.tell_of_panic(turn, panicked);
         }
         self.record_panic(panicked);
+        crate::event!(error, "{panicked}");
+        self.keep_incident(Trouble::Panic(panicked.clone()));
         (self.on_panic)(panicked);
     }
 
@@ -921,6 +945,7 @@ impl EventLoop {
     pub fn stats(&self) -> Stats {
         Stats {
             sources: self.sources.len(),
+            ready: self.handle.ready_jobs(),
             timers_set: self.handle.timers_set(),
             ..self.stats
         }

@@ -12,12 +12,13 @@
 
 use std::cell::{Cell, OnceCell};
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::driver::{Readiness, Token};
 use super::handle::{CallKey, Job};
 use super::stats::Origin;
-use super::{Ctx, EventLoop, Panicked, Socket, Work};
+use super::{Ctx, EventLoop, Panicked, Slot, Socket, Work};
 
 /// How many records the ring has unless [`super::Handle::set_record_capacity`] says otherwise: 1.5 MiB. At 100,000
 /// requests a second that is a fifth of a second; a chat of a thousand people fills it in some minutes.
@@ -664,6 +665,11 @@ impl std::fmt::Debug for Record {
     }
 }
 
+/// It records.
+const ON: u8 = 1;
+/// It shall record from the next turn on.
+const WANTED: u8 = 2;
+
 /// The records of one loop. It is in the loop, and is read between its turns or in a callback.
 ///
 /// ```
@@ -682,9 +688,8 @@ impl std::fmt::Debug for Record {
 /// # std::io::Result::Ok(())
 /// ```
 pub struct Recorder {
-    on: Cell<bool>,
-    /// What it shall be from the next turn on.
-    wanted: Cell<bool>,
+    /// [`ON`] and [`WANTED`]: one byte, so that a turn has one thing to look at.
+    mode: Cell<u8>,
     capacity: Cell<usize>,
     /// The moment that times are counted from.
     started: Instant,
@@ -705,6 +710,8 @@ struct Tape {
     phase_from: Cell<u64>,
     /// Why what joins the ready queue in this phase does so.
     why: Cell<Why>,
+    /// How many timers had moved in the wheel.
+    cascaded: Cell<u64>,
     /// How many pieces of work run inside one another now, and when each began.
     depth: Cell<u8>,
     begun_ns: [Cell<u64>; DEPTH_MAX as usize + 1],
@@ -718,8 +725,7 @@ struct Tape {
 impl Recorder {
     pub(super) fn new(started: Instant) -> Self {
         Self {
-            on: Cell::new(false),
-            wanted: Cell::new(false),
+            mode: Cell::new(0),
             capacity: Cell::new(RECORDS),
             started,
             tape: OnceCell::new(),
@@ -729,7 +735,7 @@ impl Recorder {
     /// Whether it records now.
     #[inline]
     pub fn is_on(&self) -> bool {
-        self.on.get()
+        self.mode.get() & ON != 0
     }
 
     /// How many records were written, those that are overwritten by now included: the cursor behind the newest.
@@ -794,19 +800,20 @@ impl Recorder {
 
     /// Switch it on or off: at once between turns, and else from the next turn on, so that no turn is cut.
     pub(super) fn switch(&self, on: bool, in_turn: bool) {
-        self.wanted.set(on);
+        let mode = self.mode.get() & ON;
+        self.mode.set(mode | if on { WANTED } else { 0 });
         if !in_turn {
             self.apply();
         }
     }
 
     fn apply(&self) {
-        let on = self.wanted.get();
-        if on {
+        let is_wanted = self.mode.get() & WANTED != 0;
+        if is_wanted {
             self.tape
                 .get_or_init(|| Box::new(Tape::new(self.capacity.get())));
         }
-        self.on.set(on);
+        self.mode.set(if is_wanted { ON | WANTED } else { 0 });
     }
 
     // ---- for the loop ---------------------------------------------------------------------------------------------
@@ -814,29 +821,27 @@ impl Recorder {
     /// A turn begins. Whether it is recorded.
     #[inline]
     pub(super) fn begin_turn(&self, now: Instant) -> bool {
-        if self.on.get() != self.wanted.get() {
-            self.apply();
-        }
-        if self.on.get() {
-            self.turn_begun(now);
-        }
-        self.on.get()
+        self.mode.get() != 0 && self.turn_begun(now)
     }
 
     #[cold]
-    fn turn_begun(&self, now: Instant) {
-        let Some(tape) = self.tape.get() else { return };
+    fn turn_begun(&self, now: Instant) -> bool {
+        self.apply();
+        let Some(tape) = self.tape.get().filter(|_| self.is_on()) else {
+            return false;
+        };
         let now_ns = self.ns(now);
         tape.stamp_ns.set(now_ns);
         tape.turn_from_ns.set(now_ns);
         tape.phase_from_ns.set(now_ns);
         tape.phase_from.set(tape.written.get());
+        true
     }
 
     /// Something happened, inside of what runs now.
     #[inline]
     pub(super) fn push(&self, what: What) {
-        if self.on.get() {
+        if self.is_on() {
             self.push_now(what);
         }
     }
@@ -850,7 +855,7 @@ impl Recorder {
 
     /// A piece of work begins.
     pub(super) fn begin_work(&self) {
-        let Some(tape) = self.tape.get().filter(|_| self.on.get()) else {
+        let Some(tape) = self.tape.get().filter(|_| self.is_on()) else {
             return;
         };
         let depth = tape.depth.get();
@@ -861,7 +866,7 @@ impl Recorder {
     /// It has ended, at `now`. `what` is told how long it took.
     #[inline]
     pub(super) fn end_work(&self, now: Instant, what: impl FnOnce(u64) -> What) {
-        let Some(tape) = self.tape.get().filter(|_| self.on.get()) else {
+        let Some(tape) = self.tape.get().filter(|_| self.is_on()) else {
             return;
         };
         let now_ns = self.ns(now);
@@ -874,7 +879,7 @@ impl Recorder {
 
     /// From `since` to `now` the loop has stood still.
     pub(super) fn paused(&self, since: Instant, now: Instant) {
-        let Some(tape) = self.tape.get().filter(|_| self.on.get()) else {
+        let Some(tape) = self.tape.get().filter(|_| self.is_on()) else {
             return;
         };
         let (since_ns, now_ns) = (self.ns(since), self.ns(now));
@@ -916,6 +921,21 @@ impl Recorder {
         tape.phase_from.set(tape.written.get());
     }
 
+    /// The wheel was asked for what is due. `cascaded` timers have moved in it, ever; the one that fired has a name and
+    /// was due at a tick.
+    #[cold]
+    pub(super) fn popped(&self, cascaded: u64, fired: Option<(u64, u64)>) {
+        let Some(tape) = self.tape.get() else { return };
+        // What has moved while nothing was recorded is in the first difference.
+        let timers = cascaded - tape.cascaded.replace(cascaded);
+        if timers > 0 {
+            self.push(What::Cascaded { timers });
+        }
+        if let Some((timer, due_tick)) = fired {
+            self.push(What::TimerFired { timer, due_tick });
+        }
+    }
+
     /// A job joins the ready queue.
     #[cold]
     pub(super) fn queued(&self, job: &Job) {
@@ -935,17 +955,20 @@ impl Recorder {
         });
     }
 
-    /// The turn with this `number` has ended.
-    pub(super) fn end_turn(&self, number: u64) {
-        let Some(tape) = self.tape.get() else { return };
+    /// The turn with this `number` has ended. Returns how long it was.
+    pub(super) fn end_turn(&self, number: u64) -> Duration {
+        let Some(tape) = self.tape.get() else {
+            return Duration::ZERO;
+        };
         let from_ns = tape.turn_from_ns.get();
         let took_ns = tape.stamp_ns.get().saturating_sub(from_ns);
         tape.push(from_ns, What::Turn { number, took_ns });
+        Duration::from_nanos(took_ns)
     }
 
     /// Something was measured. It is recorded if it has changed.
     pub(super) fn measured(&self, gauge: Gauge, value: u64) {
-        let Some(tape) = self.tape.get().filter(|_| self.on.get()) else {
+        let Some(tape) = self.tape.get().filter(|_| self.is_on()) else {
             return;
         };
         if tape.gauges[gauge as usize].replace(value) != value {
@@ -970,7 +993,7 @@ impl Recorder {
 
     /// A job was submitted. Returns its number; 0 when nothing is recorded.
     pub(super) fn submitted(&self) -> u64 {
-        let Some(tape) = self.tape.get().filter(|_| self.on.get()) else {
+        let Some(tape) = self.tape.get().filter(|_| self.is_on()) else {
             return 0;
         };
         let job = tape.jobs.get() + 1;
@@ -1008,14 +1031,25 @@ impl Recorder {
 
 impl EventLoop {
     /// A piece of work begins.
-    #[cold]
-    pub(super) fn observe(&self, work: impl FnOnce() -> Work) {
+    pub(super) fn work_begins(&self, work: impl FnOnce() -> Work) {
         self.handle.recorder().begin_work();
         self.watch(work);
     }
 
+    /// A visit begins.
+    #[cold]
+    pub(super) fn visit_begins(&self, slot: &Slot) {
+        self.work_begins(|| slot.work());
+    }
+
     /// A visit has ended and was timed.
     #[cold]
+    pub(super) fn visit_ended(&mut self, token: Token, readiness: Readiness, slot: &Slot) {
+        self.record_visit(token, readiness, slot.origin, || slot.source.inspect().kind);
+        self.tell_if_slow(|| slot.work(), Some(token));
+    }
+
+    /// A visit has ended and was timed: record it.
     pub(super) fn record_visit(
         &self,
         token: Token,
@@ -1034,13 +1068,14 @@ impl EventLoop {
 
     /// A callback has ended and was timed.
     #[cold]
-    pub(super) fn record_callback(&self, key: CallKey, origin: Origin) {
+    pub(super) fn callback_ended(&mut self, key: CallKey, origin: Origin) {
         let recorder = self.handle.recorder();
         recorder.end_work(self.stamp, |took_ns| What::Callback {
             call: key.to_bits(),
             name: recorder.callback_name(origin),
             took_ns,
         });
+        self.tell_if_slow(|| Work::callback(origin), None);
     }
 
     /// A source came into the slab.
@@ -1076,14 +1111,14 @@ impl EventLoop {
 
     /// The turn has ended.
     #[inline]
-    pub(super) fn end_turn(&self) {
+    pub(super) fn end_turn(&mut self) {
         if self.records {
             self.record_turn();
         }
     }
 
     #[cold]
-    fn record_turn(&self) {
+    fn record_turn(&mut self) {
         let recorder = self.handle.recorder();
         let lag = u64::try_from(self.turn.lag.as_nanos()).unwrap_or(u64::MAX);
         let measured = [
@@ -1097,7 +1132,13 @@ impl EventLoop {
         for (gauge, value) in measured {
             recorder.measured(gauge, value);
         }
-        recorder.end_turn(self.stats.turns);
+        let took = recorder.end_turn(self.stats.turns);
+        if let Some(mut flights) = self.flights.take() {
+            // Waiting for a control is nobody's work either.
+            let awake = took.saturating_sub(self.turn.asleep + self.paused);
+            (flights.watch_turn)(self, awake);
+            self.flights.get_or_insert(flights);
+        }
     }
 }
 
@@ -1106,20 +1147,20 @@ impl Ctx<'_> {
     #[inline]
     pub(crate) fn read(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.event_loop.driver.read(socket, buffer);
-        if self.event_loop.records {
-            self.record_read(read.as_ref().copied());
+        match self.event_loop.records {
+            true => self.record_read(read),
+            false => read,
         }
-        read
     }
 
     /// [`super::Driver::write`], recorded.
     #[inline]
     pub(crate) fn write(&mut self, socket: Socket, bytes: &[u8]) -> io::Result<usize> {
         let wrote = self.event_loop.driver.write(socket, bytes);
-        if self.event_loop.records {
-            self.record_wrote(wrote.as_ref().copied());
+        match self.event_loop.records {
+            true => self.record_wrote(wrote),
+            false => wrote,
         }
-        wrote
     }
 
     /// [`super::Driver::write_vectored`], recorded.
@@ -1130,24 +1171,53 @@ impl Ctx<'_> {
         slices: &[IoSlice<'_>],
     ) -> io::Result<usize> {
         let wrote = self.event_loop.driver.write_vectored(socket, slices);
-        if self.event_loop.records {
-            self.record_wrote(wrote.as_ref().copied());
+        match self.event_loop.records {
+            true => self.record_wrote(wrote),
+            false => wrote,
         }
-        wrote
     }
 
-    /// So many bytes were received.
-    #[cold]
-    pub(crate) fn record_read(&self, read: Result<usize, &io::Error>) {
-        let (token, transfer) = (self.token, Transfer::of(read));
+    /// [`super::Driver::send_to`], recorded.
+    pub(crate) fn send_to(
+        &mut self,
+        socket: Socket,
+        bytes: &[u8],
+        peer: Option<SocketAddr>,
+    ) -> io::Result<usize> {
+        let sent = self.event_loop.driver.send_to(socket, bytes, peer);
+        self.record_wrote(sent)
+    }
+
+    /// [`super::Driver::recv_from`], recorded.
+    pub(crate) fn recv_from(
+        &mut self,
+        socket: Socket,
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, SocketAddr)> {
+        let received = self.event_loop.driver.recv_from(socket, buffer);
+        let transfer = match &received {
+            Ok((length, _)) => Transfer::Bytes(*length as u64),
+            Err(error) => Transfer::of_error(error),
+        };
+        let token = self.token;
         self.recorder().push(What::Read { token, transfer });
+        received
     }
 
-    /// So many bytes were sent.
+    /// What came of reading passes through here. By value: so it can stay in registers.
     #[cold]
-    pub(crate) fn record_wrote(&self, wrote: Result<usize, &io::Error>) {
-        let (token, transfer) = (self.token, Transfer::of(wrote));
+    pub(crate) fn record_read(&self, read: io::Result<usize>) -> io::Result<usize> {
+        let (token, transfer) = (self.token, Transfer::of(&read));
+        self.recorder().push(What::Read { token, transfer });
+        read
+    }
+
+    /// The same for writing.
+    #[cold]
+    pub(crate) fn record_wrote(&self, wrote: io::Result<usize>) -> io::Result<usize> {
+        let (token, transfer) = (self.token, Transfer::of(&wrote));
         self.recorder().push(What::Wrote { token, transfer });
+        wrote
     }
 
     /// The source that is being visited is a connection of this `kind` in this `state` from now on.
@@ -1171,11 +1241,17 @@ impl Ctx<'_> {
 
 impl Transfer {
     #[inline]
-    fn of(transferred: Result<usize, &io::Error>) -> Self {
+    fn of(transferred: &io::Result<usize>) -> Self {
         match transferred {
-            Ok(bytes) => Self::Bytes(bytes as u64),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Self::WouldBlock,
-            Err(_) => Self::Failed,
+            Ok(bytes) => Self::Bytes(*bytes as u64),
+            Err(error) => Self::of_error(error),
+        }
+    }
+
+    fn of_error(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Self::WouldBlock,
+            _ => Self::Failed,
         }
     }
 }
@@ -1191,6 +1267,7 @@ impl Tape {
             phase_from_ns: Cell::new(0),
             phase_from: Cell::new(0),
             why: Cell::new(Why::Asked),
+            cascaded: Cell::new(0),
             depth: Cell::new(0),
             begun_ns: Default::default(),
             jobs: Cell::new(0),

@@ -1,6 +1,7 @@
 //! What the loop visits: a listener, a connection, a task, a signal. The loop knows nothing else about them.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,6 +49,13 @@ pub struct Inspection {
     pub kind: &'static str,
     /// Where it is in its life, in a word or two.
     pub state: &'static str,
+    /// What it waits for its peer to do, or does for it, in a word or two: which of its deadlines runs. Empty when it
+    /// has none of several.
+    pub phase: &'static str,
+    /// What it works on now, if somebody has said so: the path of a request's route.
+    pub purpose: Option<Arc<str>>,
+    /// Who is at the other end of its socket.
+    pub peer: Option<SocketAddr>,
     /// What whoever made it called it.
     pub name: Option<Arc<str>>,
     /// Where it was created, if it knows.

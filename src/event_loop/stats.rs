@@ -87,6 +87,8 @@ pub struct Stats {
     pub longest: Option<Longest>,
     /// Sources that the loop holds now.
     pub sources: usize,
+    /// Jobs that stand in the ready queue now.
+    pub ready: usize,
     /// Timers that are set now.
     pub timers_set: usize,
 }

@@ -3,11 +3,13 @@
 mod calls;
 mod control;
 mod debug;
+mod flight;
 mod manual;
 #[cfg(unix)]
 mod outside;
 #[cfg(target_os = "linux")]
 mod probes;
+mod recorder;
 mod rules;
 mod sockets;
 mod tasks;

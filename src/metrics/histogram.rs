@@ -139,6 +139,17 @@ impl Histogram {
         Some(middle.clamp(self.min, self.max))
     }
 
+    /// How many were not longer than `limit`, by the buckets that lie below it as a whole: what is up to 1/64 shorter
+    /// than `limit` may be missing.
+    pub fn count_within(&self, limit: Duration) -> u64 {
+        let ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        if ns >= LONGEST {
+            return self.count;
+        }
+        // The bucket of the first number that is too long, and all below it.
+        self.buckets[..bucket_of(ns + 1)].iter().sum()
+    }
+
     /// Half of all were not longer.
     pub fn p50(&self) -> Option<Duration> {
         self.percentile(50.0)
@@ -152,6 +163,11 @@ impl Histogram {
     /// 99 of 100 were not longer.
     pub fn p99(&self) -> Option<Duration> {
         self.percentile(99.0)
+    }
+
+    /// 999 of 1,000 were not longer.
+    pub fn p999(&self) -> Option<Duration> {
+        self.percentile(99.9)
     }
 }
 

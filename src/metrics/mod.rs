@@ -4,13 +4,14 @@
 //! - [`Histogram`] counts durations and knows their percentiles.
 //! - [`Counter`] counts, through a shared reference.
 //! - [`Outcomes`] is both, for things that succeed or fail, and makes a [`Summary`] of it.
-//! - [`Memory`] is what the kernel says of the process.
+//! - [`Memory`] and [`Process`] are what the kernel says of the process.
 //!
 //! Nothing here reads a clock: who measures has one (a loop's [`Handle::time`](crate::event_loop::Handle::time)), and
 //! a test has a virtual one.
 
 mod histogram;
 mod memory;
+mod process;
 mod summary;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::cell::Cell;
 
 pub use histogram::Histogram;
 pub use memory::Memory;
+pub use process::Process;
 pub use summary::{Outcomes, Summary, throughput};
 
 /// A number that only grows, of things that happened. For one thread; several may count through references to it.

@@ -336,9 +336,7 @@ impl UdpSource {
         while self.write_ready
             && let Some((bytes, peer)) = output.datagrams.front()
         {
-            let sent = ctx.driver().send_to(self.link.socket, bytes, *peer);
-            ctx.record_wrote(sent.as_ref().copied());
-            match sent {
+            match ctx.send_to(self.link.socket, bytes, *peer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.write_ready = false;
                     break;
@@ -369,9 +367,7 @@ impl UdpSource {
                 self.link.is_paused.set(true);
                 return false;
             }
-            let received = ctx.driver().recv_from(self.link.socket, buffer);
-            ctx.record_read(received.as_ref().map(|(length, _)| *length));
-            match received {
+            match ctx.recv_from(self.link.socket, buffer) {
                 Ok((length, peer)) => {
                     let state = &mut *self.link.state.borrow_mut();
                     state.inbound.push(&buffer[..length], peer);

@@ -48,8 +48,8 @@ pub struct Task<F> {
     on_disconnect: OnDisconnect,
 }
 
-/// Run an `async fn(Request, Shared<S>)` for each request, or an `async fn(WebSocket, Shared<S>)` for each WebSocket; or
-/// an `async fn(Opening, Shared<S>)` that decides whether there is to be a WebSocket, see [`crate::web::Opening`].
+/// Run an `async fn(Request, Shared<S>)` for each request, or an `async fn(WebSocket, Shared<S>)` for each WebSocket;
+/// or an `async fn(Opening, Shared<S>)` that decides whether there is to be a WebSocket, see [`crate::web::Opening`].
 ///
 /// It is polled at once, where the request was read, and whenever what it awaits is ready. It has
 /// [`crate::web::Limits::handler_timeout`] to answer a request, or its own ([`Task::timeout`]).

@@ -21,12 +21,12 @@ pub use state::Shared;
 pub use test_app::TestApp;
 
 pub use crate::conn::{
-    Announce, Body, BodyError, BodyReader, BodySender, Budget, CloseReason, Counts, Cursor,
-    Disconnected, Dropped, Fanout, History, Hits, Hub, Inlet, Interest, IntoResponse, Joined,
-    Joining, Limits, LinkDown, LinkState, NoCursor, OnDisconnect, Origins, OutboxPolicy,
-    PRESENCE_BYTES_MAX, Peer, Presence, PresenceEvent, Present, Published, Refusal, Relayed,
-    RemoteSender, Replay, Request, Response, Rooms, SendOutcome, Sender, Server, ShutdownReport,
-    TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX, TopicError, TopicSettings, Topics, WeakSender, WeakServer,
-    WebSocketSettings, WhenFull,
+    Announce, Body, BodyError, BodyReader, BodySender, Budget, Census, CloseReason, ConnectionInfo,
+    Counts, Cursor, Disconnected, Dropped, Fanout, History, HitCounter, Hits, Hub, Inlet, Interest,
+    IntoResponse, Joined, Joining, Limits, LinkDown, LinkState, NoCursor, OnDisconnect, Origins,
+    OutboxPolicy, PRESENCE_BYTES_MAX, Peer, Presence, PresenceEvent, Present, Published, Refusal,
+    Relayed, RemoteSender, Replay, Request, Response, Rooms, RouteCounts, RouteReport, SendOutcome,
+    Sender, Server, ShutdownReport, TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX, TopicError, TopicSettings,
+    Topics, WeakSender, WeakServer, WebSocketCounts, WebSocketSettings, WhenFull,
 };
 pub use crate::proto::ws::{CloseCode, Message, OwnedMessage};

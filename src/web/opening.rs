@@ -1,8 +1,8 @@
 //! An opening: a request for a WebSocket, on which a task decides when it has seen enough.
 //!
 //! The client waits for the answer to its handshake, and the handler's future is the connection's: it has the deadline
-//! of every handler, and is dropped when the client goes. With the decision the connection moves on, and what is left of
-//! the future becomes a task of its own: the one that reads the WebSocket, or one that nobody waits for.
+//! of every handler, and is dropped when the client goes. With the decision the connection moves on, and what is left
+//! of the future becomes a task of its own: the one that reads the WebSocket, or one that nobody waits for.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -48,8 +48,8 @@ use crate::event_loop::{Handle, Origin};
 /// ```
 ///
 /// Until it is decided:
-/// - The client waits, for [`crate::web::Limits::handler_timeout`] or [`Task::timeout`]. Then it is answered 503, and the
-///   future is dropped where it stands.
+/// - The client waits, for [`crate::web::Limits::handler_timeout`] or [`Task::timeout`]. Then it is answered 503, and
+///   the future is dropped where it stands.
 /// - When the client goes, the future is dropped likewise. [`Task::on_disconnect`] has no say in it: to what is to be
 ///   decided there is no other end.
 /// - What the client sends early is kept, as much of it as one read takes in (see

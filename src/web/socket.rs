@@ -58,8 +58,8 @@ pub trait Socket<S>: 'static {
         let _ = (peer, payload, state);
     }
 
-    /// Messages had to wait for a peer that was slow, and it has taken all of them: the moment to go on with what was held
-    /// back because of [`SendOutcome::Queued`] or [`Sender::outbox_bytes`].
+    /// Messages had to wait for a peer that was slow, and it has taken all of them: the moment to go on with what was
+    /// held back because of [`SendOutcome::Queued`] or [`Sender::outbox_bytes`].
     fn drained(&mut self, peer: &mut Peer<'_>, state: &mut S) {
         let _ = (peer, state);
     }

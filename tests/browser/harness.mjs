@@ -142,4 +142,5 @@ export const stillness = (page) => page.evaluate(() => Promise.allSettled(
   document.getAnimations().filter((moving) => moving.effect.getComputedTiming().endTime < Infinity).map((moving) => moving.finished),
 ));
 
-export const picture = (page, name, options = {}) => page.screenshot({ path: `${OUT}${name}.png`, ...options });
+/** A busy machine may take its time for one. */
+export const picture = (page, name, options = {}) => page.screenshot({ path: `${OUT}${name}.png`, timeout: 4 * SOON_MS, ...options });

@@ -1,8 +1,8 @@
 """The WebSocket client, as the example `wsload`, against servers that we did not write: Python's websockets, Node's ws.
 
-`WSLOAD` is the program; else the release build with the features `deflate` and `tls`. It reflects: it sends back what it gets. So
-the servers here say all kinds of things, and look at what comes back. Each check is a sentence, as in `checks.py`, which
-is for the other direction.
+`WSLOAD` is the program; else the release build with the features `deflate` and `tls`. It reflects: it sends back what
+it gets. So the servers here say all kinds of things, and look at what comes back. Each check is a sentence, as in
+`checks.py`, which is for the other direction.
 """
 import asyncio
 import contextlib

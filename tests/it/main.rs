@@ -14,6 +14,8 @@ mod engines;
 mod files;
 mod http;
 mod limits;
+#[cfg(feature = "operations")]
+mod operations;
 mod panics;
 #[cfg(unix)]
 mod processes;

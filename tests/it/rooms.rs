@@ -268,3 +268,61 @@ fn a_slow_member_misses_what_it_has_no_room_for() {
     }
     assert!(server.hits("outbox_bytes") >= 3);
 }
+
+/// Bytes that may wait for a member.
+const LITTLE: usize = 4 * 1024;
+
+#[test]
+fn past_a_member_that_takes_nothing_999_others_hear_all_and_what_waits_for_it_is_bounded() {
+    let server = server_within(Limits {
+        outbox: OutboxPolicy {
+            bytes_max: LITTLE,
+            when_full: WhenFull::DropOldest,
+        },
+        ..Limits::default()
+    });
+    let mut stalled = join(&server, "lobby");
+    assert_eq!(tell(&mut stalled, "keep"), "kept");
+    let mut others: Vec<_> = (0..999).map(|_| join(&server, "lobby")).collect();
+    // First the kernel's buffers: they are full when something waits from one turn to the next.
+    let filler = [b'f'; 2 * LITTLE];
+    server.wait_until("it takes nothing more", |server| {
+        server.ask(move |_, _| {
+            KEPT.with_borrow(|kept| {
+                let waits = kept[0].outbox_bytes() > 0;
+                kept[0].send(&filler[..]);
+                waits
+            })
+        })
+    });
+    let outbox_bytes =
+        |server: &Running| server.ask(|_, _| KEPT.with_borrow(|kept| kept[0].outbox_bytes()));
+    let most = outbox_bytes(&server).max(LITTLE) + filler.len();
+    for number in 0..50 {
+        let text = format!("{number:0400}");
+        let published = ask(&server, move |rooms| rooms.publish("lobby", &text));
+        assert_eq!((published.delivered, published.queued), (999, 1));
+        let waits = outbox_bytes(&server);
+        assert!(waits <= most, "{waits} bytes wait");
+        for other in &mut others {
+            assert_eq!(other.read_text(), format!("{number:0400}"));
+        }
+    }
+    let dropped = server.ask(|_, _| KEPT.with_borrow(|kept| kept[0].dropped()));
+    assert!(dropped.messages > 0 && server.hits("outbox_bytes") > 0);
+    // It has whole messages only, and the newest among them.
+    let newest = format!("{:0400}", 49);
+    let mut heard = 0;
+    loop {
+        let (first, payload) = stalled.frame();
+        match first & 0x0f {
+            TEXT => heard += 1,
+            _ => assert!(payload.iter().all(|byte| *byte == b'f')),
+        }
+        if payload == newest.as_bytes() {
+            break;
+        }
+    }
+    assert!(heard < 50, "some were dropped");
+    server.assert_it_goes_on();
+}

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use tourbillon::web::{
     App, CloseCode, Cursor, Engine, Fanout, History, Hub, Inlet, Interest, Joined, Joining,
-    LinkDown, LinkState, Message, OwnedMessage, Peer, Presence, PresenceEvent, Relayed, Replay,
-    Request, Socket, Threads, TopicSettings, Topics,
+    LinkDown, LinkState, Message, OutboxPolicy, OwnedMessage, Peer, Presence, PresenceEvent,
+    Relayed, Replay, Request, Socket, Threads, TopicSettings, Topics, WhenFull,
 };
 
 use crate::support::{Client, PATIENCE, Running, WsClient, handshake, serve};
@@ -60,6 +60,15 @@ impl Socket<Topics> for Member {
                     .publish_keyed(topic, key, text)
                     .map(|published| format!("{published:?}"))
             }
+            "tick" => {
+                for n in 0..100 {
+                    for tick in ["ticks/a", "ticks/b"] {
+                        let text = format!("{tick} {n}");
+                        topics.publish_keyed(tick, "price", &text).unwrap();
+                    }
+                }
+                Ok("ticked".to_owned())
+            }
             "numbered" => {
                 let make = |cursor: Cursor| format!("{cursor} {rest}").into();
                 topics.publish_numbered(topic, make).unwrap();
@@ -106,7 +115,16 @@ fn settings(topics: Topics) -> Topics {
         }),
         ..TopicSettings::default()
     };
+    let with_outbox = |when_full| TopicSettings {
+        outbox: Some(OutboxPolicy {
+            when_full,
+            ..OutboxPolicy::default()
+        }),
+        ..TopicSettings::default()
+    };
     topics
+        .with("flood/#", with_outbox(WhenFull::DropNewest))
+        .with("ticks/#", with_outbox(WhenFull::KeepLatest))
         .with("news/short", with_history(2))
         .with("news/#", with_history(1_000))
         .with(
@@ -201,6 +219,37 @@ fn a_member_hears_what_its_filters_match_and_each_message_once() {
 }
 
 #[test]
+fn a_topic_has_an_outbox_policy_of_its_own() {
+    let server = server();
+    let [mut slow, mut speaker] = [(); 2].map(|()| server.websocket("/ws"));
+    subscribe(&mut slow, "flood/#");
+    subscribe(&mut slow, "a");
+    let mut flood = |topic: &str, outcome: &str| {
+        let message = format!("say {topic} {}", "x".repeat(50_000));
+        let accepted = (0..2_000).find(|_| tell(&mut speaker, &message).contains(outcome));
+        accepted.expect("100 MB do not fit into an outbox")
+    };
+    let accepted = flood("flood/x", "dropped: 1");
+    // What was accepted comes, and it is not closed; but by the policy of its route it is.
+    for _ in 0..accepted {
+        assert_eq!(slow.read_text().len(), 50_000);
+    }
+    assert_eq!(tell(&mut slow, "is-subscribed a"), "true");
+    flood("a", "closed: 1");
+}
+
+#[test]
+fn of_messages_with_a_key_the_latest_of_each_topic_is_kept() {
+    let server = server();
+    let [mut one, mut speaker] = [(); 2].map(|()| server.websocket("/ws"));
+    subscribe(&mut one, "ticks/+");
+    assert_eq!(tell(&mut speaker, "tick"), "ticked");
+    assert_eq!(one.read_text(), "ticks/a 99");
+    assert_eq!(one.read_text(), "ticks/b 99");
+    assert_eq!(tell(&mut one, "is-subscribed ticks/+"), "true");
+}
+
+#[test]
 fn what_is_no_topic_is_refused_with_the_reason() {
     let server = server();
     let mut member = server.websocket("/ws");
@@ -214,6 +263,22 @@ fn what_is_no_topic_is_refused_with_the_reason() {
     }
     assert_eq!(tell(&mut member, "unsubscribe a/#/b"), "false");
     assert_eq!(tell(&mut member, "count a/#/b"), "0");
+}
+
+#[test]
+fn a_connection_has_no_more_subscriptions_than_it_may() {
+    let server = serve(|| app(Topics::new().subscriptions_max(2)));
+    let [mut greedy, mut other] = [(); 2].map(|()| server.websocket("/ws"));
+    subscribe(&mut greedy, "a");
+    subscribe(&mut greedy, "b");
+    assert_eq!(
+        tell(&mut greedy, "subscribe c"),
+        "error: there are too many subscriptions on this connection"
+    );
+    assert_eq!(tell(&mut greedy, "subscribe a"), "false", "it has");
+    assert_eq!(tell(&mut greedy, "unsubscribe a"), "true");
+    subscribe(&mut greedy, "c");
+    subscribe(&mut other, "a");
 }
 
 #[test]

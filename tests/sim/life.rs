@@ -13,6 +13,7 @@ use tourbillon::web::{Server, Shared, ShutdownReport};
 
 use crate::app::{ANSWER_BYTES_MAX, Complaints, State, app};
 use crate::http::{Actor, HttpClient};
+use crate::recording::{Tally, check_trace};
 use crate::rude;
 use crate::timers::Timers;
 use crate::ws::WsClient;
@@ -28,13 +29,18 @@ pub(crate) struct Watched {
     event_loop: EventLoop,
     turns: Rc<Cell<u64>>,
     last: Turn,
+    /// In a life that is recorded.
+    tally: Option<Tally>,
 }
 
 impl Turning for Watched {
     fn turn(&mut self) -> io::Result<()> {
         self.turns.set(self.turns.get() + 1);
         self.last = self.event_loop.turn(TurnBudget::no_wait())?;
-        Ok(())
+        match &mut self.tally {
+            Some(tally) => tally.check(&self.event_loop).map_err(io::Error::other),
+            None => Ok(()),
+        }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -67,8 +73,13 @@ struct Life {
     told: bool,
 }
 
-/// Run the seed.
+/// Run the seed. One in four is recorded.
 pub(crate) fn live(seed: u64) -> Result<Summary, Failure> {
+    live_recorded(seed, seed % 4 == 1)
+}
+
+/// Run the seed, with the loop's recorder on or off.
+pub(crate) fn live_recorded(seed: u64, is_recorded: bool) -> Result<Summary, Failure> {
     // The mix is in the seed's lowest digit, so that each kind of life has its share of any range.
     let gentle = !seed.is_multiple_of(3);
     let mut faults = match seed % 10 {
@@ -91,9 +102,12 @@ pub(crate) fn live(seed: u64) -> Result<Summary, Failure> {
         event_loop: EventLoop::with_driver(driver),
         turns: Rc::clone(&turns),
         last: Turn::default(),
+        tally: is_recorded.then(Tally::default),
     });
 
     let event_loop = &mut simulation.loop_mut(0).event_loop;
+    event_loop.set_record_capacity(16 * 1024);
+    event_loop.record(is_recorded);
     let panics = Rc::new(RefCell::new(Vec::new()));
     let seen = Rc::clone(&panics);
     event_loop.on_panic(move |panicked| seen.borrow_mut().push(panicked.message.clone()));
@@ -153,6 +167,13 @@ pub(crate) fn live(seed: u64) -> Result<Summary, Failure> {
     let cut = life.shut_down(deadline)?;
     let turns = life.simulation.turns();
     let fail = |name, message| Err(failure(&world, turns, FailureKind::Oracle(name), message));
+    // To draw it takes longer than to live it.
+    if is_recorded
+        && seed % 20 == 1
+        && let Err(message) = check_trace(&life.simulation.loops()[0].event_loop)
+    {
+        return fail("trace", message);
+    }
     if let Err(message) = timers.verdict() {
         return fail("timers", message);
     }

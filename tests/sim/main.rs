@@ -14,7 +14,10 @@ mod http;
 mod life;
 #[cfg(feature = "deflate")]
 mod openings;
+mod operations;
+mod outbox;
 mod reader;
+mod recording;
 mod rude;
 mod streams;
 mod timers;

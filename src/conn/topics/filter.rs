@@ -34,8 +34,10 @@ pub enum TopicError {
     HashNotLast,
     /// There is a `+` or `#` beside others in one level, such as in `a/b+`.
     NotAWholeLevel,
-    /// There is a `+` or `#` where the name of one topic is wanted: who publishes, or is present, does so in one.
+    /// There is a `+` or `#` where the name of one topic is wanted: who publishes does so in one.
     Wildcard,
+    /// The connection has as many subscriptions as it may, see [`super::Topics::subscriptions_max`].
+    TooMany,
 }
 
 impl fmt::Display for TopicError {
@@ -48,6 +50,7 @@ impl fmt::Display for TopicError {
             Self::HashNotLast => f.write_str("a # in a filter is its last level"),
             Self::NotAWholeLevel => f.write_str("a + or # in a filter is a whole level"),
             Self::Wildcard => f.write_str("the name of one topic has no + and no # in it"),
+            Self::TooMany => f.write_str("there are too many subscriptions on this connection"),
         }
     }
 }
@@ -233,7 +236,9 @@ impl<T> Filters<T> {
     /// Where the values are under which a message to `topic` goes: the name itself first, then the filters.
     pub(super) fn matches(&self, topic: &str) -> Matches {
         let mut filters = Vec::new();
-        self.wild.matches(Some(topic), &mut filters);
+        if !self.wild.is_empty() {
+            self.wild.matches(Some(topic), &mut filters);
+        }
         Matches {
             plain: self.plain.get(topic).copied(),
             filters,

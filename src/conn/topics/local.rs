@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::filter::{Filters, Name};
+use super::filter::{Filters, Matches, Name};
 use super::history::{Cursor, Histories, Replayed};
 use super::hub::{Hub, Seat};
 use super::presence::{Attendance, Presence, PresenceEvent, Present};
@@ -18,10 +18,15 @@ use super::{Joined, Joining, Posted, Published, TopicSettings};
 use crate::conn::websocket::{Delivery, Frame, SendOutcome, Sender};
 use crate::proto::ws::{Message, OwnedMessage};
 
+/// See [`super::Topics::subscriptions_max`].
+const SUBSCRIPTIONS_MAX: usize = 1000;
+
 /// The part of a set of topics that one loop has.
 pub(super) struct Local {
     groups: RefCell<Filters<Group>>,
     settings: RefCell<Filters<TopicSettings>>,
+    /// How much one connection may subscribe to.
+    pub(super) subscriptions_max: Cell<usize>,
     keeps_history: Cell<bool>,
     /// Others' code is making a numbered message.
     is_numbering: Cell<bool>,
@@ -31,7 +36,7 @@ pub(super) struct Local {
 /// How far what is published goes.
 enum Reach {
     /// No further than this loop.
-    Loop(RefCell<Books>),
+    Loop(Box<RefCell<Books>>),
     /// To the loops of a hub, where this one has a seat while it has members.
     Hub(Hub, RefCell<Option<Seat>>),
 }
@@ -96,10 +101,11 @@ impl Local {
         Self {
             groups: RefCell::default(),
             settings: RefCell::default(),
+            subscriptions_max: Cell::new(SUBSCRIPTIONS_MAX),
             keeps_history: Cell::new(false),
             is_numbering: Cell::new(false),
             reach: match hub {
-                None => Reach::Loop(RefCell::default()),
+                None => Reach::Loop(Box::default()),
                 Some(hub) => Reach::Hub(hub.clone(), RefCell::default()),
             },
         }
@@ -368,12 +374,15 @@ impl Local {
         if self.keeps_history.get() && self.with_books(|books| books.histories.keeps(post.topic)) {
             return self.keep(post, |_| Frame::of(message));
         }
-        match &self.reach {
-            Reach::Loop(_) if self.groups.borrow().matches(post.topic).len() == 0 => {
-                Published::default()
-            }
-            _ => self.send(post, Frame::of(message)),
+        if let Reach::Loop(_) = self.reach {
+            let groups = self.groups.borrow();
+            let matches = groups.matches(post.topic);
+            return match matches.len() {
+                0 => Published::default(),
+                _ => self.deliver_to(&groups, &matches, post, Frame::of(message)),
+            };
         }
+        self.send(post, Frame::of(message))
     }
 
     /// Publish what is made when its number is known.
@@ -448,10 +457,19 @@ impl Local {
     }
 
     /// Send a frame to everyone here who is to have it.
-    fn deliver(&self, post: &Post<'_>, mut frame: Frame) -> Published {
-        let mut published = Published::default();
+    fn deliver(&self, post: &Post<'_>, frame: Frame) -> Published {
         let groups = self.groups.borrow();
-        let matches = groups.matches(post.topic);
+        self.deliver_to(&groups, &groups.matches(post.topic), post, frame)
+    }
+
+    fn deliver_to(
+        &self,
+        groups: &Filters<Group>,
+        matches: &Matches,
+        post: &Post<'_>,
+        mut frame: Frame,
+    ) -> Published {
+        let mut published = Published::default();
         let outbox = self.settings(post.topic, |settings| settings.outbox);
         let key = post.key.map(|key| outbox_key(post.topic, key));
         let how = Delivery {

@@ -12,7 +12,7 @@ export class Controls {
 
   /**
    * @param {{ ask(what: string, fields?: object): Promise<object>, follow(): void, pin(step: number | null): void, unlock(token: string): Promise<void> }} act
-   * @param {{ isLocked: boolean, toggle(): void }} lesson
+   * @param {{ isOn: boolean, isLocked: boolean, toggle(): void }} lesson
    */
   constructor(model, act, lesson) {
     this.#model = model;
@@ -122,7 +122,8 @@ export class Controls {
   #standing() {
     const { phase, phases, next, turn } = this.#model;
     const where = phase === null ? `Between two turns; the next is turn ${count(turn)}` : `In step ${this.#model.stepNumber(phase)}, ${phases[phase]?.name}, of turn ${count(turn)}`;
-    return next ? `${where}. Next: ${title(next)}${next.origin ? ` of ${place(next.origin)}` : ""}.` : `${where}.`;
+    // In a lesson that is the question.
+    return next && !this.#lesson.isOn ? `${where}. Next: ${title(next)}${next.origin ? ` of ${place(next.origin)}` : ""}.` : `${where}.`;
   }
 
   show() {
@@ -134,8 +135,8 @@ export class Controls {
     for (const id of ["step-turn", "step-callback"]) $(id).disabled = !mayControl || !isPaused || this.#lesson.isLocked;
     $("slow-motion").disabled = !mayControl;
     for (const box of breakBoxes()) box.disabled = !mayControl;
-    $("standing").classList.toggle("hint", !this.#told);
-    say($("standing"), this.#told ? this.#told : mayControl ? "Pause the loop to look closely: its sockets stay open, and its timers wait." : "");
+    $("standing").classList.toggle("hint", !this.#told && !isPaused);
+    say($("standing"), this.#told ? this.#told : isPaused ? this.#standing() : mayControl ? "Pause the loop to look closely: its sockets stay open, and its timers wait." : "");
     this.#offerStates(slab?.slots ?? []);
     this.#showFigures();
     this.#showAccess();

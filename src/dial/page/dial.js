@@ -33,7 +33,7 @@ function ask(what, fields) {
     throw error;
   });
 }
-const attempt = (what, fields) => ask(what, fields).catch((error) => controls.tell(`Not done: ${error.message}.`));
+const attempt = (what, fields, done = () => {}) => ask(what, fields).then(done, (error) => controls.tell(`Not done: ${error.message}.`));
 
 const source = new Source(model);
 const movement = new Movement(model, (step) => source.follow(step));
@@ -45,7 +45,7 @@ const journey = new Journey(model, (token) => {
 const close = (token) => attempt(model.slot(token)?.kind === "task" ? "cancel" : "close", { token });
 const slab = new Slab(model, palette, { follow: (token) => journey.follow(token), close });
 const inject = new Inject(model, {
-  inject: (what, fields) => attempt("inject", { what, ...fields }),
+  inject: (what, fields, name) => attempt("inject", { what, ...fields }, () => controls.tell(`${name}: it is under way.`)),
   timeline: (finding) => timeline.select(finding),
   source: (origin) => source.reveal(origin),
 });

@@ -71,7 +71,7 @@ export function bytes(value) {
 
 /** `src/conn/mod.rs:10:5` as `conn/mod.rs:10`: the column helps nobody here. */
 export function place(origin) {
-  const found = /([^/\\]+[/\\])?([^/\\]+:\d+)(:\d+)?$/.exec(origin ?? "");
+  const found = /([^/\\]+[/\\])?([^/\\:]+:\d+)(:\d+)?$/.exec(origin ?? "");
   return found ? (found[1] ?? "") + found[2] : (origin ?? "");
 }
 

@@ -15,7 +15,7 @@ export class Inject {
   #act;
   #offered = "";
 
-  /** @param {{ inject(what: string, fields: object): void, timeline(finding: object): boolean, source(origin: string): boolean }} act */
+  /** @param {{ inject(what: string, fields: object, name: string): void, timeline(finding: object): boolean, source(origin: string): boolean }} act */
   constructor(model, act) {
     this.#model = model;
     this.#act = act;
@@ -37,7 +37,7 @@ export class Inject {
     const inputs = fields.map(([key, unit, value, min, max]) => ({ key, unit, input: el("input", { type: "number", value, min, max, "aria-label": `${name}: ${unit}` }) }));
     const button = el("button", { type: "button" }, name);
     button.addEventListener("click", () => {
-      if (inputs.every(({ input }) => input.reportValidity())) this.#act.inject(what, Object.fromEntries(inputs.map(({ key, input }) => [key, input.valueAsNumber])));
+      if (inputs.every(({ input }) => input.reportValidity())) this.#act.inject(what, Object.fromEntries(inputs.map(({ key, input }) => [key, input.valueAsNumber])), name);
     });
     return el("li", {}, el("div", { class: "row" }, button, ...inputs.map(({ input, unit }) => el("label", {}, input, ` ${unit}`))), el("p", {}, watch));
   }

@@ -5,6 +5,8 @@ import { $, el, place, say, set, span, title } from "./draw.js";
 import { all } from "./wheel.js";
 
 const QUEUED_MAX = 5;
+/** The step in which timers join the ready queue. */
+const FIRE_TIMERS = 3;
 const RULES = {
   R1: "R1: There is one ready queue, and it is first in, first out. Its order inside a turn: what was left over, what I/O woke, what other threads sent, what came due.",
   R2: "R2: What is scheduled before step 6 runs in this turn; what is scheduled in step 6 or after it, in the next one, after its poll.",
@@ -38,6 +40,10 @@ export class Lesson {
     $("lesson-feed").addEventListener("click", () => this.#feed());
   }
 
+  get isOn() {
+    return this.#isOn;
+  }
+
   /** Whether the step buttons have to wait for a prediction. */
   get isLocked() {
     return this.#isOn && this.#chosen() === null;
@@ -46,6 +52,7 @@ export class Lesson {
   toggle() {
     this.#isOn = !this.#isOn;
     $("lesson").hidden = !this.#isOn;
+    document.body.toggleAttribute("data-lesson", this.#isOn);
     set($("lesson-toggle"), { "aria-pressed": String(this.#isOn) });
     this.#key = "";
     this.#act.changed();
@@ -115,12 +122,13 @@ export class Lesson {
   #ask() {
     const { ready, wheel, phase, phases, turn, nowNs } = this.#model;
     const where = phase === null ? `The loop stands before turn ${turn.toLocaleString("en")}` : `It stands in step ${this.#model.stepNumber(phase)} (${phases[phase]?.name}) of turn ${turn.toLocaleString("en")}`;
-    const queued = distinct(ready).slice(0, QUEUED_MAX).map((job) => ({ is: "queued", job, at: job.origin, label: `${title(job)}, ${job.place === 0 ? "at the front of" : `place ${job.place + 1} in`} the ready queue` }));
+    // By the place in the source: the order of the queue is to be found out.
+    const queued = distinct(ready).slice(0, QUEUED_MAX).sort((a, b) => (a.origin < b.origin ? -1 : 1)).map((job) => ({ is: "queued", job, at: job.origin, label: `${title(job)}, from the ready queue` }));
     const [timer] = wheel ? all(wheel) : [];
     const choices = [...queued];
     if (timer) choices.push({ is: "timer", timer, at: timer.origin, label: `the first timer of the wheel (${timer.what}), due ${timer.due_ns <= nowNs ? "since" : "in"} ${span(Math.abs(timer.due_ns - nowNs))}` });
     choices.push({ is: "visit", label: "a visit to a source that has news, or was carried over" }, { is: "nothing", label: "nothing: this turn finds no work" });
-    return { text: `${where}. What will run next?`, choices, ready, timers: wheel ? all(wheel) : [], phase, turn };
+    return { text: `${where}. What will run next?`, choices, ready, timers: wheel ? all(wheel) : [], phase, turn, nowNs };
   }
 
   /** The loop has stopped: if it was asked to by a step that was predicted, see who was right. */
@@ -130,18 +138,16 @@ export class Lesson {
     const [ran = null] = stopped.ran;
     // Before its first visit or callback a turn stops once: that is no answer yet.
     if (!ran && stopped.phase !== null) return this.#send("step_callback");
-    // Of a turn that goes on the recorder does not know yet which step it was.
-    const phase = ran?.phase ?? stopped.phase;
-    const truth = whatItWas(ran, phase, question);
+    const truth = whatItWas(ran, question);
     const isRight = truth.is === choice.is && (choice.is !== "queued" || isSame(choice.job, ran));
     this.#score.asked += 1;
     this.#score.right += isRight ? 1 : 0;
     this.#score.row = isRight ? this.#score.row + 1 : 0;
     for (const [key, value] of Object.entries(this.#score)) say($(`score-${key}`), String(value));
-    const { words, rule } = reason(truth, choice, question, phase);
+    const { words, rule } = reason(truth, choice, question, ran);
     $("lesson-result").replaceChildren(
       el("p", { class: `verdict ${isRight ? "right" : "wrong"}` }, isRight ? "✓ Right." : "✗ Not this time."),
-      el("p", {}, ran ? `It was ${title(ran)}${ran.origin ? `, created at ${place(ran.origin)}` : ""}, in step ${this.#model.stepNumber(phase)}. ` : "Nothing ran. ", words),
+      el("p", {}, ...(ran ? this.#whatRan(ran) : ["Nothing ran. "]), words),
       el("blockquote", {}, RULES[rule]),
     );
     $("lesson-choices").replaceChildren();
@@ -149,11 +155,16 @@ export class Lesson {
     this.#prediction = null;
     this.#key = "";
   }
+
+  #whatRan(ran) {
+    const line = this.#act.line(ran.origin);
+    return [`It was the ${title(ran)}, created at ${place(ran.origin)}`, ...(line ? [": ", el("code", {}, line), " "] : [". "]), `It ran in step ${this.#model.stepNumber(ran.phase)}. `];
+  }
 }
 
 /** Each job once: those of one origin cannot be told apart before they run. */
 function distinct(ready) {
-  return ready.map((job, place) => ({ ...job, place })).filter((job, i, jobs) => jobs.findIndex((other) => isSame(other, job)) === i);
+  return ready.filter((job, i) => ready.findIndex((other) => isSame(other, job)) === i);
 }
 
 function isSame(job, ran) {
@@ -161,26 +172,27 @@ function isSame(job, ran) {
 }
 
 /** Which of the choices has come true. */
-function whatItWas(ran, phase, { ready, timers }) {
+function whatItWas(ran, { ready, timers }) {
   if (!ran) return { is: "nothing" };
   const place = ready.findIndex((job) => isSame(job, ran));
   if (place >= 0) return { is: "queued", place, job: ready[place] };
-  if (ran.kind === "visit" && phase !== 4) return { is: "visit" };
+  if (ran.kind === "visit" && ran.phase !== 4) return { is: "visit" };
   const timer = timers.find((set) => set.origin && set.origin === ran.origin);
   return timer ? { is: "timer", timer } : { is: ran.kind === "visit" ? "visit" : "new" };
 }
 
-function reason(truth, choice, { turn }, phase) {
+function reason(truth, choice, { turn, phase, nowNs }, ran) {
   switch (truth.is) {
     case "nothing":
       return { words: "No source had news, nothing stood in the ready queue, and no timer was due: left alone, the loop would now sleep until its next deadline.", rule: choice.is === "timer" ? "R5" : "R1" };
     case "visit":
-      return { words: phase === 5 ? "Callbacks had given it bytes, and step 7 sends them with one write." : "Sources are visited in step 3, and callbacks run in step 6: whoever has news is heard first.", rule: "R1" };
+      return { words: ran.phase === 5 ? "Callbacks had given it bytes, and step 7 sends them with one write." : "Sources are visited in step 3, and callbacks run in step 6: whoever has news is heard first.", rule: "R1" };
     case "timer":
       return { words: "It had come due, joined the end of the queue in step 5, and nobody stood before it.", rule: "R5" };
     case "new":
       return { words: "It was not to be seen when you were asked: a visit or another thread scheduled it meanwhile, before step 6 counted.", rule: "R2" };
     default:
+      if (choice.is === "timer" && choice.timer.due_ns <= nowNs && phase > FIRE_TIMERS) return { words: "The timer is due, but timers join the queue in step 5, and that of this turn was over.", rule: "R5" };
       if (choice.is === "timer") return { words: "It stood in the queue already. A timer joins behind what is there, and not before it is due.", rule: "R5" };
       if (choice.is === "queued" && choice.job.turn > turn) return { words: "The one you chose was scheduled by a callback, so it waits for the next turn.", rule: "R2" };
       return { words: truth.place === 0 ? "It stood at the front." : "Those before it had been cancelled.", rule: "R1" };

@@ -25,6 +25,8 @@ export class Model {
   tasks = [];
   findings = [];
   stopped = null;
+  /** Of a turn that was stopped in its middle, what has run so far; like the others in `turns`. */
+  openTurn = null;
   journey = null;
   mayControl = false;
   turnsPerSecond = 0;
@@ -54,14 +56,11 @@ export class Model {
         this.#tick(message);
         return true;
       case "stopped":
-        this.stopped = message;
-        this.state = "paused";
-        this.turn = message.turn;
-        this.phase = message.phase ?? null;
-        this.next = message.next ?? null;
+        this.#stop(message);
         return true;
       case "resumed":
         this.stopped = null;
+        this.openTurn = null;
         this.state = "running";
         return true;
       case "finding":
@@ -80,6 +79,22 @@ export class Model {
     this.state = "unknown";
     this.mayControl = false;
     this.stopped = null;
+    this.openTurn = null;
+  }
+
+  #stop(stopped) {
+    const { turn, phase } = stopped;
+    // Of a turn that goes on the recorder does not know yet which step a block was in: it is the one of the stop before.
+    const before = this.stopped?.turn === turn ? this.stopped.phase : phase;
+    for (const block of stopped.ran) block.phase ??= before;
+    const ran = stopped.ran.filter((block) => block.turn === turn);
+    const soFar = this.openTurn?.n === turn ? this.openTurn.blocks : [];
+    this.openTurn = phase === null || soFar.length + ran.length === 0 ? null : join(turn, soFar, ran);
+    this.stopped = stopped;
+    this.state = "paused";
+    this.turn = turn;
+    this.phase = phase;
+    this.next = stopped.next;
   }
 
   /** Begins anew: after a restart the turns are those of another loop. */
@@ -115,7 +130,7 @@ export class Model {
     // A turn that is stopped in its middle is told again when it is complete.
     const first = tick.turns[0]?.n ?? Infinity;
     if (first <= newest) this.turns = this.turns.filter(({ n }) => n < first);
-    this.turns.push(...tick.turns);
+    this.turns.push(...tick.turns.map(fold));
     if (this.turns.length > TURNS_MAX) this.turns.splice(0, this.turns.length - TURNS_MAX);
     this.ready = tick.ready;
     this.readyMore = tick.ready_more ?? 0;
@@ -156,4 +171,45 @@ export class Model {
     const [index, generation] = String(token).split(".").map(Number);
     return this.slab?.slots.find((slot) => slot.i === index && slot.g === generation);
   }
+}
+
+/** A turn without the time in which it stood still because somebody had stopped it: what is left is what it did. */
+function fold(turn) {
+  if (!turn.pauses?.length) return turn;
+  const stood = (until) => turn.pauses.reduce((sum, [from, took]) => sum + Math.min(took, Math.max(0, until - from)), 0);
+  const [at, length] = [(from) => from - stood(from), (from, took) => took - stood(from + took) + stood(from)];
+  return {
+    ...turn,
+    took_ns: length(turn.from_ns, turn.took_ns),
+    phases: turn.phases.map(([phase, from, took]) => [phase, at(from), length(from, took)]),
+    blocks: turn.blocks.map((block) => ({ ...block, from_ns: at(block.from_ns), took_ns: length(block.from_ns, block.took_ns) })),
+  };
+}
+
+/** What has run of a turn that was stopped several times: each right behind the one before. */
+function join(n, soFar, ran) {
+  const blocks = [...soFar];
+  const endOf = ({ from_ns: from, took_ns: took }) => from + took;
+  let [end, shift, told] = [blocks.length ? Math.max(...blocks.map(endOf)) : ran[0].from_ns, 0, -Infinity];
+  for (const block of ran) {
+    // One inside another one keeps its place in it.
+    if (block.from_ns >= told) {
+      shift = end - block.from_ns;
+      told = endOf(block);
+      end += block.took_ns;
+    }
+    blocks.push({ ...block, from_ns: block.from_ns + shift });
+  }
+  return { n, from_ns: blocks[0].from_ns, asleep_ns: 0, took_ns: end - blocks[0].from_ns, events: 0, phases: stepsOf(blocks), blocks, cut: 0, isOpen: true };
+}
+
+/** The steps that these blocks were in, as far as the blocks reach. */
+function stepsOf(blocks) {
+  const steps = [];
+  for (const { phase, from_ns: from, took_ns: took } of blocks) {
+    const last = steps.at(-1);
+    if (last?.[0] === phase) last[2] = Math.max(last[2], from + took - last[1]);
+    else steps.push([phase, from, took]);
+  }
+  return steps;
 }

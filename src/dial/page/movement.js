@@ -12,6 +12,8 @@ const SHARE = 112;
 const LEAST = 0.062;
 const GAP = 0.003;
 const LAP_MS = 2_600;
+/** Smooth enough for a hand, and half of the work. */
+const FRAME_MS = 30;
 /** Until one was recorded: all steps, and none of them has taken any time. */
 const EMPTY = { took_ns: 0, asleep_ns: 0, phases: [] };
 
@@ -35,6 +37,8 @@ export class Movement {
   #laps = 0;
   #before = 0;
   #running = false;
+  /** The lap that goes on is the only one. */
+  #isStepped = false;
   #step = -1;
   /** How long the shown turn was in its first step and awake. */
   #parked = 0;
@@ -82,7 +86,7 @@ export class Movement {
   }
 
   show() {
-    const { phases, state: word } = this.#model;
+    const { phases, phase, isPaused, state: word } = this.#model;
     if (phases.length === 0) return;
     if (this.#sectors.length !== phases.length) this.#drawSectors();
     say(this.#word, word === "unknown" ? "no connection" : state(word).toLowerCase());
@@ -91,16 +95,19 @@ export class Movement {
     set(this.#shareArc, { d: arc(SHARE, 0, Math.max(0.002, awake)) });
 
     const isTurning = word === "running" && !this.#still.matches;
+    const before = this.#shown?.n;
     if (!this.#shown || !isTurning) {
       const isDue = !this.#shown || word !== "running" || performance.now() - this.#shownAt > 1000;
       if (isDue) this.#take(this.#turnToShow());
     }
-    if (isTurning && !this.#running) {
+    // A turn that was stepped is one lap.
+    if (isPaused && phase === null && before < this.#shown.n && !this.#still.matches) [this.#isStepped, this.#at] = [true, 0];
+    if ((isTurning || this.#isStepped) && !this.#running) {
       this.#running = true;
       this.#before = performance.now();
       requestAnimationFrame((now) => this.#sweep(now));
     }
-    if (!isTurning) this.#rest();
+    if (!this.#running) this.#rest();
     const [park] = this.#sectors;
     park.took.classList.toggle("sleeps", word === "asleep");
     say(park.took, word === "asleep" ? "z z z" : took(this.#parked));
@@ -109,7 +116,8 @@ export class Movement {
 
   /** Of the turns of the last moment the one with the most in it: a newcomer has nothing from an empty one. */
   #turnToShow() {
-    const { turns, turn, isPaused } = this.#model;
+    const { turns, turn, openTurn, isPaused } = this.#model;
+    if (openTurn) return openTurn;
     if (turns.length === 0) return { ...EMPTY, n: turn };
     if (isPaused) return turns.at(-1);
     return turns.slice(-40).reduce((best, turn) => (turn.took_ns - turn.asleep_ns >= best.took_ns - best.asleep_ns ? turn : best));
@@ -145,21 +153,24 @@ export class Movement {
   }
 
   #sweep(now) {
-    if (this.#model.state !== "running" || this.#still.matches) {
-      this.#running = false;
+    const { state: word, isPaused } = this.#model;
+    const isStepped = this.#isStepped && isPaused && this.#at < 1;
+    if ((word !== "running" && !isStepped) || this.#still.matches) {
+      this.#running = this.#isStepped = false;
       this.#rest();
       return;
     }
+    requestAnimationFrame((next) => this.#sweep(next));
+    if (now - this.#before < FRAME_MS) return;
     this.#at += Math.min(100, now - this.#before) / LAP_MS;
     this.#before = now;
-    if (this.#at >= 1) {
+    if (this.#at >= 1 && !isStepped) {
       this.#at %= 1;
       this.#laps += 1;
       this.#take(this.#turnToShow());
       this.#describe(this.#model.awakeShare());
     }
-    this.#point(this.#at);
-    requestAnimationFrame((next) => this.#sweep(next));
+    this.#point(Math.min(this.#at, 1));
   }
 
   /** Without a turn to replay the hand stands where the loop does: in its sleep, or where it was stopped. */

@@ -16,7 +16,8 @@ const NEW_MS = 1_500;
 const HEIGHT_MIN = 48;
 const HEIGHT_MAX = 330;
 
-const groupOf = (state) => GROUPS.find(({ words }) => words.test(state ?? "")) ?? GROUPS[0];
+const HELD = GROUPS.find(({ key }) => key === "held");
+const groupOf = ({ state, paused }) => (paused ? HELD : (GROUPS.find(({ words }) => words.test(state ?? "")) ?? GROUPS[0]));
 
 export class Slab {
   #model;
@@ -110,7 +111,7 @@ export class Slab {
   #drawSlot(context, slot, i) {
     const [x, y] = this.#where(i);
     const size = this.#cell;
-    this.#paint(context, x + 1, y + 1, size - 2, groupOf(slot.state));
+    this.#paint(context, x + 1, y + 1, size - 2, groupOf(slot));
     if (size >= 30) {
       context.fillStyle = this.#palette.get("ink");
       context.font = "600 12px sans-serif";
@@ -213,7 +214,7 @@ export class Slab {
     return [
       ["Token", `${slot.i}.${slot.g} (slot ${slot.i}, generation ${slot.g})`],
       ["Kind", slot.kind],
-      ["State", slot.state || "–"],
+      ["State", `${slot.state || "–"}${slot.paused ? ", reads no more for now" : ""}`],
       ...(slot.name ? [["Name", slot.name]] : []),
       ["Descriptor", slot.fd ?? "none"],
       ["Holds", bytes(slot.bytes ?? 0)],

@@ -10,7 +10,7 @@ export class Source {
   #model;
   #fetched = new Map();
   #texts = new Map();
-  /** The step to show; `null`: the one in which the hand is. */
+  /** The step or the place to show; `null`: the step in which the hand is. */
   #pinned = null;
   #step = -1;
   #shown = "";
@@ -25,6 +25,7 @@ export class Source {
     this.#fetched.clear();
     this.#texts.clear();
     this.#shown = "";
+    if (typeof this.#pinned === "string") this.#pinned = null;
   }
 
   /** The hand has come into another step. */
@@ -59,6 +60,7 @@ export class Source {
     const { phases, hello } = this.#model;
     if (!hello || phases.length === 0) return;
     this.#buttons.forEach((button, i) => set(button, { "aria-pressed": String(this.#pinned === (i === 0 ? null : i - 1)) }));
+    if (typeof this.#pinned === "string") return;
     const step = this.#pinned ?? this.#step;
     const key = `step ${step}`;
     if (key === this.#shown) return;
@@ -81,7 +83,8 @@ export class Source {
   reveal(origin) {
     const { file, at } = this.#locate(origin) ?? {};
     if (!file) return false;
-    this.#shown = origin;
+    this.#pinned = this.#shown = origin;
+    this.#show();
     this.#part(file, Math.max(1, at - AROUND), at + AROUND, origin, (line) => line === at && "here").then((part) => {
       $("source-code").replaceChildren(part);
       $("source-code").scrollTop = 0;

@@ -105,7 +105,8 @@ export class Timeline {
 
   get #turns() {
     const { turns } = this.#model;
-    return this.#open && this.#open.n < (turns[0]?.n ?? Infinity) ? [this.#open, ...turns] : turns;
+    const isKnown = !this.#open || turns.some(({ n }) => n === this.#open.n);
+    return isKnown ? turns : [this.#open, ...turns];
   }
 
   get #length() {
@@ -124,8 +125,8 @@ export class Timeline {
 
   /** A paused loop's last turn; of one that runs, now and then the one of the last moment that worked longest. */
   #chooseTurn() {
-    const { turns, isPaused } = this.#model;
-    const last = turns.at(-1);
+    const { turns, openTurn, isPaused } = this.#model;
+    const last = openTurn ?? turns.at(-1);
     if (!last) return;
     const now = performance.now();
     if (isPaused) return this.#fit(last);
@@ -372,7 +373,7 @@ export class Timeline {
     context.fillRect(left, ROWS.turn, Math.max(1, right - left), 15);
     context.fillStyle = colour("ink");
     context.font = "11px sans-serif";
-    text(`turn ${turn.n.toLocaleString("en")} · ${span(workOf(turn))}`, left, right, ROWS.turn + 11);
+    text(`turn ${turn.n.toLocaleString("en")}${turn.isOpen ? ", as far as it has come" : ""} · ${span(workOf(turn))}`, left, right, ROWS.turn + 11);
 
     for (const [phase, from, took] of turn.phases) {
       const [a, b] = clip(phase === 0 ? Math.max(from, awake) : from, from + took);
@@ -446,7 +447,7 @@ export class Timeline {
     const marked = this.#targets[this.#mark];
     const chosen = this.#block ?? marked;
     const turn = chosen?.turn ?? this.#open;
-    const key = `${turn?.n} ${chosen?.block.from_ns} ${this.#model.findings[0]?.turn}`;
+    const key = `${turn?.n} ${turn?.blocks.length} ${chosen?.block.from_ns} ${this.#model.findings[0]?.turn}`;
     const board = $("blame");
     if (board.dataset.key === key) return;
     board.dataset.key = key;
@@ -456,7 +457,7 @@ export class Timeline {
 
   #summary(turn) {
     const longest = longestOf(turn.blocks);
-    const words = `slept ${span(turn.asleep_ns)}, worked ${span(workOf(turn))}: ${plural(turn.events, "event")}, ${plural(turn.blocks.length + turn.cut, "piece")} of work.`;
+    const words = turn.isOpen ? `has come so far: ${plural(turn.blocks.length, "piece")} of work, ${span(turn.took_ns)}.` : `slept ${span(turn.asleep_ns)}, worked ${span(workOf(turn))}: ${plural(turn.events, "event")}, ${plural(turn.blocks.length + turn.cut, "piece")} of work.`;
     return [
       el("p", {}, el("b", {}, `Turn ${turn.n.toLocaleString("en")} `), words),
       el("p", { class: "note" }, ...(longest ? [`The longest: ${title(longest)}, ${span(longest.took_ns)}, created at `, this.#link(longest.origin)] : ["Nothing ran in it."])),

@@ -96,8 +96,8 @@ pub fn check_request<'h>(
     }
 }
 
-/// The subprotocols that a `Sec-WebSocket-Protocol` of a client lists, what it likes best first (RFC 6455, 4.1). What is
-/// no token is left out.
+/// The subprotocols that a `Sec-WebSocket-Protocol` of a client lists, what it likes best first (RFC 6455, 4.1). What
+/// is no token is left out.
 pub fn subprotocols(list: &str) -> impl Iterator<Item = &str> {
     list.split(',')
         .map(trim)

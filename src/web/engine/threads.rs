@@ -258,7 +258,8 @@ impl<F> Worker<F> {
         let driver = BlockingDriver::new(pool.executor.clone(), &seat.interrupter);
         let mut event_loop = EventLoop::with_driver(Box::new(driver));
         let app = (pool.make_app)();
-        let server = app.into_server(&mut event_loop.ctx(), Some(pool.crowd.clone()));
+        let crowd = pool.crowd.clone();
+        let server = app.unseen().into_server(&mut event_loop.ctx(), Some(crowd));
         let mut free_since = None;
         loop {
             if let Some(errands) = seat.take_errands() {

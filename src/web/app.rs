@@ -313,7 +313,7 @@ impl<S: 'static> App<S> {
     ///     .post("/orders/{item}", |request: &Request, orders: &mut Vec<String>| {
     ///         orders.push(request.param("item").unwrap_or_default().into_owned());
     ///     });
-    /// let app = App::new("ours").get("/", |_: &Request, name: &mut &str| *name).mount("/shop", shop);
+    /// let app = App::new(()).get("/", |_: &Request, _: &mut ()| "ours").mount("/shop", shop);
     ///
     /// let mut test = app.into_test()?;
     /// assert_eq!(test.get("/shop").header("location"), Some("shop/"));

@@ -656,7 +656,8 @@ impl Handle {
         self.describe(ready.jobs.front()?)
     }
 
-    /// What stands in the ready queue and will run: its place, what it is, and in debug mode since when it stands there.
+    /// What stands in the ready queue and will run: its place, what it is, and in debug mode since when it stands
+    /// there.
     pub(super) fn queued(&self) -> Vec<(usize, Described, Option<Instant>)> {
         let ready = self.0.ready.borrow();
         let since = |place| Some(*ready.since.as_ref()?.get(place)?);

@@ -214,6 +214,8 @@ impl Gauge {
             self.trail.remove(0);
         }
         self.trail.push(value);
+        // What has no unit is counted.
+        let decimals = usize::from(!self.unit.is_empty());
         let filled = (value / self.full * BAR_WIDTH as f64).round() as usize;
         let steps: Vec<char> = " ▁▂▃▄▅▆▇█".chars().collect();
         let step = |value: &f64| steps[(value / self.full * (steps.len() - 1) as f64) as usize];
@@ -221,7 +223,7 @@ impl Gauge {
         format!(
             "{:<12} {:>9} {:░<BAR_WIDTH$} {trail}",
             self.name,
-            format!("{value:.1}{}", self.unit),
+            format!("{value:.decimals$}{}", self.unit),
             "█".repeat(filled),
         )
     }

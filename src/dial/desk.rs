@@ -1,10 +1,11 @@
 //! What one dial knows: the pages that look through it, what it has seen last, and what it was told.
 //!
-//! All of it lives on the dial's own loop. The watched loop is asked through its [`Control`] and answers by post, so that
-//! neither ever waits for the other. Mounted in the watched app itself, both loops are one, and the way is the same.
+//! All of it lives on the dial's own loop. The watched loop is asked through its [`Control`] and answers by post, so
+//! that neither ever waits for the other. Mounted in the watched app itself, both loops are one, and the way is the
+//! same.
 //!
-//! A loop that sleeps is not woken to be looked at: a look waits until the loop is awake anyway. Only when it has turned
-//! since the last look and gone to sleep again is it woken, once; that costs one empty turn in each quiet spell.
+//! A loop that sleeps is not woken to be looked at: a look waits until the loop is awake anyway. Only when it has
+//! turned since the last look and gone to sleep again is it woken, once; that costs one empty turn in each quiet spell.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -99,8 +99,8 @@ impl Clients {
         }
     }
 
-    /// Start `count` clients that stay for `ms`, or as many as there may be and as long as they may stay. `Err` says why
-    /// not.
+    /// Start `count` clients that stay for `ms`, or as many as there may be and as long as they may stay. `Err` says
+    /// why not.
     pub(super) fn start(
         &self,
         handle: &Handle,

@@ -1,9 +1,10 @@
-//! What the page's lesson runs on the watched loop: a few callbacks and timers whose order follows from the rules at the
-//! head of `event_loop/mod.rs`. Step through them, and say which comes next before it does.
+//! What the page's lesson runs on the watched loop: a few callbacks and timers whose order follows from the rules at
+//! the head of `event_loop/mod.rs`. Step through them, and say which comes next before it does.
 //!
 //! The answer, turn by turn: `from_another_thread` was posted and joins the queue in step 4, behind `first` and
 //! `second`, which stand there already (R1). `third` is asked for by `first`, in step 6, and waits for the next turn
-//! (R2), and so does `timer_of_nothing`, due at once: it joins the queue in the next turn's step 5, behind `third` (R5).
+//! (R2), and so does `timer_of_nothing`, due at once: it joins the queue in the next turn's step 5, behind `third`
+//! (R5).
 //! `cancelled` never runs (R6). `timer_of_5_ms` comes when its time has come.
 
 use std::time::Duration;

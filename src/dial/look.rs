@@ -231,6 +231,7 @@ pub(super) fn upcoming(upcoming: &Upcoming) -> UpcomingTold {
             (Some(_), _) => "visit",
             (None, kind) => kind,
         },
+        kind: upcoming.work.kind,
         name: upcoming.work.name.as_deref().map(str::to_owned),
         token: upcoming.token.map(Id),
         origin: Place(upcoming.work.origin),

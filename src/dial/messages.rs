@@ -232,6 +232,8 @@ pub(super) struct Block {
 #[derive(Clone, Serialize)]
 pub(super) struct UpcomingTold {
     pub(super) what: &'static str,
+    /// Of a source, as in the slab.
+    pub(super) kind: &'static str,
     pub(super) name: Option<String>,
     pub(super) token: Option<Id>,
     pub(super) origin: Place,

@@ -1,7 +1,7 @@
 //! The dial: a page that shows the real loop as it turns, and can pause it and step through it.
 //!
-//! It watches the loop that serves, with its real sockets, in an ordinary build, and changes nothing about it but what it
-//! is told to: phases and callbacks come from the loop's recorder, queues and wheel and slab from snapshots, and the
+//! It watches the loop that serves, with its real sockets, in an ordinary build, and changes nothing about it but what
+//! it is told to: phases and callbacks come from the loop's recorder, queues and wheel and slab from snapshots, and the
 //! buttons are a [`Control`]. There are two ways to have it:
 //!
 //! - **Beside the loop**, on a thread and a loop of its own, so that pausing the one leaves the page alive:
@@ -27,14 +27,14 @@
 //!
 //! The page shows who is connected and what the program does, and its buttons stop the program. So, unless
 //! [`Dial::allow_remote`] says otherwise, it is served on loopback addresses only, and answers nobody who calls this
-//! machine by another name (DNS rebinding) or comes from another site's page. Whoever sees it may look. Whoever wants to
-//! pause, step, inject or close says the token, which [`DialServer::url`] has behind its `#`, where no browser sends it
-//! anywhere. See [`crate::web::Guard`].
+//! machine by another name (DNS rebinding) or comes from another site's page. Whoever sees it may look. Whoever wants
+//! to pause, step, inject or close says the token, which [`DialServer::url`] has behind its `#`, where no browser sends
+//! it anywhere. See [`crate::web::Guard`].
 //!
 //! # What it costs
 //!
-//! Nothing that can be measured while no page is open. With one, debug mode and the recorder are on, and each tick takes
-//! a snapshot on the watched loop; what is made of that is made on the dial's own thread.
+//! Nothing that can be measured while no page is open. With one, debug mode and the recorder are on, and each tick
+//! takes a snapshot on the watched loop; what is made of that is made on the dial's own thread.
 //!
 //! The protocol between the page and the dial is in `PROTOCOL.md` beside this file, for programs as well.
 
@@ -188,8 +188,8 @@ impl fmt::Debug for DialServer {
     }
 }
 
-/// The page for an app's own loop, to be mounted in it: to look only, since it could not answer while it is paused. Each
-/// tick is work of that loop, too, and is shown as such.
+/// The page for an app's own loop, to be mounted in it: to look only, since it could not answer while it is paused.
+/// Each tick is work of that loop, too, and is shown as such.
 ///
 /// ```
 /// use tourbillon::dial;

@@ -201,8 +201,8 @@ impl Control {
     }
 
     /// Go on to the next place where a visit or a callback begins, or to the end of the turn if there is none: so what
-    /// stands as [`Standing::next`] runs, and then the loop stands before what comes behind it. What a visit does on its
-    /// own stack is part of it: a listener visits whom it has just accepted.
+    /// stands as [`Standing::next`] runs, and then the loop stands before what comes behind it. What a visit does on
+    /// its own stack is part of it: a listener visits whom it has just accepted.
     ///
     /// # Errors
     /// As [`Control::pause`].
@@ -458,8 +458,8 @@ impl Controlled {
 }
 
 impl EventLoop {
-    /// A control for other threads, see [`Control`]. While one is there, a turn costs some nanoseconds more; while there
-    /// was none, a branch. All that are attached to a loop are clones of one.
+    /// A control for other threads, see [`Control`]. While one is there, a turn costs some nanoseconds more; while
+    /// there was none, a branch. All that are attached to a loop are clones of one.
     pub fn attach_control(&mut self) -> Control {
         let attached = self.control.as_ref();
         if let Some(shared) = attached.and_then(|control| control.shared.upgrade()) {

@@ -1,8 +1,8 @@
 //! The flight recorder: when something goes wrong, what the loop did just before is kept.
 //!
-//! It watches the turns that the [`super::Recorder`] records, and takes a copy of its records after a slow turn, after a
-//! turn in which something panicked, and on SIGUSR2. The loop only copies: at most 1.5 MiB unless asked for more, which
-//! holds it for some 0.3 ms. A thread of the executor makes a trace of the copy and writes the file.
+//! It watches the turns that the [`super::Recorder`] records, and takes a copy of its records after a slow turn, after
+//! a turn in which something panicked, and on SIGUSR2. The loop only copies: at most 1.5 MiB unless asked for more,
+//! which holds it for some 0.3 ms. A thread of the executor makes a trace of the copy and writes the file.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -94,8 +94,8 @@ enum Sink {
 impl FlightRecorder {
     /// Write flights to files in `folder`, which exists, as Chrome trace-event JSON:
     /// `tourbillon-PROCESS-NUMBER-CAUSE.json`, where the numbers of a process go up from 1, and the cause is `slow`,
-    /// `panic` or `signal`. While a file is written its name ends in `.part`. What cannot be written is told on standard
-    /// error.
+    /// `panic` or `signal`. While a file is written its name ends in `.part`. What cannot be written is told on
+    /// standard error.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self::to(Sink::Folder(folder.into()))
     }
@@ -121,8 +121,8 @@ impl FlightRecorder {
         self
     }
 
-    /// At least so much time from one flight to the next: what goes wrong sooner is not kept by itself, and mostly is in
-    /// the next one. [`FLIGHT_PAUSE`] unless set.
+    /// At least so much time from one flight to the next: what goes wrong sooner is not kept by itself, and mostly is
+    /// in the next one. [`FLIGHT_PAUSE`] unless set.
     pub fn pause(mut self, pause: Duration) -> Self {
         self.pause = pause;
         self

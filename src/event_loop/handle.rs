@@ -376,8 +376,8 @@ impl Handle {
         self.0.debug.get()
     }
 
-    /// Switch the recorder on or off, see [`Recorder`]. During a turn this counts from the next one on. What was recorded
-    /// before it was switched off can still be read, and its memory stays with the loop.
+    /// Switch the recorder on or off, see [`Recorder`]. During a turn this counts from the next one on. What was
+    /// recorded before it was switched off can still be read, and its memory stays with the loop.
     pub fn record(&self, on: bool) {
         self.0.recorder.switch(on, self.is_running());
     }
@@ -656,7 +656,8 @@ impl Handle {
         self.describe(ready.jobs.front()?)
     }
 
-    /// What stands in the ready queue and will run: its place, what it is, and in debug mode since when it stands there.
+    /// What stands in the ready queue and will run: its place, what it is, and in debug mode since when it stands
+    /// there.
     pub(super) fn queued(&self) -> Vec<(usize, Described, Option<Instant>)> {
         let ready = self.0.ready.borrow();
         let since = |place| Some(*ready.since.as_ref()?.get(place)?);

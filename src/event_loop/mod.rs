@@ -179,8 +179,8 @@ const PAGE_BYTES: usize = 4096;
 
 impl Buffers {
     /// Where to read what will be copied into the cork: there the two lie half a page apart. A copy between places that
-    /// are alike within their pages is taken for one that overlaps, and took some 15 times as long for 16 KiB. The length
-    /// is [`RECEIVE_BYTES`], wherever it is.
+    /// are alike within their pages is taken for one that overlaps, and took some 15 times as long for 16 KiB. The
+    /// length is [`RECEIVE_BYTES`], wherever it is.
     pub fn read_into(&self) -> Range<usize> {
         let (receive, cork) = (self.receive.as_ptr().addr(), self.cork.as_ptr().addr());
         let start = (cork + PAGE_BYTES / 2).wrapping_sub(receive) % PAGE_BYTES;

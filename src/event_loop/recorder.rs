@@ -1,8 +1,8 @@
 //! The recorder: what the loop did, as fixed-size records in a ring that overwrites its oldest.
 //!
-//! Switched off, which it is unless [`super::Handle::record`] says otherwise, it costs a branch that is never taken. On,
-//! a visit costs a reading of the clock and a store of three words; what happens inside a visit has the visit's time
-//! and its place in the order.
+//! Switched off, which it is unless [`super::Handle::record`] says otherwise, it costs a branch that is never taken.
+//! On, a visit costs a reading of the clock and a store of three words; what happens inside a visit has the visit's
+//! time and its place in the order.
 //!
 //! A piece of work is recorded when it has ended, so its record stands behind those of all that happened in it.
 //! [`Record::depth`] says how deep each stands, and so the tree can be built again: a piece of work of depth n holds

@@ -6,8 +6,8 @@
 //! `M` for names. Timestamps are in microseconds with three decimals, which is nanoseconds.
 //!
 //! The order of the records decides, and time only where it does not contradict: a slice is drawn behind the one before
-//! it and inside of the one around it, and is at least a nanosecond long. So a run of the simulator, in whose turns time
-//! stands still, can be looked at as well; there the arguments tell the time, and the picture the order.
+//! it and inside of the one around it, and is at least a nanosecond long. So a run of the simulator, in whose turns
+//! time stands still, can be looked at as well; there the arguments tell the time, and the picture the order.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -302,8 +302,8 @@ impl<S: 'static> App<S> {
     /// Take in all routes of `inner`, each under `prefix`: what `inner` answers at `/x` is answered here at `prefix/x`.
     /// They keep the state of `inner`. Everything else of it is left behind: this app's limits hold for both.
     ///
-    /// Where `inner` answers GET at `/`, so that its pages can name each other by relative paths, a request for `prefix`
-    /// alone is sent there.
+    /// Where `inner` answers GET at `/`, so that its pages can name each other by relative paths, a request for
+    /// `prefix` alone is sent there.
     ///
     /// ```
     /// use tourbillon::web::{App, Request};
@@ -313,7 +313,7 @@ impl<S: 'static> App<S> {
     ///     .post("/orders/{item}", |request: &Request, orders: &mut Vec<String>| {
     ///         orders.push(request.param("item").unwrap_or_default().into_owned());
     ///     });
-    /// let app = App::new("ours").get("/", |_: &Request, name: &mut &str| *name).mount("/shop", shop);
+    /// let app = App::new(()).get("/", |_: &Request, _: &mut ()| "ours").mount("/shop", shop);
     ///
     /// let mut test = app.into_test()?;
     /// assert_eq!(test.get("/shop").header("location"), Some("shop/"));

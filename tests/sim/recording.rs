@@ -76,12 +76,14 @@ impl Tally {
             What::Message => counted.messages += 1,
             What::Panicked { .. } => counted.panics += 1,
             What::Added { token, .. } => {
-                if !self.here.insert(token) {
+                let is_new = self.here.insert(token);
+                if !is_new {
                     return Err(format!("{token:?} was added twice"));
                 }
             }
             What::Removed { token } => {
-                if !self.here.remove(&token) {
+                let was_there = self.here.remove(&token);
+                if !was_there {
                     return Err(format!("{token:?} was removed and not there"));
                 }
             }

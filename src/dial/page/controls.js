@@ -113,15 +113,17 @@ export class Controls {
   tellStop(stopped) {
     this.#stops += 1;
     $("standing").dataset.stops = this.#stops;
-    const { why, break: broke, ran = [], ran_more: more = 0 } = stopped;
-    const cause = { pause: "Paused", step: "Stepped", break: `Stopped on ${broke}` }[why] ?? "Stopped";
-    const done = why === "step" ? `: ${ran.length === 0 ? (stopped.phase === null ? "nothing ran" : "the turn has begun") : ran.length === 1 ? `${title(ran[0])} ran for ${span(ran[0].took_ns)}` : `${count(ran.length + more)} pieces of work ran`}` : "";
-    this.tell(`${cause}${done}. ${this.#standing()}`);
+    const { why, break: broke } = stopped;
+    const cause = { pause: "Paused", step: `Stepped: ${whatRan(stopped)}`, break: `Stopped on ${broke}` }[why] ?? "Stopped";
+    this.tell(`${cause}. ${this.#standing()}`);
   }
 
   #standing() {
     const { phase, phases, next, turn } = this.#model;
-    const where = phase === null ? `Between two turns; the next is turn ${count(turn)}` : `In step ${this.#model.stepNumber(phase)}, ${phases[phase]?.name}, of turn ${count(turn)}`;
+    const where =
+      phase === null
+        ? `Between two turns; the next is turn ${count(turn)}`
+        : `In step ${this.#model.stepNumber(phase)}, ${phases[phase]?.name}, of turn ${count(turn)}`;
     // In a lesson that is the question.
     return next && !this.#lesson.isOn ? `${where}. Next: ${title(next)}${next.origin ? ` of ${place(next.origin)}` : ""}.` : `${where}.`;
   }
@@ -136,7 +138,16 @@ export class Controls {
     $("slow-motion").disabled = !mayControl;
     for (const box of breakBoxes()) box.disabled = !mayControl;
     $("standing").classList.toggle("hint", !this.#told && !isPaused);
-    say($("standing"), this.#told ? this.#told : isPaused ? this.#standing() : mayControl ? "Pause the loop to look closely: its sockets stay open, and its timers wait." : "");
+    say(
+      $("standing"),
+      this.#told
+        ? this.#told
+        : isPaused
+          ? this.#standing()
+          : mayControl
+            ? "Pause the loop to look closely: its sockets stay open, and its timers wait."
+            : "",
+    );
     this.#offerStates(slab?.slots ?? []);
     this.#showFigures();
     this.#showAccess();
@@ -172,8 +183,18 @@ export class Controls {
     $("watch-only").hidden = !hello || mayControl || word === "unknown";
     if ($("watch-only").hidden) return;
     $("unlock").hidden = Boolean(hello.why_not);
-    say($("watch-only-why"), hello.why_not ?? "To pause, step or inject, open the address that the program printed, which ends in #token=…, or say the token here.");
+    say(
+      $("watch-only-why"),
+      hello.why_not ??
+        "To pause, step or inject, open the address that the program printed, which ends in #token=…, or say the token here.",
+    );
   }
+}
+
+function whatRan({ phase, ran, ran_more: more }) {
+  const [first] = ran;
+  if (!first) return phase === null ? "nothing ran" : "the turn has begun";
+  return ran.length === 1 ? `${title(first)} ran for ${span(first.took_ns)}` : `${count(ran.length + more)} pieces of work ran`;
 }
 
 const breakBoxes = () => [...document.querySelectorAll("[data-break]")];

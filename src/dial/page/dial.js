@@ -49,9 +49,27 @@ const inject = new Inject(model, {
   timeline: (finding) => timeline.select(finding),
   source: (origin) => source.reveal(origin),
 });
-const lesson = new Lesson(model, { ask, tell: (text) => controls.tell(text), changed: () => draw(), line: (origin) => source.line(origin) });
+const lesson = new Lesson(model, {
+  ask,
+  tell: (text) => controls.tell(text),
+  changed: () => draw(),
+  line: (origin) => source.line(origin),
+});
 const controls = new Controls(model, { ask, pin: (step) => source.pin(step), unlock }, lesson);
-const panes = [movement, timeline, new Ready(model, (origin) => source.line(origin)), source, new Wheel(model), slab, new Poll(model), new Tasks(model, close), journey, inject, lesson, controls];
+const panes = [
+  movement,
+  timeline,
+  new Ready(model, (origin) => source.line(origin)),
+  source,
+  new Wheel(model),
+  slab,
+  new Poll(model),
+  new Tasks(model, close),
+  journey,
+  inject,
+  lesson,
+  controls,
+];
 
 let isDue = false;
 function draw() {
@@ -67,7 +85,14 @@ const link = new Link({
   state(word, delayMs) {
     document.body.dataset.link = word;
     $("retry").hidden = word !== "waiting" || delayMs < 2000;
-    say($("link-state"), { connecting: "Connecting…", open: "Connected", waiting: `Connection lost, trying again in ${Math.max(1, Math.round(delayMs / 1000))} s` }[word]);
+    say(
+      $("link-state"),
+      {
+        connecting: "Connecting…",
+        open: "Connected",
+        waiting: `Connection lost, trying again in ${Math.max(1, Math.round(delayMs / 1000))} s`,
+      }[word],
+    );
     if (word !== "open") model.lost();
     draw();
   },
@@ -98,7 +123,8 @@ function begin() {
   controls.begin();
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) attempt("rate", { hz: CALM_HZ });
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (token && !model.mayControl && !model.hello.why_not) unlock(token).catch((error) => controls.tell(`You may watch, but not control: ${error.message}.`));
+  if (token && !model.mayControl && !model.hello.why_not)
+    unlock(token).catch((error) => controls.tell(`You may watch, but not control: ${error.message}.`));
 }
 
 async function unlock(token) {

@@ -75,12 +75,12 @@ export function place(origin) {
   return found ? (found[1] ?? "") + found[2] : (origin ?? "");
 }
 
-/** What a piece of work is called. */
+/** What a piece of work is called: one that waits says `what` it is and the `kind` of its source, one that ran the reverse. */
 export function title(work) {
   if (!work) return "nothing";
-  const kind = work.what ?? work.kind;
-  const what = { visit: "visit", callback: "callback", task: "task", source: "new source" }[kind] ?? `visit to ${kind}`;
-  if (work.name) return `${work.name} (${work.kind === "visit" && work.what !== "visit" ? work.what : what})`;
+  const visited = work.kind === "visit" ? work.what : work.what === "visit" ? (work.kind ?? "source") : null;
+  const what = visited ? `visit to ${visited}` : ({ source: "new source" }[work.what] ?? work.what ?? work.kind);
+  if (work.name) return `${work.name} (${visited ?? what})`;
   return work.token ? `${what} ${work.token}` : what;
 }
 
@@ -96,7 +96,10 @@ export function polar(radius, turns) {
   return [radius * Math.sin(angle), -radius * Math.cos(angle)];
 }
 
-const point = (radius, turns) => polar(radius, turns).map((n) => n.toFixed(2)).join(" ");
+const point = (radius, turns) =>
+  polar(radius, turns)
+    .map((n) => n.toFixed(2))
+    .join(" ");
 
 /** An arc from one angle to another. */
 export function arc(radius, from, to) {
@@ -191,13 +194,16 @@ export function weave(context, index, x, y, width, height) {
   const end = Math.min(x + width, 4000);
   const start = Math.max(x, -50);
   const phase = index % 7;
-  if (phase === 0 || phase === 6) for (let at = start - (start % step) - height; at < end; at += step) context.moveTo(at, y + height), context.lineTo(at + height, y);
-  if (phase === 2 || phase === 6) for (let at = start - (start % step) - height; at < end; at += step) context.moveTo(at, y), context.lineTo(at + height, y + height);
-  if (phase === 3) for (let at = start - (start % step); at < end; at += step) context.moveTo(at, y), context.lineTo(at, y + height);
-  if (phase === 5) for (let at = y + 3; at < y + height; at += 5) context.moveTo(start, at), context.lineTo(end, at);
+  if (phase === 0 || phase === 6)
+    for (let at = start - (start % step) - height; at < end; at += step) (context.moveTo(at, y + height), context.lineTo(at + height, y));
+  if (phase === 2 || phase === 6)
+    for (let at = start - (start % step) - height; at < end; at += step) (context.moveTo(at, y), context.lineTo(at + height, y + height));
+  if (phase === 3) for (let at = start - (start % step); at < end; at += step) (context.moveTo(at, y), context.lineTo(at, y + height));
+  if (phase === 5) for (let at = y + 3; at < y + height; at += 5) (context.moveTo(start, at), context.lineTo(end, at));
   context.stroke();
   if (phase === 4) {
-    for (let at = start - (start % step); at < end; at += step) for (let row = y + 3; row < y + height; row += 6) context.fillRect(at, row, 1.6, 1.6);
+    for (let at = start - (start % step); at < end; at += step)
+      for (let row = y + 3; row < y + height; row += 6) context.fillRect(at, row, 1.6, 1.6);
   }
   context.restore();
 }
@@ -219,10 +225,19 @@ export class DataTable {
   constructor(pane, caption, columns, calm) {
     this.#columns = columns;
     this.#calm = calm;
-    const head = el("tr", {}, ...columns.map((column) => el("th", { scope: "col", class: column[0] === "#" ? "number" : "" }, column.replace("#", ""))));
+    const head = el(
+      "tr",
+      {},
+      ...columns.map((column) => el("th", { scope: "col", class: column[0] === "#" ? "number" : "" }, column.replace("#", ""))),
+    );
     const table = el("table", {}, el("caption", { class: "unseen" }, caption), el("thead", {}, head), this.#body);
     const name = `${caption}, as a table`;
-    this.#details = el("details", { class: "alt" }, el("summary", {}, "As a table"), el("div", { tabindex: "0", role: "region", "aria-label": name }, table));
+    this.#details = el(
+      "details",
+      { class: "alt" },
+      el("summary", {}, "As a table"),
+      el("div", { tabindex: "0", role: "region", "aria-label": name }, table),
+    );
     this.#details.firstChild.append(el("span", { class: "unseen" }, `: ${caption}`));
     this.#details.addEventListener("toggle", () => this.#fill());
     pane.append(this.#details);
@@ -237,8 +252,13 @@ export class DataTable {
   #fill() {
     if (!this.#details.open) return;
     this.#filledAt = performance.now();
-    fill(this.#body, this.#rows(), () => el("tr", {}, ...this.#columns.map((column) => el("td", { class: column[0] === "#" ? "number" : "" }))), (row, cells) => {
-      cells.forEach((cell, i) => say(row.children[i], String(cell ?? "–")));
-    });
+    fill(
+      this.#body,
+      this.#rows(),
+      () => el("tr", {}, ...this.#columns.map((column) => el("td", { class: column[0] === "#" ? "number" : "" }))),
+      (row, cells) => {
+        cells.forEach((cell, i) => say(row.children[i], String(cell ?? "–")));
+      },
+    );
   }
 }

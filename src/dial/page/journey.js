@@ -32,12 +32,17 @@ export class Journey {
     const items = journey.steps.flatMap((step) => [...(step.gap_ns > 0 ? [{ gap: step }] : []), { step }]);
     $("journey-empty").hidden = items.length > 0;
     if (items.length === 0) say($("journey-empty"), `The recorder knows nothing of ${journey.token} any more, or not yet.`);
-    fill($("journey-line"), items, () => el("li", {}, el("span", { class: "turn" }), el("span")), (node, { gap, step }) => {
-      const [turn, words] = node.children;
-      node.className = gap ? `gap${gap.gap_ns > LONG_NS ? " long" : ""}` : "step";
-      say(turn, gap ? "" : `turn ${step.turn.toLocaleString("en")}`);
-      say(words, gap ? `${span(gap.gap_ns)}, for ${gap.gap_is || "something else"}` : `${step.what}, ${span(step.took_ns)}`);
-    });
+    fill(
+      $("journey-line"),
+      items,
+      () => el("li", {}, el("span", { class: "turn" }), el("span")),
+      (node, { gap, step }) => {
+        const [turn, words] = node.children;
+        node.className = gap ? `gap${gap.gap_ns > LONG_NS ? " long" : ""}` : "step";
+        say(turn, gap ? "" : `turn ${step.turn.toLocaleString("en")}`);
+        say(words, gap ? `${span(gap.gap_ns)}, for ${gap.gap_is || "something else"}` : `${step.what}, ${span(step.took_ns)}`);
+      },
+    );
   }
 
   /** The connections that are there, and the one that is followed even when it has gone. */

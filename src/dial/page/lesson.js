@@ -99,13 +99,16 @@ export class Lesson {
     $("lesson-feed").disabled = !mayControl || !hello?.injections.includes("lesson");
     const fieldset = $("lesson-form").firstElementChild;
     fieldset.hidden = !isPaused;
+    const hint = $("lesson-result").querySelector(".empty");
+    if (hint) say(hint, isPaused ? "Choose, and the loop will show whether it is so." : "Pause the loop, and the first question appears.");
     if (!isPaused || this.#prediction) return;
     const question = this.#ask();
     // The times in the words go on; a choice that was made stays made.
     const key = question.choices.map(({ is, at, job }) => [is, at, job?.token]).join("\n");
     if (key !== this.#key) {
       this.#key = key;
-      const make = (i) => el("label", {}, el("input", { type: "radio", name: "lesson", value: i }), el("span"), el("span", { class: "place" }));
+      const make = (i) =>
+        el("label", {}, el("input", { type: "radio", name: "lesson", value: i }), el("span"), el("span", { class: "place" }));
       $("lesson-choices").replaceChildren(...question.choices.map((_, i) => make(i)));
       this.#act.changed();
     }
@@ -121,13 +124,28 @@ export class Lesson {
   /** The question that this stop puts. Whatever can be seen of the loop may be the answer. */
   #ask() {
     const { ready, wheel, phase, phases, turn, nowNs } = this.#model;
-    const where = phase === null ? `The loop stands before turn ${turn.toLocaleString("en")}` : `It stands in step ${this.#model.stepNumber(phase)} (${phases[phase]?.name}) of turn ${turn.toLocaleString("en")}`;
+    const where =
+      phase === null
+        ? `The loop stands before turn ${turn.toLocaleString("en")}`
+        : `It stands in step ${this.#model.stepNumber(phase)} (${phases[phase]?.name}) of turn ${turn.toLocaleString("en")}`;
     // By the place in the source: the order of the queue is to be found out.
-    const queued = distinct(ready).slice(0, QUEUED_MAX).sort((a, b) => (a.origin < b.origin ? -1 : 1)).map((job) => ({ is: "queued", job, at: job.origin, label: `${title(job)}, from the ready queue` }));
+    const queued = distinct(ready)
+      .slice(0, QUEUED_MAX)
+      .sort((a, b) => (a.origin < b.origin ? -1 : 1))
+      .map((job) => ({ is: "queued", job, at: job.origin, label: `${title(job)}, from the ready queue` }));
     const [timer] = wheel ? all(wheel) : [];
     const choices = [...queued];
-    if (timer) choices.push({ is: "timer", timer, at: timer.origin, label: `the first timer of the wheel (${timer.what}), due ${timer.due_ns <= nowNs ? "since" : "in"} ${span(Math.abs(timer.due_ns - nowNs))}` });
-    choices.push({ is: "visit", label: "a visit to a source that has news, or was carried over" }, { is: "nothing", label: "nothing: this turn finds no work" });
+    if (timer)
+      choices.push({
+        is: "timer",
+        timer,
+        at: timer.origin,
+        label: `the first timer of the wheel (${timer.what}), due ${timer.due_ns <= nowNs ? "since" : "in"} ${span(Math.abs(timer.due_ns - nowNs))}`,
+      });
+    choices.push(
+      { is: "visit", label: "a visit to a source that has news, or was carried over" },
+      { is: "nothing", label: "nothing: this turn finds no work" },
+    );
     return { text: `${where}. What will run next?`, choices, ready, timers: wheel ? all(wheel) : [], phase, turn, nowNs };
   }
 
@@ -158,7 +176,11 @@ export class Lesson {
 
   #whatRan(ran) {
     const line = this.#act.line(ran.origin);
-    return [`It was the ${title(ran)}, created at ${place(ran.origin)}`, ...(line ? [": ", el("code", {}, line), " "] : [". "]), `It ran in step ${this.#model.stepNumber(ran.phase)}. `];
+    return [
+      `It was the ${title(ran)}, created at ${place(ran.origin)}`,
+      ...(line ? [": ", el("code", {}, line), " "] : [". "]),
+      `It ran in step ${this.#model.stepNumber(ran.phase)}. `,
+    ];
   }
 }
 
@@ -184,17 +206,33 @@ function whatItWas(ran, { ready, timers }) {
 function reason(truth, choice, { turn, phase, nowNs }, ran) {
   switch (truth.is) {
     case "nothing":
-      return { words: "No source had news, nothing stood in the ready queue, and no timer was due: left alone, the loop would now sleep until its next deadline.", rule: choice.is === "timer" ? "R5" : "R1" };
+      return {
+        words:
+          "No source had news, nothing stood in the ready queue, and no timer was due: left alone, the loop would now sleep until its next deadline.",
+        rule: choice.is === "timer" ? "R5" : "R1",
+      };
     case "visit":
-      return { words: ran.phase === 5 ? "Callbacks had given it bytes, and step 7 sends them with one write." : "Sources are visited in step 3, and callbacks run in step 6: whoever has news is heard first.", rule: "R1" };
+      return {
+        words:
+          ran.phase === 5
+            ? "Callbacks had given it bytes, and step 7 sends them with one write."
+            : "Sources are visited in step 3, and callbacks run in step 6: whoever has news is heard first.",
+        rule: "R1",
+      };
     case "timer":
       return { words: "It had come due, joined the end of the queue in step 5, and nobody stood before it.", rule: "R5" };
     case "new":
-      return { words: "It was not to be seen when you were asked: a visit or another thread scheduled it meanwhile, before step 6 counted.", rule: "R2" };
+      return {
+        words: "It was not to be seen when you were asked: a visit or another thread scheduled it meanwhile, before step 6 counted.",
+        rule: "R2",
+      };
     default:
-      if (choice.is === "timer" && choice.timer.due_ns <= nowNs && phase > FIRE_TIMERS) return { words: "The timer is due, but timers join the queue in step 5, and that of this turn was over.", rule: "R5" };
-      if (choice.is === "timer") return { words: "It stood in the queue already. A timer joins behind what is there, and not before it is due.", rule: "R5" };
-      if (choice.is === "queued" && choice.job.turn > turn) return { words: "The one you chose was scheduled by a callback, so it waits for the next turn.", rule: "R2" };
+      if (choice.is === "timer" && choice.timer.due_ns <= nowNs && phase > FIRE_TIMERS)
+        return { words: "The timer is due, but timers join the queue in step 5, and that of this turn was over.", rule: "R5" };
+      if (choice.is === "timer")
+        return { words: "It stood in the queue already. A timer joins behind what is there, and not before it is due.", rule: "R5" };
+      if (choice.is === "queued" && choice.job.turn > turn)
+        return { words: "The one you chose was scheduled by a callback, so it waits for the next turn.", rule: "R2" };
       return { words: truth.place === 0 ? "It stood at the front." : "Those before it had been cancelled.", rule: "R1" };
   }
 }

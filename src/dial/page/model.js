@@ -200,7 +200,17 @@ function join(n, soFar, ran) {
     }
     blocks.push({ ...block, from_ns: block.from_ns + shift });
   }
-  return { n, from_ns: blocks[0].from_ns, asleep_ns: 0, took_ns: end - blocks[0].from_ns, events: 0, phases: stepsOf(blocks), blocks, cut: 0, isOpen: true };
+  return {
+    n,
+    from_ns: blocks[0].from_ns,
+    asleep_ns: 0,
+    took_ns: end - blocks[0].from_ns,
+    events: 0,
+    phases: stepsOf(blocks),
+    blocks,
+    cut: 0,
+    isOpen: true,
+  };
 }
 
 /** The steps that these blocks were in, as far as the blocks reach. */

@@ -51,7 +51,17 @@ export class Movement {
     const bezel = svg("circle", { class: "bezel", r: BEZEL, pathLength: 240, "stroke-dasharray": "0.7 1.3" });
     this.#drawCage();
     const pivot = svg("circle", { class: "pivot", r: 6 });
-    this.#root.append(bezel, this.#ring, svg("circle", { class: "share-track", r: SHARE }), this.#shareArc, this.#cage, this.#hand, pivot, this.#word, this.#number);
+    this.#root.append(
+      bezel,
+      this.#ring,
+      svg("circle", { class: "share-track", r: SHARE }),
+      this.#shareArc,
+      this.#cage,
+      this.#hand,
+      pivot,
+      this.#word,
+      this.#number,
+    );
     $("movement-drawing").append(this.#root);
     this.#table = new DataTable($("movement"), "The steps of the turn shown", ["Step", "What it does", "#Took"], () => model.isPaused);
     this.#still.addEventListener("change", () => this.show());
@@ -61,11 +71,18 @@ export class Movement {
   #drawCage() {
     const arm = (degrees) => svg("path", { d: "M0 0C-6-15-6-30 0-45", "stroke-width": 3, transform: `rotate(${degrees})` });
     const jewel = (degrees) => svg("circle", { class: "jewel", cy: -45, r: 4, "stroke-width": 1.6, transform: `rotate(${degrees})` });
-    const spring = "M3 0A3.5 3.5 0 0 1-4 0A4.75 4.75 0 0 1 5.5 0A6.25 6.25 0 0 1-7 0A7.75 7.75 0 0 1 8.5 0A9.25 9.25 0 0 1-10 0A10.75 10.75 0 0 1 11.5 0A12.25 12.25 0 0 1-13 0";
+    const spring =
+      "M3 0A3.5 3.5 0 0 1-4 0A4.75 4.75 0 0 1 5.5 0A6.25 6.25 0 0 1-7 0A7.75 7.75 0 0 1 8.5 0A9.25 9.25 0 0 1-10 0A10.75 10.75 0 0 1 11.5 0A12.25 12.25 0 0 1-13 0";
     this.#cage.append(
       svg("circle", { r: 45, "stroke-width": 2.4 }),
       ...[0, 120, 240].flatMap((degrees) => [arm(degrees), jewel(degrees)]),
-      svg("g", { class: "balance" }, svg("circle", { r: 25, "stroke-width": 3 }), svg("path", { d: "M-25 0H25", "stroke-width": 2.2 }), svg("path", { d: spring, "stroke-width": 1.1, transform: "scale(1.2)" })),
+      svg(
+        "g",
+        { class: "balance" },
+        svg("circle", { r: 25, "stroke-width": 3 }),
+        svg("path", { d: "M-25 0H25", "stroke-width": 2.2 }),
+        svg("path", { d: spring, "stroke-width": 1.1, transform: "scale(1.2)" }),
+      ),
     );
   }
 
@@ -209,7 +226,10 @@ export class Movement {
         ? `Turn ${turn.n.toLocaleString("en")} worked for ${span(worked)}. ${inner}`
         : `The hand replays turn ${turn.n.toLocaleString("en")}: ${span(worked)} of work, about ${slower(worked)} times slower. ${inner}`,
       asleep: `Asleep in poll: nothing to do until something happens. ${worked > 0 ? `Turn ${turn.n.toLocaleString("en")}, shown here, worked for ${span(worked)}. ` : ""}${inner}`,
-      paused: phase === null ? `Paused between two turns. Turn ${turn.n.toLocaleString("en")} worked for ${span(worked)}.` : `Paused inside turn ${this.#model.turn.toLocaleString("en")}, in step ${this.#model.stepNumber(phase)}, ${phases[phase].name}.`,
+      paused:
+        phase === null
+          ? `Paused between two turns. Turn ${turn.n.toLocaleString("en")} worked for ${span(worked)}.`
+          : `Paused inside turn ${this.#model.turn.toLocaleString("en")}, in step ${this.#model.stepNumber(phase)}, ${phases[phase].name}.`,
       unknown: "No connection to the loop.",
     }[word];
     say($("movement-note"), text);
@@ -254,7 +274,7 @@ function mesh(i, from, to) {
       path += arc(INNER + 14, from, to) + arc(INNER + 28, from, to);
       break;
     case 6:
-      for (let at = from; at + lean < to; at += every) spoke(at, lean), spoke(at + lean, -lean);
+      for (let at = from; at + lean < to; at += every) (spoke(at, lean), spoke(at + lean, -lean));
       break;
     default:
   }

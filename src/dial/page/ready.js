@@ -13,7 +13,12 @@ export class Ready {
   constructor(model, line) {
     this.#model = model;
     this.#line = line;
-    this.#table = new DataTable($("ready"), "Ready queue, the front first", ["#Place", "What", "Created at", "#Waits since", "#Runs in turn"], () => model.isPaused);
+    this.#table = new DataTable(
+      $("ready"),
+      "Ready queue, the front first",
+      ["#Place", "What", "Created at", "#Waits since", "#Runs in turn"],
+      () => model.isPaused,
+    );
   }
 
   show() {
@@ -38,10 +43,20 @@ export class Ready {
     const more = ready.length - shown.length + readyMore;
     $("ready-empty").hidden = shown.length > 0 && more === 0;
     say($("ready-empty"), more > 0 ? `and ${plural(more, "more", "more")} behind them` : "Nothing is ready: the loop may sleep.");
-    this.#table.show(() => ready.map((job, i) => [i + 1, title(job), job.origin, job.since_ns === null ? "" : span(nowNs - job.since_ns), job.turn]));
+    this.#table.show(() =>
+      ready.map((job, i) => [i + 1, title(job), job.origin, job.since_ns === null ? "" : span(nowNs - job.since_ns), job.turn]),
+    );
   }
 }
 
 function card() {
-  return el("li", { class: "card-in" }, glyph("callback"), el("b"), el("span", { class: "turn" }), el("span", { class: "place" }), el("span", { class: "waited" }));
+  return el(
+    "li",
+    { class: "card-in" },
+    glyph("callback"),
+    el("b"),
+    el("span", { class: "turn" }),
+    el("span", { class: "place" }),
+    el("span", { class: "waited" }),
+  );
 }

@@ -11,7 +11,19 @@ const GROUPS = [
   { key: "held", name: "held back", colour: "phase-3", words: /block|full|rest|giving|paus/ },
   { key: "ending", name: "ending, or lost", colour: "bad", words: /clos|kill|lost|end/ },
 ];
-const LETTERS = { listener: "L", http: "H", websocket: "W", task: "T", signal: "S", descriptor: "D", stream: "N", datagrams: "U", process: "P", hub: "B", engine: "E" };
+const LETTERS = {
+  listener: "L",
+  http: "H",
+  websocket: "W",
+  task: "T",
+  signal: "S",
+  descriptor: "D",
+  stream: "N",
+  datagrams: "U",
+  process: "P",
+  hub: "B",
+  engine: "E",
+};
 const NEW_MS = 1_500;
 const HEIGHT_MIN = 48;
 const HEIGHT_MAX = 330;
@@ -39,7 +51,12 @@ export class Slab {
     this.#palette = palette;
     this.#act = act;
     this.#sheet = new Sheet($("slab-grid"), () => this.show());
-    this.#table = new DataTable($("slab"), "Slots in use", ["Token", "Kind", "State", "Name", "#Descriptor", "#Holds", "#Deadline in", "#Age", "Created at"], () => model.isPaused);
+    this.#table = new DataTable(
+      $("slab"),
+      "Slots in use",
+      ["Token", "Kind", "State", "Name", "#Descriptor", "#Holds", "#Deadline in", "#Age", "Created at"],
+      () => model.isPaused,
+    );
     const canvas = $("slab-grid");
     canvas.addEventListener("pointermove", (event) => this.#hover(this.#at(event), event));
     canvas.addEventListener("pointerleave", () => this.#hover(null));
@@ -78,8 +95,23 @@ export class Slab {
     slots.forEach((slot, i) => this.#drawSlot(context, slot, i));
     this.#detail();
     const { slab } = this.#model;
-    if (slab) set($("slab-grid"), { "aria-label": `${plural(slab.len, "slot")} in use of ${slab.capacity}: ${census(slots)}. Arrow keys move, Enter chooses.` });
-    this.#table.show(() => slots.map((slot) => [`${slot.i}.${slot.g}`, slot.kind, slot.state, slot.name ?? "", slot.fd ?? "", slot.bytes ? bytes(slot.bytes) : "0", slot.deadline_ns ? span(slot.deadline_ns - this.#model.nowNs) : "", span(slot.age_ns), place(slot.origin)]));
+    if (slab)
+      set($("slab-grid"), {
+        "aria-label": `${plural(slab.len, "slot")} in use of ${slab.capacity}: ${census(slots)}. Arrow keys move, Enter chooses.`,
+      });
+    this.#table.show(() =>
+      slots.map((slot) => [
+        `${slot.i}.${slot.g}`,
+        slot.kind,
+        slot.state,
+        slot.name ?? "",
+        slot.fd ?? "",
+        slot.bytes ? bytes(slot.bytes) : "0",
+        slot.deadline_ns ? span(slot.deadline_ns - this.#model.nowNs) : "",
+        span(slot.age_ns),
+        place(slot.origin),
+      ]),
+    );
   }
 
   #notice(slots) {
@@ -204,7 +236,12 @@ export class Slab {
       this.show();
     }
     if (tip.hidden) return;
-    say(tip, this.#words(this.#slots[i]).map(([name, value]) => `${name}: ${value}`).join("\n"));
+    say(
+      tip,
+      this.#words(this.#slots[i])
+        .map(([name, value]) => `${name}: ${value}`)
+        .join("\n"),
+    );
     tip.style.left = `${Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
     tip.style.top = `${Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8)}px`;
   }
@@ -245,7 +282,12 @@ export class Slab {
       if (i >= 0 && i < this.#slots.length) this.#under = i;
       this.#chosen = null;
       this.show();
-      if (this.#under !== null) announce(this.#words(this.#slots[this.#under]).map((pair) => pair.join(" ")).join(", "));
+      if (this.#under !== null)
+        announce(
+          this.#words(this.#slots[this.#under])
+            .map((pair) => pair.join(" "))
+            .join(", "),
+        );
     } else if (event.key === "Enter" && this.#under !== null) {
       event.preventDefault();
       this.#choose(this.#under);
@@ -260,9 +302,26 @@ export class Slab {
     const token = slot ? `${slot.i}.${slot.g}` : "";
     if (place.dataset.token !== token || place.children.length === 0) {
       place.dataset.token = token;
-      place.replaceChildren(...(slot ? [el("dl", { class: "row" })] : [el("p", { class: "note" }, this.#chosen ? `${this.#chosen} has gone: its slot is free, or has another generation.` : "Choose a slot for its descriptor, bytes and deadline.")]));
+      place.replaceChildren(
+        ...(slot
+          ? [el("dl", { class: "row" })]
+          : [
+              el(
+                "p",
+                { class: "note" },
+                this.#chosen
+                  ? `${this.#chosen} has gone: its slot is free, or has another generation.`
+                  : "Choose a slot for its descriptor, bytes and deadline.",
+              ),
+            ]),
+      );
       if (slot && this.#model.mayControl) {
-        const close = el("button", { type: "button", class: "small" }, glyph("panic"), slot.kind === "task" ? "Cancel the task" : "Close it");
+        const close = el(
+          "button",
+          { type: "button", class: "small" },
+          glyph("panic"),
+          slot.kind === "task" ? "Cancel the task" : "Close it",
+        );
         close.addEventListener("click", () => this.#act.close(token));
         place.append(close);
       }

@@ -2,7 +2,11 @@
 
 import { $, el, set } from "./draw.js";
 
-const WORDS = new Set("as async await break const continue crate dyn else enum extern false fn for if impl in let loop match mod move mut pub ref return self Self static struct super trait true type unsafe use where while".split(" "));
+const WORDS = new Set(
+  "as async await break const continue crate dyn else enum extern false fn for if impl in let loop match mod move mut pub ref return self Self static struct super trait true type unsafe use where while".split(
+    " ",
+  ),
+);
 const TOKENS = /(\/\/.*$)|("(?:[^"\\]|\\.)*")|\b(\d[\d_]*)\b|\b([A-Za-z_]\w*)\b/gm;
 const AROUND = 12;
 
@@ -52,7 +56,10 @@ export class Source {
       button.addEventListener("click", () => this.pin(step));
       return button;
     };
-    this.#buttons = [make("Follow the hand", null), ...this.#model.phases.map(({ name }, i) => make(`${this.#model.stepNumber(i)} ${name}`, i))];
+    this.#buttons = [
+      make("Follow the hand", null),
+      ...this.#model.phases.map(({ name }, i) => make(`${this.#model.stepNumber(i)} ${name}`, i)),
+    ];
     $("source-steps").replaceChildren(...this.#buttons);
   }
 
@@ -65,15 +72,27 @@ export class Source {
     const key = `step ${step}`;
     if (key === this.#shown) return;
     this.#shown = key;
-    this.#render(key, step).catch((error) => $("source-code").replaceChildren(el("p", { class: "empty" }, `The source could not be read: ${error.message}`)));
+    this.#render(key, step).catch((error) =>
+      $("source-code").replaceChildren(el("p", { class: "empty" }, `The source could not be read: ${error.message}`)),
+    );
   }
 
   async #render(key, step) {
     const { turn_source: turn } = this.#model.hello;
     const phase = this.#model.phases[step];
     const parts = [];
-    if (turn) parts.push(await this.#part(turn.file, turn.calls[0], turn.calls.at(-1), "one turn, each line a step", (line) => line === turn.calls[step] && "here"));
-    if (phase) parts.push(await this.#part(phase.file, phase.from, phase.to, `step ${this.#model.stepNumber(step)}, ${phase.name}`, () => "part"));
+    if (turn)
+      parts.push(
+        await this.#part(
+          turn.file,
+          turn.calls[0],
+          turn.calls.at(-1),
+          "one turn, each line a step",
+          (line) => line === turn.calls[step] && "here",
+        ),
+      );
+    if (phase)
+      parts.push(await this.#part(phase.file, phase.from, phase.to, `step ${this.#model.stepNumber(step)}, ${phase.name}`, () => "part"));
     if (key !== this.#shown) return;
     $("source-code").replaceChildren(...parts);
     $("source-code").scrollTop = 0;
@@ -124,11 +143,16 @@ export class Source {
 
   #lines(file) {
     if (!this.#fetched.has(file)) {
-      const asked = fetch(`source/${file}`).then((answer) => {
-        if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
-        return answer.text();
-      }).then((text) => text.split("\n"));
-      asked.then((lines) => this.#texts.set(file, lines), () => {});
+      const asked = fetch(`source/${file}`)
+        .then((answer) => {
+          if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
+          return answer.text();
+        })
+        .then((text) => text.split("\n"));
+      asked.then(
+        (lines) => this.#texts.set(file, lines),
+        () => {},
+      );
       asked.catch(() => this.#fetched.delete(file));
       this.#fetched.set(file, asked);
     }

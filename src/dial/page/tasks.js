@@ -27,30 +27,45 @@ export class Tasks {
   }
 
   #branch(list, tasks, children) {
-    fill(list, tasks, () => this.#make(), (node, task) => {
-      const { token, name, state, waits_on: waitsOn, wakes, since_ns: since, origin } = task;
-      const isLost = state === "lost" || task.is_lost;
-      set(node, { "data-state": isLost ? "lost" : state });
-      node.dataset.token = token;
-      const [picture, title, button, waits] = node.firstChild.children;
-      const kind = isLost ? "lost" : waitsOn === "timer" || /^timer/.test(waitsOn ?? "") ? "timer" : "task";
-      if (picture.dataset.kind !== kind) {
-        picture.dataset.kind = kind;
-        picture.replaceChildren(...glyph(kind).children);
-      }
-      say(title.firstChild, name ?? `${task.kind ?? "task"} ${token}`);
-      say(title.lastChild, ` ${place(origin)}`);
-      button.hidden = !this.#model.mayControl;
-      button.setAttribute("aria-label", `Cancel ${name ?? `task ${token}`}`);
-      const waited = since ? ` for ${span(Math.max(0, this.#model.nowNs - since))}` : "";
-      say(waits, isLost ? `lost: it waits${waited}, and nothing can wake it any more` : `${state}${waitsOn ? ` on ${waitsOn}` : ""}${waited}${wakes ? `; woken by ${wakes}` : ""}`);
-      this.#branch(node.lastChild, children.get(token) ?? [], children);
-    });
+    fill(
+      list,
+      tasks,
+      () => this.#make(),
+      (node, task) => {
+        const { token, name, state, waits_on: waitsOn, wakes, since_ns: since, origin } = task;
+        const isLost = state === "lost" || task.is_lost;
+        set(node, { "data-state": isLost ? "lost" : state });
+        node.dataset.token = token;
+        const [picture, title, button, waits] = node.firstChild.children;
+        const kind = isLost ? "lost" : waitsOn === "timer" || /^timer/.test(waitsOn ?? "") ? "timer" : "task";
+        if (picture.dataset.kind !== kind) {
+          picture.dataset.kind = kind;
+          picture.replaceChildren(...glyph(kind).children);
+        }
+        say(title.firstChild, name ?? `${task.kind ?? "task"} ${token}`);
+        say(title.lastChild, ` ${place(origin)}`);
+        button.hidden = !this.#model.mayControl;
+        button.setAttribute("aria-label", `Cancel ${name ?? `task ${token}`}`);
+        const waited = since ? ` for ${span(Math.max(0, this.#model.nowNs - since))}` : "";
+        say(
+          waits,
+          isLost
+            ? `lost: it waits${waited}, and nothing can wake it any more`
+            : `${state}${waitsOn ? ` on ${waitsOn}` : ""}${waited}${wakes ? `; woken by ${wakes}` : ""}`,
+        );
+        this.#branch(node.lastChild, children.get(token) ?? [], children);
+      },
+    );
   }
 
   #make() {
     const button = el("button", { type: "button", class: "small" }, "Cancel");
-    const node = el("li", {}, el("div", {}, glyph("task"), el("b", {}, el("span"), el("span", { class: "place" })), button, el("p")), el("ul"));
+    const node = el(
+      "li",
+      {},
+      el("div", {}, glyph("task"), el("b", {}, el("span"), el("span", { class: "place" })), button, el("p")),
+      el("ul"),
+    );
     button.addEventListener("click", () => this.#cancel(node.dataset.token));
     return node;
   }

@@ -45,14 +45,21 @@ export class Timeline {
     this.#source = source;
     this.#bars = new Sheet($("timeline-bars"), () => this.#draw());
     this.#blocks = new Sheet($("timeline-blocks"), () => this.#draw());
-    this.#table = new DataTable($("timeline"), "The last turns", ["#Turn", "#Slept", "#Worked", "#Events", "#Blocks", "Longest block", "#It took"], () => model.isPaused);
+    this.#table = new DataTable(
+      $("timeline"),
+      "The last turns",
+      ["#Turn", "#Slept", "#Worked", "#Events", "#Blocks", "Longest block", "#It took"],
+      () => model.isPaused,
+    );
     $("timeline-follow").addEventListener("click", () => this.follow());
     $("timeline-in").addEventListener("click", () => this.#zoom(0.5));
     $("timeline-out").addEventListener("click", () => this.#zoom(2));
     $("timeline-back").addEventListener("click", () => this.#move(-1));
     $("timeline-on").addEventListener("click", () => this.#move(1));
     $("timeline-bars").addEventListener("click", ({ offsetX }) => this.#openBar(offsetX));
-    $("timeline-bars").addEventListener("keydown", (event) => this.#key(event, { ArrowLeft: () => this.#move(-1), ArrowRight: () => this.#move(1) }));
+    $("timeline-bars").addEventListener("keydown", (event) =>
+      this.#key(event, { ArrowLeft: () => this.#move(-1), ArrowRight: () => this.#move(1) }),
+    );
     this.#listenToBlocks($("timeline-blocks"));
   }
 
@@ -76,13 +83,21 @@ export class Timeline {
       held = null;
     });
     canvas.addEventListener("pointercancel", () => (held = null));
-    canvas.addEventListener("wheel", (event) => {
-      if (!event.ctrlKey && !event.metaKey && !event.deltaX) return;
-      event.preventDefault();
-      const { from, to } = this.#view;
-      if (event.deltaX) return this.#look(from + (event.deltaX / this.#blocks.width) * (to - from), to + (event.deltaX / this.#blocks.width) * (to - from));
-      this.#zoom(2 ** (event.deltaY / 200), from + (event.offsetX / this.#blocks.width) * (to - from));
-    }, { passive: false });
+    canvas.addEventListener(
+      "wheel",
+      (event) => {
+        if (!event.ctrlKey && !event.metaKey && !event.deltaX) return;
+        event.preventDefault();
+        const { from, to } = this.#view;
+        if (event.deltaX)
+          return this.#look(
+            from + (event.deltaX / this.#blocks.width) * (to - from),
+            to + (event.deltaX / this.#blocks.width) * (to - from),
+          );
+        this.#zoom(2 ** (event.deltaY / 200), from + (event.offsetX / this.#blocks.width) * (to - from));
+      },
+      { passive: false },
+    );
     const pan = (part) => this.#look(this.#view.from + part * this.#length, this.#view.to + part * this.#length);
     canvas.addEventListener("keydown", (event) =>
       this.#key(event, {
@@ -92,7 +107,8 @@ export class Timeline {
         "=": () => this.#zoom(0.5),
         "-": () => this.#zoom(2),
         Enter: () => this.#choose(this.#targets[this.#mark]),
-      }));
+      }),
+    );
   }
 
   #key(event, keys) {
@@ -117,10 +133,23 @@ export class Timeline {
     if (this.#wanted) this.select(this.#wanted);
     if (this.#follows) this.#chooseTurn();
     this.#draw();
-    this.#table.show(() => this.#model.turns.slice(-60).reverse().map((turn) => {
-      const longest = longestOf(turn.blocks);
-      return [turn.n, span(turn.asleep_ns), span(workOf(turn)), turn.events, turn.blocks.length + turn.cut, longest ? `${title(longest)} ${place(longest.origin)}` : "", span(longest?.took_ns)];
-    }));
+    this.#table.show(() =>
+      this.#model.turns
+        .slice(-60)
+        .reverse()
+        .map((turn) => {
+          const longest = longestOf(turn.blocks);
+          return [
+            turn.n,
+            span(turn.asleep_ns),
+            span(workOf(turn)),
+            turn.events,
+            turn.blocks.length + turn.cut,
+            longest ? `${title(longest)} ${place(longest.origin)}` : "",
+            span(longest?.took_ns),
+          ];
+        }),
+    );
   }
 
   /** A paused loop's last turn; of one that runs, now and then the one of the last moment that worked longest. */
@@ -230,7 +259,9 @@ export class Timeline {
   }
 
   #hit({ offsetX: x, offsetY: y }) {
-    return this.#targets.findLast((target) => x >= target.x - 2 && x <= target.x + target.width + 2 && y >= target.y && y <= target.y + target.height);
+    return this.#targets.findLast(
+      (target) => x >= target.x - 2 && x <= target.x + target.width + 2 && y >= target.y && y <= target.y + target.height,
+    );
   }
 
   #markNext(step) {
@@ -304,7 +335,9 @@ export class Timeline {
       }
     });
     const slow = this.#barTurns.filter((turn) => workOf(turn) >= SLOW_NS).length;
-    set($("timeline-bars"), { "aria-label": `The last ${plural(this.#barTurns.length, "turn")}, ${slow === 0 ? "none" : slow} of them slower than ${span(SLOW_NS)}. Left and right arrow open the one before and after.` });
+    set($("timeline-bars"), {
+      "aria-label": `The last ${plural(this.#barTurns.length, "turn")}, ${slow === 0 ? "none" : slow} of them slower than ${span(SLOW_NS)}. Left and right arrow open the one before and after.`,
+    });
   }
 
   #drawBlocks() {
@@ -323,7 +356,11 @@ export class Timeline {
     }
     say($("timeline-span"), `${span(to - from)} from edge to edge`);
     const open = this.#open;
-    set($("timeline-blocks"), { "aria-label": open ? `Turn ${count(open.n)}, ${plural(open.blocks.length, "block")}. Arrow keys go from block to block, Enter chooses, plus and minus zoom, Shift with arrows moves.` : "No turn is open." });
+    set($("timeline-blocks"), {
+      "aria-label": open
+        ? `Turn ${count(open.n)}, ${plural(open.blocks.length, "block")}. Arrow keys go from block to block, Enter chooses, plus and minus zoom, Shift with arrows moves.`
+        : "No turn is open.",
+    });
   }
 
   #drawAxis(context, x, from, to, width, height) {
@@ -373,7 +410,12 @@ export class Timeline {
     context.fillRect(left, ROWS.turn, Math.max(1, right - left), 15);
     context.fillStyle = colour("ink");
     context.font = "11px sans-serif";
-    text(`turn ${turn.n.toLocaleString("en")}${turn.isOpen ? ", as far as it has come" : ""} · ${span(workOf(turn))}`, left, right, ROWS.turn + 11);
+    text(
+      `turn ${turn.n.toLocaleString("en")}${turn.isOpen ? ", as far as it has come" : ""} · ${span(workOf(turn))}`,
+      left,
+      right,
+      ROWS.turn + 11,
+    );
 
     for (const [phase, from, took] of turn.phases) {
       const [a, b] = clip(phase === 0 ? Math.max(from, awake) : from, from + took);
@@ -457,10 +499,18 @@ export class Timeline {
 
   #summary(turn) {
     const longest = longestOf(turn.blocks);
-    const words = turn.isOpen ? `has come so far: ${plural(turn.blocks.length, "piece")} of work, ${span(turn.took_ns)}.` : `slept ${span(turn.asleep_ns)}, worked ${span(workOf(turn))}: ${plural(turn.events, "event")}, ${plural(turn.blocks.length + turn.cut, "piece")} of work.`;
+    const words = turn.isOpen
+      ? `has come so far: ${plural(turn.blocks.length, "piece")} of work, ${span(turn.took_ns)}.`
+      : `slept ${span(turn.asleep_ns)}, worked ${span(workOf(turn))}: ${plural(turn.events, "event")}, ${plural(turn.blocks.length + turn.cut, "piece")} of work.`;
     return [
       el("p", {}, el("b", {}, `Turn ${turn.n.toLocaleString("en")} `), words),
-      el("p", { class: "note" }, ...(longest ? [`The longest: ${title(longest)}, ${span(longest.took_ns)}, created at `, this.#link(longest.origin)] : ["Nothing ran in it."])),
+      el(
+        "p",
+        { class: "note" },
+        ...(longest
+          ? [`The longest: ${title(longest)}, ${span(longest.took_ns)}, created at `, this.#link(longest.origin)]
+          : ["Nothing ran in it."]),
+      ),
     ];
   }
 
@@ -468,17 +518,45 @@ export class Timeline {
     const end = block.from_ns + block.took_ns;
     const later = turn.blocks.filter((other) => other.from_ns >= end);
     const finding = this.#model.findings.find((found) => found.kind === "slow" && this.#find(found)?.block === block);
-    const held = el("p", {}, el("span", { class: block.took_ns >= SLOW_NS ? "culprit" : "" }, title(block)), ` held the loop for ${span(block.took_ns)} in step ${this.#model.stepNumber(block.phase)} of turn ${turn.n.toLocaleString("en")}. Created at `, this.#link(block.origin), io(block) ? `; it ${io(block)}.` : ".");
+    const held = el(
+      "p",
+      {},
+      el("span", { class: block.took_ns >= SLOW_NS ? "culprit" : "" }, title(block)),
+      ` held the loop for ${span(block.took_ns)} in step ${this.#model.stepNumber(block.phase)} of turn ${turn.n.toLocaleString("en")}. Created at `,
+      this.#link(block.origin),
+      io(block) ? `; it ${io(block)}.` : ".",
+    );
     const shown = later.slice(0, VICTIMS_MAX).map((other) => el("li", {}, `${title(other)} ${place(other.origin)}`));
     if (later.length > shown.length) shown.push(el("li", {}, `and ${later.length - shown.length} more`));
-    const behind = later.length === 0 ? "Nothing ran after it in this turn." : `Behind it in this turn, and so later by as much: ${plural(later.length, "piece")} of work`;
+    const behind =
+      later.length === 0
+        ? "Nothing ran after it in this turn."
+        : `Behind it in this turn, and so later by as much: ${plural(later.length, "piece")} of work`;
     const parts = [held, el("p", { class: "note" }, behind), el("ul", {}, ...shown)];
     if (finding?.victims) {
       const { number, longest_wait_ns: longest } = finding.victims;
-      parts.splice(1, 0, el("p", {}, el("b", {}, number === 0 ? "Nobody had to wait." : `${number} had to wait`), number === 0 ? "" : `${longest > 0 ? `, the first for ${span(longest)}` : ""} (${groups(finding.victims)}), as the loop itself counted when it had ended.`));
+      parts.splice(
+        1,
+        0,
+        el(
+          "p",
+          {},
+          el("b", {}, number === 0 ? "Nobody had to wait." : `${number} had to wait`),
+          number === 0
+            ? ""
+            : `${longest > 0 ? `, the first for ${span(longest)}` : ""} (${groups(finding.victims)}), as the loop itself counted when it had ended.`,
+        ),
+      );
     }
     const next = block.took_ns >= SLOW_NS && this.#model.turns.find(({ n }) => n === turn.n + 1);
-    if (next && next.events > 0 && next.asleep_ns < NO_SLEEP_NS) parts.push(el("p", { class: "note" }, `The next turn did not sleep: ${plural(next.events, "event")} had come meanwhile, and nobody could see them.`));
+    if (next && next.events > 0 && next.asleep_ns < NO_SLEEP_NS)
+      parts.push(
+        el(
+          "p",
+          { class: "note" },
+          `The next turn did not sleep: ${plural(next.events, "event")} had come meanwhile, and nobody could see them.`,
+        ),
+      );
     return parts;
   }
 
@@ -492,7 +570,15 @@ export class Timeline {
 }
 
 function groups({ ready, visits, timers, messages }) {
-  return [[ready, "ready"], [visits, "with I/O"], [timers, "due"], [messages, "from other threads"]].filter(([number]) => number > 0).map(([number, what]) => `${number} ${what}`).join(", ");
+  return [
+    [ready, "ready"],
+    [visits, "with I/O"],
+    [timers, "due"],
+    [messages, "from other threads"],
+  ]
+    .filter(([number]) => number > 0)
+    .map(([number, what]) => `${number} ${what}`)
+    .join(", ");
 }
 
 const longestOf = (blocks) => blocks.reduce((best, block) => (!best || block.took_ns > best.took_ns ? block : best), null);

@@ -21,14 +21,28 @@ export class Wheel {
 
   constructor(model) {
     this.#model = model;
-    const arrow = svg("marker", { id: "arrowhead", viewBox: "0 0 8 8", refX: 6, refY: 4, markerWidth: 5, markerHeight: 5, orient: "auto" }, svg("path", { d: "M0 0 8 4 0 8z", class: "ring-hand" }));
+    const arrow = svg(
+      "marker",
+      { id: "arrowhead", viewBox: "0 0 8 8", refX: 6, refY: 4, markerWidth: 5, markerHeight: 5, orient: "auto" },
+      svg("path", { d: "M0 0 8 4 0 8z", class: "ring-hand" }),
+    );
     this.#root.append(svg("defs", {}, arrow), this.#rings, this.#soonest, this.#timers, this.#moves);
     $("wheel-drawing").append(this.#root);
-    for (const [key, name] of [["set", "set"], ["fired", "fired"], ["cancelled", "cancelled"], ["cascaded", "cascaded"]]) {
+    for (const [key, name] of [
+      ["set", "set"],
+      ["fired", "fired"],
+      ["cancelled", "cancelled"],
+      ["cascaded", "cascaded"],
+    ]) {
       this.#counts[key] = el("dd");
       $("wheel-counts").append(el("div", {}, el("dt", {}, name), this.#counts[key]));
     }
-    this.#table = new DataTable($("wheel"), "Timers, the next first", ["#Due in", "What", "For", "Ring and slot", "Created at"], () => model.isPaused);
+    this.#table = new DataTable(
+      $("wheel"),
+      "Timers, the next first",
+      ["#Due in", "What", "For", "Ring and slot", "Created at"],
+      () => model.isPaused,
+    );
   }
 
   #drawRings(levels) {
@@ -38,16 +52,28 @@ export class Wheel {
       const hand = svg("path", { class: "ring-hand", d: `M0-${r - 6}l-4.5 9h9z` });
       this.#rings.append(
         svg("circle", { class: "ring-line", r: r + 8 }),
-        svg("circle", { class: "ring-slots", r, pathLength: slots, "stroke-dasharray": "0.16 0.84", "stroke-dashoffset": "0.08", transform: "rotate(-90)" }),
+        svg("circle", {
+          class: "ring-slots",
+          r,
+          pathLength: slots,
+          "stroke-dasharray": "0.16 0.84",
+          "stroke-dashoffset": "0.08",
+          transform: "rotate(-90)",
+        }),
         hand,
         svg("text", { class: "ring-name", y: r + 3, "text-anchor": "middle" }, String(level + 1)),
       );
       return hand;
     });
     const { tick_ns: tick } = this.#model.wheel;
-    fill($("wheel-rings"), levels, () => el("tr", {}, ...Array.from({ length: 4 }, () => el("td"))), ({ children }, { level, slots, ticks_per_slot: ticks }) => {
-      [level + 1, span(ticks * tick), span(ticks * tick * slots), ""].forEach((text, i) => say(children[i], String(text)));
-    });
+    fill(
+      $("wheel-rings"),
+      levels,
+      () => el("tr", {}, ...Array.from({ length: 4 }, () => el("td"))),
+      ({ children }, { level, slots, ticks_per_slot: ticks }) => {
+        [level + 1, span(ticks * tick), span(ticks * tick * slots), ""].forEach((text, i) => say(children[i], String(text)));
+      },
+    );
   }
 
   show() {
@@ -60,21 +86,43 @@ export class Wheel {
 
     const timers = all(wheel);
     const first = timers[0];
-    fill(this.#timers, bySlot(wheel), () => svg("g", {}, svg("circle"), svg("text", { class: "many", "text-anchor": "middle" })), (node, { level, slot, slots, number }) => {
-      const [x, y] = polar(radius(level), slot / slots);
-      const isFirst = first && first.level === level && first.slot === slot;
-      set(node.firstChild, { cx: x.toFixed(1), cy: y.toFixed(1), r: isFirst ? 6.5 : Math.min(7, 3.2 + number * 0.8), class: isFirst ? "timer soonest" : "timer" });
-      set(node.lastChild, { x: x.toFixed(1), y: (y + 2.8).toFixed(1) });
-      say(node.lastChild, number > 1 ? String(number) : "");
-    });
+    fill(
+      this.#timers,
+      bySlot(wheel),
+      () => svg("g", {}, svg("circle"), svg("text", { class: "many", "text-anchor": "middle" })),
+      (node, { level, slot, slots, number }) => {
+        const [x, y] = polar(radius(level), slot / slots);
+        const isFirst = first && first.level === level && first.slot === slot;
+        set(node.firstChild, {
+          cx: x.toFixed(1),
+          cy: y.toFixed(1),
+          r: isFirst ? 6.5 : Math.min(7, 3.2 + number * 0.8),
+          class: isFirst ? "timer soonest" : "timer",
+        });
+        set(node.lastChild, { x: x.toFixed(1), y: (y + 2.8).toFixed(1) });
+        say(node.lastChild, number > 1 ? String(number) : "");
+      },
+    );
     set(this.#soonest, { d: first ? line(first) : "" });
     if (wheel !== this.#before) this.#compare(wheel, timers);
 
     const more = wheel.levels.reduce((sum, { more: hidden }) => sum + hidden, 0);
     const sleeps = this.#tie(wheel, first);
     for (const [key, node] of Object.entries(this.#counts)) say(node, count(wheel[key]));
-    set(this.#root, { "aria-label": `Timer wheel: ${plural(wheel.set, "timer")} set${more ? `, ${count(more)} of them not drawn` : ""}. ${sleeps}` });
-    this.#table.show(() => timers.slice(0, 200).map((timer) => [span(timer.due_ns - nowNs), timer.what, timer.token, `${timer.level + 1}, slot ${timer.slot}`, timer.origin ? place(timer.origin) : ""]));
+    set(this.#root, {
+      "aria-label": `Timer wheel: ${plural(wheel.set, "timer")} set${more ? `, ${count(more)} of them not drawn` : ""}. ${sleeps}`,
+    });
+    this.#table.show(() =>
+      timers
+        .slice(0, 200)
+        .map((timer) => [
+          span(timer.due_ns - nowNs),
+          timer.what,
+          timer.token,
+          `${timer.level + 1}, slot ${timer.slot}`,
+          timer.origin ? place(timer.origin) : "",
+        ]),
+    );
   }
 
   /** What has changed since the last look: which timers fell into a finer ring, and which were cancelled or have fired. */
@@ -101,7 +149,8 @@ export class Wheel {
     const inTime = (ns) => span(Math.max(0, ns - this.#model.nowNs));
     let text = "No deadline: poll may sleep until the outside brings something.";
     if (next !== null && next <= this.#model.nowNs) text = "The next deadline has come: poll may not sleep.";
-    else if (next !== null && first && next < first.due_ns - tick) text = `The hand has to come to a slot of a coarse ring in ${inTime(next)}, and file it anew: so long poll may sleep. The first timer is due in ${inTime(first.due_ns)}.`;
+    else if (next !== null && first && next < first.due_ns - tick)
+      text = `The hand has to come to a slot of a coarse ring in ${inTime(next)}, and file it anew: so long poll may sleep. The first timer is due in ${inTime(first.due_ns)}.`;
     else if (next !== null) text = `Next deadline in ${inTime(next)}: so long poll may sleep, and no longer.`;
     say($("wheel-next"), text);
     return text;
@@ -128,7 +177,10 @@ function line({ level, slot }) {
   return `M0 0L${at({ level, slot }, -8)}`;
 }
 
-const at = ({ level, slot }, away = 0) => polar(radius(level) + away, slot / 64).map((n) => n.toFixed(1)).join(" ");
+const at = ({ level, slot }, away = 0) =>
+  polar(radius(level) + away, slot / 64)
+    .map((n) => n.toFixed(1))
+    .join(" ");
 
 /** A timer that has left its slot for one in a finer ring, further out. */
 function cascade(was, is) {

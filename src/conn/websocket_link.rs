@@ -227,21 +227,22 @@ impl WebSocketLink {
         let socket = &mut self.socket;
         // A close that was asked for is on its way: what the peer sent before it heard of it is not delivered.
         let is_open = !peer.writer.is_closed() && self.outlet.is_open();
-        match &step {
-            Step::Text(text) => visit.shared.traffic.came(text.len()),
-            Step::Binary(bytes) => visit.shared.traffic.came(bytes.len()),
-            Step::Deflated(message) => visit.shared.traffic.came(message.payload().len()),
-            _ => {}
-        }
         let told = match step {
             Step::Text(_) | Step::Binary(_) | Step::Deflated(_) | Step::Pong(_) if !is_open => {
                 Ok(())
             }
 
-            Step::Text(text) => caught(|| socket.message(&mut peer, Message::Text(text))),
-            Step::Binary(bytes) => caught(|| socket.message(&mut peer, Message::Binary(bytes))),
+            Step::Text(text) => {
+                visit.shared.traffic.came(text.len());
+                caught(|| socket.message(&mut peer, Message::Text(text)))
+            }
+            Step::Binary(bytes) => {
+                visit.shared.traffic.came(bytes.len());
+                caught(|| socket.message(&mut peer, Message::Binary(bytes)))
+            }
             #[cfg(feature = "deflate")]
             Step::Deflated(message) => {
+                visit.shared.traffic.came(message.payload().len());
                 // Lent, for the handler may send, and then others compress.
                 let mut buffer = visit.shared.deflate_pool.borrow_mut().take_buffer();
                 let read = self

@@ -57,6 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "task",
             "proto",
             "event_loop",
+            "metrics",
             "parts",
         ],
     ),

@@ -41,7 +41,7 @@ pub(crate) async fn connect(
 
 impl Poll {
     async fn get(&self, page: &str) -> Result<Response, String> {
-        let request = self.client.get(&format!("{}/{page}", self.url));
+        let request = self.client.get(format!("{}/{page}", self.url));
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,

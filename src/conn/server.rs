@@ -542,6 +542,7 @@ impl Shared {
         shared.high_water.borrow_mut().rose_to(connections.len());
         drop(connections);
         shared.accepted.set(shared.accepted.get() + 1);
+        crate::event!(debug, "connection {token} of {peer} accepted");
         token
     }
 

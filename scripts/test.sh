@@ -43,7 +43,11 @@ step-format() {
   cargo fmt --check --manifest-path benches/peers/Cargo.toml
 }
 step-tidy() { cargo test --quiet --test tidy; }
-step-clippy() { cargo clippy --quiet --all-targets -- -D warnings; }
+# The library by itself first: its tests and examples have the dial (see Cargo.toml), and with it serde.
+step-clippy() {
+  cargo clippy --quiet --lib -- -D warnings
+  cargo clippy --quiet --all-targets -- -D warnings
+}
 step-clippy-all-features() { cargo clippy --quiet --all-targets --all-features -- -D warnings; }
 step-doc() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --all-features; }
 

@@ -170,8 +170,8 @@ export class Movement {
   }
 
   #sweep(now) {
-    const { state: word, isPaused } = this.#model;
-    const isStepped = this.#isStepped && isPaused && this.#at < 1;
+    const { state: word, phase, isPaused } = this.#model;
+    const isStepped = this.#isStepped && isPaused && phase === null && this.#at < 1;
     if ((word !== "running" && !isStepped) || this.#still.matches) {
       this.#running = this.#isStepped = false;
       this.#rest();

@@ -21,7 +21,7 @@ pub struct ConnectionInfo {
     pub phase: &'static str,
     /// When that deadline comes; zero when it has.
     pub deadline: Option<Duration>,
-    /// How long ago it was accepted, to a tenth of a second.
+    /// How long ago it was accepted, in whole seconds.
     pub age: Duration,
     /// Bytes held for it, see [`super::Budget::bytes_max`].
     pub bytes_held: usize,
@@ -61,8 +61,8 @@ impl ConnectionInfo {
 /// ```text
 /// 2 connections: 1 http idle, 1 websocket open
 /// token  kind       state  phase  deadline  age     held  route  fd  peer
-/// 5.1    http       idle   idle   74 s      1.2 s   0     -      9   127.0.0.1:50412
-/// 6.1    websocket  open   open   29 s      800 ms  0     /chat  10  127.0.0.1:50414
+/// 5.1    http       idle   idle   74 s      1.0 s   0     -      9   127.0.0.1:50412
+/// 6.1    websocket  open   open   29 s      < 1 s   0     /chat  10  127.0.0.1:50414
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
@@ -110,7 +110,10 @@ impl fmt::Display for Census {
                 one.state.to_owned(),
                 one.phase.to_owned(),
                 or_dash(one.deadline.map(span)),
-                span(one.age),
+                match one.age.is_zero() {
+                    true => "< 1 s".to_owned(),
+                    false => span(one.age),
+                },
                 one.bytes_held.to_string(),
                 or_dash(one.route.as_deref().map(str::to_owned)),
                 or_dash(one.descriptor.map(|descriptor| descriptor.to_string())),

@@ -32,9 +32,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Connection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n";
 /// Keep-alive is cut to this when connections run short.
 const SHORT_KEEP_ALIVE_TICKS: u64 = 10_000;
-
-/// A tenth of a second.
-const TICKS_A_TENTH: u64 = 100;
+const TICKS_A_SECOND: u64 = 1000;
 
 /// What all connections of a server share.
 pub(super) struct Shared {
@@ -80,14 +78,15 @@ pub(super) struct Shared {
 /// A connection, for those who see to all of them.
 struct Member {
     token: Token,
-    leaving: Leaving,
-    /// When it came, in tenths of a second since the loop was made: for 13 years.
-    since: u32,
-    /// Bytes, as of its last visit.
+    /// Bytes, as of its last visit, or [`CONDEMNED`].
     held: u32,
-    /// It holds too much, and was woken to hear so.
-    is_condemned: bool,
+    leaving: Leaving,
+    /// When it came, see [`Member::age`].
+    since: [u8; 3],
 }
+
+/// Instead of the bytes that a connection holds: too many, its share was given back, and it was woken to hear so.
+const CONDEMNED: u32 = u32::MAX;
 
 /// How a connection ends in a graceful shutdown, each in one way.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -382,12 +381,8 @@ impl Server {
     /// handler that is called does not see its own.
     pub fn census(&self, ctx: &mut Ctx<'_>) -> Census {
         let tick = ctx.tick();
-        let age = |member: &Member| {
-            let tenths = tick / TICKS_A_TENTH - u64::from(member.since);
-            Duration::from_millis(tenths * TICKS_A_TENTH)
-        };
         let mut members: Vec<(Token, Duration)> = (self.0.connections.borrow().iter())
-            .map(|(_, member)| (member.token, age(member)))
+            .map(|(_, member)| (member.token, member.age(tick)))
             .collect();
         members.sort_by_key(|(token, age)| (std::cmp::Reverse(*age), *token));
         let describe = |(token, age)| {
@@ -483,7 +478,28 @@ impl fmt::Debug for Server {
     }
 }
 
+/// A time in seconds, from that of the loop's beginning on; the lowest 24 bits.
+fn short_time(tick: u64) -> [u8; 3] {
+    let [low, middle, high, ..] = (tick / TICKS_A_SECOND).to_le_bytes();
+    [low, middle, high]
+}
+
 impl Member {
+    /// Bytes that the server counts as held by it.
+    fn held(&self) -> usize {
+        match self.held {
+            CONDEMNED => 0,
+            held => held as usize,
+        }
+    }
+
+    /// How long it has been there, in whole seconds. Who stays for 194 days looks young again.
+    fn age(&self, tick: u64) -> Duration {
+        let number = |[low, middle, high]: [u8; 3]| u32::from_le_bytes([low, middle, high, 0]);
+        let seconds = number(short_time(tick)).wrapping_sub(number(self.since));
+        Duration::from_secs(u64::from(seconds & 0xff_ffff))
+    }
+
     fn leave(&mut self, leaving: Leaving) {
         self.leaving = match (self.leaving, leaving) {
             // It was busy when it was asked, and is done.
@@ -534,10 +550,9 @@ impl Shared {
         let mut connections = shared.connections.borrow_mut();
         connections.insert(Member {
             token,
-            leaving: Leaving::Unasked,
-            since: (ctx.tick() / TICKS_A_TENTH) as u32,
             held: 0,
-            is_condemned: false,
+            leaving: Leaving::Unasked,
+            since: short_time(ctx.tick()),
         });
         shared.high_water.borrow_mut().rose_to(connections.len());
         drop(connections);
@@ -576,7 +591,7 @@ impl Shared {
         let mut connections = self.connections.borrow_mut();
         let member = connections.try_remove(place as usize);
         if let Some(member) = &member {
-            self.bytes.set(self.bytes.get() - member.held as usize);
+            self.bytes.set(self.bytes.get() - member.held());
             self.crowd.leave(peer);
             if self
                 .high_water
@@ -610,9 +625,9 @@ impl Shared {
         let mut connections = self.connections.borrow_mut();
         match connections.get_mut(place as usize) {
             // Its share was given back when it was told to go.
-            Some(member) if !member.is_condemned => {
-                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-                let others = self.bytes.get() - member.held as usize;
+            Some(member) if member.held != CONDEMNED => {
+                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(CONDEMNED - 1);
+                let others = self.bytes.get() - member.held();
                 self.bytes.set(others + bytes as usize);
                 member.held = bytes;
             }
@@ -620,12 +635,11 @@ impl Shared {
         }
         // A pass over all, which pays: to get here again, peers must first send as much as the largest had.
         while self.bytes.get() > self.limits.budget.bytes_max
-            && let Some((_, largest)) = connections.iter_mut().max_by_key(|(_, one)| one.held)
+            && let Some((_, largest)) = connections.iter_mut().max_by_key(|(_, one)| one.held())
         {
             Hits::count(&self.hits.bytes);
-            self.bytes.set(self.bytes.get() - largest.held as usize);
-            largest.held = 0;
-            largest.is_condemned = true;
+            self.bytes.set(self.bytes.get() - largest.held());
+            largest.held = CONDEMNED;
             ctx.wake(largest.token);
         }
         ctx.record_bytes_held(self.bytes.get());
@@ -634,8 +648,13 @@ impl Shared {
     /// Whether a connection has to go because of what it holds. It is told once.
     pub(super) fn take_condemned(&self, place: u32) -> bool {
         let mut connections = self.connections.borrow_mut();
-        let member = connections.get_mut(place as usize);
-        member.is_some_and(|member| std::mem::take(&mut member.is_condemned))
+        match connections.get_mut(place as usize) {
+            Some(member) if member.held == CONDEMNED => {
+                member.held = 0;
+                true
+            }
+            _ => false,
+        }
     }
 
     pub(super) fn is_draining(&self) -> bool {

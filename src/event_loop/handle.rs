@@ -74,8 +74,9 @@ const NOBODY: Token = Token::new(u32::MAX, 0);
 enum Due {
     Call(CallKey),
     Source(Token),
-    /// A future that sleeps: it need not go through a callback, and so is woken in the turn in which it is due.
-    Waker(Waker),
+    /// A future that sleeps: it need not go through a callback, and so is woken in the turn in which it is due. Its
+    /// waker has this place among [`Core::sleepers`]: here it would make the entry of every timer half as large again.
+    Sleeper(u32),
 }
 
 struct FiledCall {
@@ -110,6 +111,8 @@ pub(super) struct Core {
     calls: RefCell<Slab<FiledCall>>,
     endings: Endings,
     wheel: RefCell<Wheel<Due>>,
+    /// The wakers of timers in the wheel that have one.
+    sleepers: RefCell<slab::Slab<Waker>>,
     dirty: RefCell<Vec<Token>>,
 }
 
@@ -178,6 +181,7 @@ impl Handle {
             calls: RefCell::new(Slab::new()),
             endings: Endings::default(),
             wheel: RefCell::new(Wheel::new()),
+            sleepers: RefCell::default(),
             dirty: RefCell::default(),
         }))
     }
@@ -410,18 +414,21 @@ impl Handle {
 
     /// Wake `waker` when [`Handle::time`] has reached `when`, as exact as [`Handle::call_at`].
     pub(crate) fn wake_at(&self, when: Instant, waker: &Waker) -> TimerId {
-        self.insert_timer(self.tick_after(when), Due::Waker(waker.clone()))
+        // Who clones it may do anything, in between.
+        let waker = waker.clone();
+        let place = self.0.sleepers.borrow_mut().insert(waker);
+        self.insert_timer(self.tick_after(when), Due::Sleeper(place as u32))
     }
 
     /// Have a timer of [`Handle::wake_at`] wake `waker` from now on. `false` when it has fired.
     pub(crate) fn wake_instead(&self, timer: TimerId, waker: &Waker) -> bool {
-        let mut wheel = self.0.wheel.borrow_mut();
-        let Some(Due::Waker(old)) = wheel.get_mut(timer) else {
-            return false;
+        let place = match self.0.wheel.borrow_mut().get_mut(timer) {
+            Some(Due::Sleeper(place)) => *place as usize,
+            _ => return false,
         };
-        if !old.will_wake(waker) {
-            let old = std::mem::replace(old, waker.clone());
-            drop(wheel);
+        if !self.0.sleepers.borrow()[place].will_wake(waker) {
+            let new = waker.clone();
+            let old = std::mem::replace(&mut self.0.sleepers.borrow_mut()[place], new);
             // What is dropped with it may be anyone's.
             drop(old);
         }
@@ -617,7 +624,8 @@ impl Handle {
                     push(Job::Call(key));
                 }
                 // Mostly it puts a task into the queue, but it may be anyone's and may panic: so nothing is borrowed.
-                Due::Waker(waker) => {
+                Due::Sleeper(place) => {
+                    let waker = self.0.sleepers.borrow_mut().remove(place as usize);
                     if let Err(panic) = caught(|| waker.wake()) {
                         panics.push(panic);
                     }
@@ -727,7 +735,7 @@ impl Handle {
                     None => continue,
                 },
                 Due::Source(token) => TimerFor::Source(*token),
-                Due::Waker(_) => TimerFor::Waker,
+                Due::Sleeper(_) => TimerFor::Waker,
             };
             match view.timers.len() < max {
                 true => view.timers.push(TimerView {
@@ -765,8 +773,12 @@ impl Handle {
     }
 
     pub(crate) fn cancel_timer(&self, timer: TimerId) -> bool {
-        // What is dropped with a waker may be anyone's.
         let due = self.0.wheel.borrow_mut().cancel(timer);
+        if let Some(Due::Sleeper(place)) = &due {
+            let waker = self.0.sleepers.borrow_mut().remove(*place as usize);
+            // What is dropped with it may be anyone's.
+            drop(waker);
+        }
         if due.is_some() {
             let timer = timer.to_bits();
             self.0.recorder.push(What::TimerCancelled { timer });
@@ -780,7 +792,8 @@ impl Handle {
         let ready = std::mem::take(&mut *core.ready.borrow_mut());
         let calls = core.calls.replace(Slab::new());
         let wheel = core.wheel.replace(Wheel::new());
-        drop((ready, calls, wheel));
+        let sleepers = core.sleepers.take();
+        drop((ready, calls, wheel, sleepers));
     }
 
     /// Keep no more memory for the queues than they need from day to day.

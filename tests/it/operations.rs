@@ -110,7 +110,8 @@ fn the_metrics_count_what_happened() {
     ] {
         assert_eq!(sample(page, name), Some(value), "{name} in\n{page}");
     }
-    assert!(sample(page, "tourbillon_loop_turns_total{loop=\"0\"}") > Some(3.0));
+    // Whoever waits long enough is accepted, heard and answered in one.
+    assert!(sample(page, "tourbillon_loop_turns_total{loop=\"0\"}") > Some(0.0));
     assert!(sample(page, "tourbillon_loop_awake_seconds_total{loop=\"0\"}") > Some(0.0));
     if cfg!(target_os = "linux") {
         assert!(sample(page, "process_resident_memory_bytes") > Some(1e6));

@@ -17,8 +17,13 @@ against_yardstick "$python" websockets_client.py
 against_yardstick "$python" aiohttp_client.py
 # Node 20 has a WebSocket of its own only when asked; from 22 on it is there anyway.
 against_yardstick node --no-warnings --experimental-websocket node.mjs
-# Prometheus' own parser, against a build that has something for it.
-YARDSTICK=$root/target/compressing/release/examples/yardstick against_yardstick "$python" prometheus.py
+# Against a build that compresses, and that has something for Prometheus' own parser.
+(
+  export YARDSTICK=$root/target/compressing/release/examples/yardstick
+  against_yardstick "$python" compressing.py
+  against_yardstick node --no-warnings compressing.mjs
+  against_yardstick "$python" prometheus.py
+)
 echo "-- our client"
 "$python" fetch.py
 "$python" websocket_servers.py

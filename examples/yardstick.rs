@@ -26,6 +26,7 @@ const USAGE: &str =
   --record FILE
              record what the loop does; write the last of it there as a trace when it ends, and print
              what it has counted
+  --metrics  measure each route, and show the numbers at /metrics (feature metrics)
   --limits   print all limits as they are in force
 limits, with the library's defaults; in seconds:
   --first-byte-timeout --header-timeout --body-timeout --handler-timeout --write-timeout --keepalive-timeout
@@ -41,6 +42,7 @@ struct Options {
     port: u16,
     engine: Engine,
     trace: Option<PathBuf>,
+    has_metrics: bool,
     prints_limits: bool,
     limits: Limits,
 }
@@ -51,6 +53,7 @@ fn options() -> Result<Options, String> {
         port,
         engine: Engine::Loop,
         trace: None,
+        has_metrics: false,
         prints_limits: false,
         limits: Limits::default(),
     };
@@ -60,6 +63,13 @@ fn options() -> Result<Options, String> {
         if name == "--help" {
             println!("{USAGE}");
             std::process::exit(0);
+        }
+        if name == "--metrics" {
+            if !cfg!(feature = "metrics") {
+                return Err("--metrics needs the feature metrics".to_owned());
+            }
+            options.has_metrics = true;
+            continue;
         }
         if name == "--limits" {
             options.prints_limits = true;
@@ -272,12 +282,22 @@ fn run(options: Options) -> io::Result<()> {
         port,
         engine,
         trace,
+        has_metrics,
         prints_limits,
         limits,
     } = options;
     // A room is one room, whatever the number of loops.
     let hub = Hub::new();
-    let make_app = move || app(&hub).limits(limits.clone());
+    #[cfg(feature = "metrics")]
+    let fleet = tourbillon::operations::Fleet::new();
+    let make_app = move || {
+        let app = app(&hub).limits(limits.clone());
+        match has_metrics {
+            #[cfg(feature = "metrics")]
+            true => app.metrics("/metrics", &fleet),
+            _ => app,
+        }
+    };
     if let Some(file) = trace {
         return serve_recorded(port, make_app(), &file);
     }

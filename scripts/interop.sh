@@ -7,9 +7,11 @@ cd "$root/tests/interop"
 export PYTHONDONTWRITEBYTECODE=1
 python=$root/target/venv/bin/python
 
+# Of the yardstick's own arguments, those in OPTIONS.
 against_yardstick() {
   echo "-- $*"
-  "$root/scripts/with-yardstick.sh" -- "$@"
+  # shellcheck disable=SC2086
+  "$root/scripts/with-yardstick.sh" ${OPTIONS-} -- "$@"
 }
 
 against_yardstick bash curl.sh
@@ -22,7 +24,7 @@ against_yardstick node --no-warnings --experimental-websocket node.mjs
   export YARDSTICK=$root/target/compressing/release/examples/yardstick
   against_yardstick "$python" compressing.py
   against_yardstick node --no-warnings compressing.mjs
-  against_yardstick "$python" prometheus.py
+  OPTIONS=--metrics against_yardstick "$python" prometheus.py
 )
 echo "-- our client"
 "$python" fetch.py

@@ -103,13 +103,17 @@ export class Lesson {
     if (hint) say(hint, isPaused ? "Choose, and the loop will show whether it is so." : "Pause the loop, and the first question appears.");
     if (!isPaused || this.#prediction) return;
     const question = this.#ask();
-    // The times in the words go on; a choice that was made stays made.
-    const key = question.choices.map(({ is, at, job }) => [is, at, job?.token]).join("\n");
+    // The times in the words go on, and others may come; a choice that was made stays made.
+    const name = ({ is, at, job }) => [is, at, job?.token].join();
+    const key = question.choices.map(name).join("\n");
     if (key !== this.#key) {
       this.#key = key;
+      const chosen = this.#chosen();
       const make = (i) =>
         el("label", {}, el("input", { type: "radio", name: "lesson", value: i }), el("span"), el("span", { class: "place" }));
       $("lesson-choices").replaceChildren(...question.choices.map((_, i) => make(i)));
+      const kept = chosen ? question.choices.findIndex((choice) => name(choice) === name(chosen)) : -1;
+      if (kept >= 0) $("lesson-choices").children[kept].firstElementChild.checked = true;
       this.#act.changed();
     }
     this.#question = question;

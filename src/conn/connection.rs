@@ -330,6 +330,15 @@ impl Connection {
         }
     }
 
+    /// Read once. Where in the receive buffer it lies.
+    #[inline(always)]
+    fn read(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Range<usize>> {
+        let space = buffers.read_into();
+        let start = space.start;
+        let read = self.wire.fill(ctx, &mut buffers.receive[space])?.bytes();
+        Ok(start..start + read)
+    }
+
     /// The usual visit of a connection at rest, straight ahead: something is read, it is whole requests, they are
     /// answered on the spot, the answers leave in one write, and the connection is at rest as before but for its
     /// deadline. Then there is nothing left, `None`. Whatever turns out otherwise goes on the general way, from where
@@ -339,15 +348,14 @@ impl Connection {
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
     ) -> io::Result<Option<SoFar>> {
-        let space = buffers.read_into();
-        let start = space.start;
-        let read = self.wire.fill(ctx, &mut buffers.receive[space])?.bytes();
+        let input = self.read(ctx, buffers)?;
+        let read = input.len();
         let mut http = self.shared.lend_http();
         let mut visit = Visit {
             ctx,
             shared: &self.shared,
             wire: &mut self.wire,
-            input: Input::holding(&mut buffers.receive, start..start + read),
+            input: Input::holding(&mut buffers.receive, input),
             cork: &mut buffers.cork,
             peer: &self.peer,
             place: self.place,
@@ -396,9 +404,8 @@ impl Connection {
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
     ) -> io::Result<Option<SoFar>> {
-        let space = buffers.read_into();
-        let start = space.start;
-        let read = self.wire.fill(ctx, &mut buffers.receive[space])?.bytes();
+        let input = self.read(ctx, buffers)?;
+        let read = input.len();
         let Protocol::WebSocket(link) = &mut self.protocol else {
             unreachable!("the caller has seen to that")
         };
@@ -406,7 +413,7 @@ impl Connection {
             ctx,
             shared: &self.shared,
             wire: &mut self.wire,
-            input: Input::holding(&mut buffers.receive, start..start + read),
+            input: Input::holding(&mut buffers.receive, input),
             cork: &mut buffers.cork,
             peer: &self.peer,
             place: self.place,

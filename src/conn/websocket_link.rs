@@ -4,7 +4,7 @@
 use std::io;
 use std::rc::Rc;
 
-use super::connection::{Progress, Visit};
+use super::connection::{Due, Progress, Turn, Visit};
 use super::deadline::NEVER;
 use super::limits::Hits;
 use super::server::Shared;
@@ -29,9 +29,8 @@ enum Probe {
     Sent,
 }
 
-pub(super) struct WebSocketLink {
+pub(super) struct WebSocketLink<H: ?Sized = dyn WebSocketHandler> {
     endpoint: Endpoint,
-    socket: Box<dyn WebSocketHandler>,
     outlet: Outlet,
     /// What most do not have.
     extra: Option<Box<Extra>>,
@@ -41,6 +40,8 @@ pub(super) struct WebSocketLink {
     is_behind: bool,
     /// The peer did not follow the rules; once our close frame is out, nothing more is said or heard.
     refused: bool,
+    /// Behind all else, in the same piece of memory, whatever its size.
+    socket: H,
 }
 
 /// What a WebSocket has at times, or by the rules of its route.
@@ -65,25 +66,9 @@ struct Ages {
     deadline: u64,
 }
 
-/// What has come with a deadline.
-pub(super) enum Due {
-    /// What it was set for.
-    Deadline,
-    /// No message came or went for too long: it is being closed.
-    Idle,
-    /// It was there for too long: it is being closed.
-    Old,
-    /// Nothing: its times have been moved to this.
-    Later(u64),
-}
-
-impl WebSocketLink {
-    /// The handshake is done. The socket hears of it in this very visit.
-    pub(super) fn open(
-        visit: &mut Visit<'_, '_>,
-        socket: Box<dyn WebSocketHandler>,
-        rules: Rc<WebSocketRules>,
-    ) -> Self {
+impl<H: WebSocketHandler> WebSocketLink<H> {
+    /// The handshake is done, and the socket does not know yet.
+    pub(super) fn new(socket: H, rules: Rc<WebSocketRules>, ctx: &Ctx<'_>, place: u32) -> Self {
         #[cfg_attr(
             not(feature = "deflate"),
             expect(unused_mut, reason = "nothing to agree on")
@@ -93,13 +78,13 @@ impl WebSocketLink {
         if rules.deflate.is_some() {
             endpoint.agree_on_deflate();
         }
-        visit.shared.count_websocket(1);
-        visit.shared.traffic.opened();
+        rules.server.count_websocket(1);
+        rules.server.traffic.opened();
         let extra = rules.has_an_end().then(|| {
             let ages = Ages {
-                last_message: visit.ctx.tick(),
-                idle_timeout: spread(rules.idle_timeout, visit.place),
-                too_old: visit.ctx.tick() + spread(rules.lifetime_max, visit.place),
+                last_message: ctx.tick(),
+                idle_timeout: spread(rules.idle_timeout, place),
+                too_old: ctx.tick() + spread(rules.lifetime_max, place),
                 deadline: NEVER,
             };
             Box::new(Extra {
@@ -107,22 +92,26 @@ impl WebSocketLink {
                 ..Extra::default()
             })
         });
-        let mut link = Self {
+        Self {
             endpoint,
-            socket,
             outlet: Outlet::new(rules),
             extra,
             woken: false,
             probe: Probe::None,
             is_behind: false,
             refused: false,
-        };
-        link.tell(visit, |socket, peer| socket.opened(peer));
-        link
+            socket,
+        }
+    }
+}
+
+impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
+    pub(super) fn server(&self) -> &Rc<Shared> {
+        &self.outlet.rules.server
     }
 
     /// The source was visited, and why.
-    pub(super) fn visited(&mut self, readiness: Readiness) {
+    pub(super) fn note(&mut self, readiness: Readiness) {
         if readiness.contains(Readiness::WOKEN) {
             // At once, and not when it can be written: so that the outbox's limit holds for what is posted, too.
             if let Some(sender) = self.outlet.sender() {
@@ -142,7 +131,7 @@ impl WebSocketLink {
     }
 
     /// Input through the machine to the socket, what it and others sent to output, until there is nothing to do.
-    pub(super) fn step(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
+    pub(super) fn speak(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
         if let Some(sender) = self.outlet.sender() {
             sender.set_backlog(0);
         }
@@ -151,12 +140,12 @@ impl WebSocketLink {
         }
         if self.probe == Probe::Due {
             // To one that is closing none is owed.
-            let _ = self.endpoint.split().1.ping(&[], visit.cork);
+            let _ = self.endpoint.writer().ping(&[], visit.cork);
             self.probe = Probe::Sent;
         }
         let progress = self.exchange(visit);
         if let Some(ping) = visit.newest_ping.take() {
-            let (_, writer) = self.endpoint.split();
+            let writer = self.endpoint.writer();
             // As in `next`.
             let _ = writer.pong(visit.input.at(ping), visit.cork);
         }
@@ -174,9 +163,9 @@ impl WebSocketLink {
             }
             if self.refused || self.endpoint.is_over() {
                 // RFC 6455, 7.1.1: the server is the one to close first. Lingering lets the peer read our close frame.
-                return Ok(Progress::Over {
+                return Ok(Progress::Turn(Turn::Over {
                     linger: self.refused,
-                });
+                }));
             }
             if visit.steps_left == 0 {
                 return Ok(Progress::Again);
@@ -295,12 +284,12 @@ impl WebSocketLink {
     }
 
     /// Have the socket told something that the peer did not say.
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         visit: &mut Visit<'_, '_>,
-        tell: impl FnOnce(&mut dyn WebSocketHandler, &mut Peer<'_>),
+        tell: impl FnOnce(&mut H, &mut Peer<'_>),
     ) {
-        let (_, writer) = self.endpoint.split();
+        let writer = self.endpoint.writer();
         let written = visit.cork.len();
         let mut peer = Peer {
             ctx: visit.ctx.reborrow(),
@@ -309,7 +298,7 @@ impl WebSocketLink {
             writer,
             cork: visit.cork,
         };
-        let socket = &mut *self.socket;
+        let socket = &mut self.socket;
         let told = guarded(self.outlet.rules.origin, || tell(socket, &mut peer));
         if visit.cork.len() > written
             && let Some(ages) = Ages::of(&mut self.extra)
@@ -325,7 +314,7 @@ impl WebSocketLink {
     #[cold]
     fn close_after_panic(&self, visit: &mut Visit<'_, '_>, panicked: &Panicked) {
         visit.ctx.report(panicked);
-        self.sender(visit.ctx, visit.shared)
+        self.sender(visit.ctx)
             .close(CloseCode::Error, "the handler panicked");
     }
 
@@ -340,7 +329,7 @@ impl WebSocketLink {
         {
             ages.last_message = visit.ctx.tick();
         }
-        let (_, writer) = self.endpoint.split();
+        let writer = self.endpoint.writer();
         loop {
             match sender.collect_mail(writer, visit.cork) {
                 Collected::All => break,
@@ -380,7 +369,7 @@ impl WebSocketLink {
     fn refuse(&mut self, visit: &mut Visit<'_, '_>, error: PeerError) {
         Hits::count(&visit.shared.hits.refused_messages);
         visit.input.clear();
-        let (_, writer) = self.endpoint.split();
+        let writer = self.endpoint.writer();
         let _ = writer.close(error.close_code(), error.reason(), visit.cork);
         let extra = self.extra.get_or_insert_default();
         extra.reason = Some(CloseReason::Us(error.close_code()));
@@ -433,7 +422,7 @@ impl WebSocketLink {
     }
 
     /// The peer will send no more.
-    pub(super) fn ended(&mut self) {
+    pub(super) fn end(&mut self) {
         self.endpoint.eof();
         self.refused = true;
     }
@@ -458,7 +447,7 @@ impl WebSocketLink {
     }
 
     /// The connection has come to look, and begins to close if its end is here.
-    pub(super) fn look(&mut self, ctx: &Ctx<'_>, server: &Rc<Shared>) -> Due {
+    pub(super) fn look(&mut self, ctx: &Ctx<'_>) -> Due {
         if self.is_closing() {
             return Due::Deadline;
         }
@@ -472,7 +461,7 @@ impl WebSocketLink {
                 Due::Old => "it was open for long enough",
                 _ => "no message for too long",
             };
-            self.sender(ctx, server).close(CloseCode::Away, why);
+            self.sender(ctx).close(CloseCode::Away, why);
             return due;
         }
         match ages.deadline <= now {
@@ -488,7 +477,7 @@ impl WebSocketLink {
     }
 
     /// The peer has said something, whatever it was.
-    pub(super) fn heard(&mut self) {
+    pub(super) fn answered(&mut self) {
         self.probe = Probe::None;
     }
 
@@ -511,13 +500,14 @@ impl WebSocketLink {
     }
 
     /// The server is shutting down (RFC 6455, 7.4.1: 1001).
-    pub(super) fn go_away(&self, ctx: &Ctx<'_>, server: &Rc<Shared>) {
-        let sender = self.sender(ctx, server);
+    pub(super) fn go_away(&self, ctx: &Ctx<'_>) {
+        let sender = self.sender(ctx);
         sender.close(CloseCode::Away, "the server is going away");
     }
 
-    fn sender(&self, ctx: &Ctx<'_>, server: &Rc<Shared>) -> &Sender {
-        self.outlet.sender_for(ctx, server, !self.has_said_close())
+    fn sender(&self, ctx: &Ctx<'_>) -> &Sender {
+        self.outlet
+            .sender_for(ctx, self.server(), !self.has_said_close())
     }
 
     fn has_said_close(&self) -> bool {
@@ -556,11 +546,12 @@ impl WebSocketLink {
     }
 
     /// The connection has gone.
-    pub(super) fn closed(mut self, ctx: &mut Ctx<'_>, shared: &Shared) {
+    pub(super) fn close(&mut self, ctx: &mut Ctx<'_>) {
         self.outlet.shut();
         if let Some(sender) = self.outlet.sender() {
             topics::leave_all(sender);
         }
+        let shared = &self.outlet.rules.server;
         shared.count_websocket(-1);
         let reason = self.extra.take().and_then(|extra| extra.reason);
         let reason = reason.unwrap_or(CloseReason::Lost);
@@ -598,8 +589,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_websocket_at_rest_is_nine_words() {
-        // With the allocator's own, five times 16 bytes.
-        assert_eq!(size_of::<WebSocketLink>(), 72);
+    fn a_websocket_at_rest_is_six_words_beside_its_handler() {
+        // With a connection's six, a handler of one and the allocator's own, seven times 16 bytes.
+        assert_eq!(size_of::<WebSocketLink<[u64; 0]>>(), 48);
     }
 }

@@ -80,10 +80,7 @@ impl Protocol for HttpLink {
     ) -> io::Result<Next> {
         let may_read = connection.wire.may_read() && !connection.wire.is_blocked();
         let so_far = match &mut connection.protocol.state {
-            State::Rest if may_read => match connection.serve(ctx, buffers)? {
-                None => return Ok(Next::Wait),
-                Some(so_far) => so_far,
-            },
+            State::Rest if may_read => return connection.serve(ctx, buffers),
             State::Busy(http) => SoFar::begin(buffers, &std::mem::take(&mut http.spill)),
             _ => SoFar::begin(buffers, &[]),
         };
@@ -286,9 +283,9 @@ impl Protocol for HttpLink {
 impl Connection<HttpLink> {
     /// The usual visit of a connection at rest, straight ahead: something is read, it is whole requests, they are
     /// answered on the spot, the answers leave in one write, and the connection is at rest as before but for its
-    /// deadline. Then there is nothing left, `None`. Whatever turns out otherwise goes on the general way, from where
-    /// it stands.
-    fn serve(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Option<SoFar>> {
+    /// deadline. Whatever turns out otherwise goes on the general way, from where it stands.
+    #[inline(always)]
+    fn serve(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Next> {
         let input = self.read(ctx, buffers)?;
         let read = input.len();
         let shared = &self.protocol.shared;
@@ -315,20 +312,21 @@ impl Connection<HttpLink> {
                     let at = ctx.tick() + self.protocol.shared.keep_alive_ticks() + 1;
                     self.deadline.set(ctx, Some(at));
                 }
-                return Ok(None);
+                return Ok(Next::Wait);
             }
         } else {
             cold_path();
             self.protocol.state = State::Busy(http);
         }
-        Ok(Some(SoFar {
+        let so_far = SoFar {
             input,
             progress: Some(progress?),
             bytes_in: read,
             bytes_out,
             steps_left,
             pongs_left,
-        }))
+        };
+        self.go_on(ctx, buffers, so_far)
     }
 }
 

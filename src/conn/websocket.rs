@@ -658,6 +658,17 @@ impl Sender {
         self.0.outbox.borrow().bytes()
     }
 
+    /// Nothing waits, and nobody waits for anything.
+    #[inline]
+    pub(super) fn is_calm(&self) -> bool {
+        let peer = &*self.0;
+        peer.open.get()
+            && !peer.marked.get()
+            && !peer.is_awaited.get()
+            && peer.backlog.get() == 0
+            && self.untold().is_none()
+    }
+
     /// What was dropped that the handler was not told of, if anything was.
     #[inline]
     pub(super) fn untold(&self) -> Option<Dropped> {

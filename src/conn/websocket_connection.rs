@@ -103,28 +103,27 @@ impl<H: WebSocketHandler + ?Sized> Connection<WebSocketLink<H>> {
     }
 
     /// The usual visit, straight ahead: whole messages are read and handled, what the handler sends leaves in one
-    /// write, and all is as before. Then there is nothing left, `None`. Whatever turns out otherwise goes on the
-    /// general way, from where it stands.
-    fn serve(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Option<SoFar>> {
+    /// write, and all is as before. Whatever turns out otherwise goes on the general way, from where it stands.
+    #[inline(always)]
+    fn serve(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Next> {
         let input = self.read(ctx, buffers)?;
         let read = input.len();
         let shared = Rc::clone(self.protocol.server());
         let link = &mut self.protocol;
         let whose = (&self.peer, self.place);
         let mut visit = Visit::new(ctx, &shared, &mut self.wire, whose, buffers, input);
-        let progress = match read {
-            0 => Progress::NeedInput,
-            _ => link.speak(&mut visit)?,
+        let is_calm = link.hear(&mut visit);
+        let progress = match is_calm {
+            true => Progress::NeedInput,
+            false => {
+                cold_path();
+                link.speak(&mut visit)?
+            }
         };
         let (input, steps_left, pongs_left) =
             (visit.input.range(), visit.steps_left, visit.pongs_left);
-        let is_at_rest = matches!(progress, Progress::NeedInput)
-            && input.is_empty()
-            && link.is_at_rest()
-            && self.phase == Phase::Quiet
-            && self.is_undisturbed();
         let mut bytes_out = 0;
-        if is_at_rest {
+        if is_calm && self.phase == Phase::Quiet && self.is_undisturbed() {
             bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
             if !self.wire.is_blocked() {
                 if read > 0 {
@@ -132,18 +131,19 @@ impl<H: WebSocketHandler + ?Sized> Connection<WebSocketLink<H>> {
                     let at = self.protocol.look_at(quiet_until);
                     self.deadline.set(ctx, Some(at));
                 }
-                return Ok(None);
+                return Ok(Next::Wait);
             }
         }
         cold_path();
-        Ok(Some(SoFar {
+        let so_far = SoFar {
             input,
             progress: Some(progress),
             bytes_in: read,
             bytes_out,
             steps_left,
             pongs_left,
-        }))
+        };
+        self.go_on(ctx, buffers, so_far)
     }
 }
 
@@ -160,15 +160,10 @@ impl<H: WebSocketHandler + ?Sized> Protocol for WebSocketLink<H> {
         buffers: &mut Buffers,
     ) -> io::Result<Next> {
         let may_read = connection.wire.may_read() && !connection.wire.is_blocked();
-        let link = &mut connection.protocol;
-        let so_far = if may_read && link.only_reads() && !link.has_leftovers() {
-            match connection.serve(ctx, buffers)? {
-                None => return Ok(Next::Wait),
-                Some(so_far) => so_far,
-            }
-        } else {
-            SoFar::begin(buffers, &link.take_spill())
-        };
+        if may_read && connection.protocol.is_calm() {
+            return connection.serve(ctx, buffers);
+        }
+        let so_far = SoFar::begin(buffers, &connection.protocol.take_spill());
         connection.go_on(ctx, buffers, so_far)
     }
 

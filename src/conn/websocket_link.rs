@@ -11,7 +11,7 @@ use super::server::Shared;
 use super::topics;
 use super::websocket::{CloseReason, Collected, Outlet, Peer, Sender, WebSocketHandler};
 use super::websocket_settings::{WebSocketRules, spread};
-use crate::event_loop::{Ctx, Panicked, Readiness, caught, guarded};
+use crate::event_loop::{CORK_BYTES, Caught, Ctx, Panicked, Readiness, caught, guarded};
 use crate::proto::ws::{CloseCode, Endpoint, Link, Message, PeerError, Role, Step};
 
 /// Pings of one visit that are answered each. Of what comes beyond them only the newest is: who sends pings as fast as
@@ -152,6 +152,50 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
         progress
     }
 
+    /// Input that is whole messages to the socket, one after the other, as long as all is calm. Whether that was all,
+    /// and all is calm still; if not, [`WebSocketLink::speak`] goes on.
+    pub(super) fn hear(&mut self, visit: &mut Visit<'_, '_>) -> bool {
+        while !visit.input.is_empty() {
+            if visit.steps_left == 0 || visit.cork.len() >= CORK_BYTES {
+                return false;
+            }
+            let (reader, writer) = self.endpoint.split();
+            let rules = &*self.outlet.rules;
+            match reader.next_short(visit.input.bytes_mut(), &rules.messages) {
+                Some(Ok((used, message))) => {
+                    if let Some(ages) = Ages::of(&mut self.extra) {
+                        ages.last_message = visit.ctx.tick();
+                    }
+                    visit.ctx.begin_handler(|| rules.origin);
+                    let mut peer = Peer {
+                        ctx: visit.ctx.reborrow(),
+                        server: visit.shared,
+                        outlet: &self.outlet,
+                        writer,
+                        cork: visit.cork,
+                    };
+                    let told = hand_over(&mut self.socket, &mut peer, message);
+                    visit.ctx.end_handler(|| rules.origin);
+                    visit.input.use_up(used);
+                    if let Err(caught) = told {
+                        self.close_after_panic(visit, &caught.blame(rules.origin));
+                    }
+                }
+                Some(Err(error)) => self.refuse(visit, error),
+                None => {
+                    if !self.next(visit) {
+                        return false;
+                    }
+                }
+            }
+            visit.steps_left -= 1;
+            if !self.is_calm() || self.socket.is_full() {
+                return false;
+            }
+        }
+        visit.newest_ping.is_none()
+    }
+
     fn exchange(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
         loop {
             let has_left = !self.outlet.has_mail() || self.collect_mail(visit)?;
@@ -174,8 +218,8 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
                 return Ok(Progress::Paused);
             }
             // Nothing to read, and no message whose memory is to be given up: as behind nearly every message.
-            let is_at_rest = visit.input.is_empty() && self.endpoint.bytes_held() == 0;
-            if is_at_rest || !self.next(visit) {
+            let is_done = visit.input.is_empty() && self.endpoint.bytes_held() == 0;
+            if is_done || !self.next(visit) {
                 return Ok(Progress::NeedInput);
             }
             visit.steps_left -= 1;
@@ -183,6 +227,7 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
     }
 
     /// The next thing that the peer has said. Whether there was one.
+    #[inline(never)]
     fn next(&mut self, visit: &mut Visit<'_, '_>) -> bool {
         let (reader, writer) = self.endpoint.split();
         let limits = &self.outlet.rules.messages;
@@ -221,14 +266,8 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
                 Ok(())
             }
 
-            Step::Text(text) => {
-                visit.shared.traffic.came(text.len());
-                caught(|| socket.message(&mut peer, Message::Text(text)))
-            }
-            Step::Binary(bytes) => {
-                visit.shared.traffic.came(bytes.len());
-                caught(|| socket.message(&mut peer, Message::Binary(bytes)))
-            }
+            Step::Text(text) => hand_over(socket, &mut peer, Message::Text(text)),
+            Step::Binary(bytes) => hand_over(socket, &mut peer, Message::Binary(bytes)),
             #[cfg(feature = "deflate")]
             Step::Deflated(message) => {
                 visit.shared.traffic.came(message.payload().len());
@@ -366,6 +405,7 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
         Ok(true)
     }
 
+    #[cold]
     fn refuse(&mut self, visit: &mut Visit<'_, '_>, error: PeerError) {
         Hits::count(&visit.shared.hits.refused_messages);
         visit.input.clear();
@@ -387,14 +427,15 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
             && self.endpoint.is_open()
     }
 
-    /// Whether the last visit left input, or the next one has to tell the socket something first.
-    pub(super) fn has_leftovers(&self) -> bool {
-        let untold = self.outlet.sender().and_then(Sender::untold);
-        untold.is_some()
-            || self
-                .extra
-                .as_ref()
-                .is_some_and(|extra| !extra.spill.is_empty())
+    /// Nothing is left from the last visit, nobody wants anything, and the peer is believed to be there: there is
+    /// nothing to do but to read.
+    #[inline]
+    pub(super) fn is_calm(&self) -> bool {
+        let has_concern = self.woken | self.is_behind | self.refused | (self.probe != Probe::None);
+        !has_concern
+            && self.endpoint.is_at_rest()
+            && self.extra.as_ref().is_none_or(|extra| extra.is_calm())
+            && self.outlet.sender().is_none_or(Sender::is_calm)
     }
 
     /// Keep input that is incomplete.
@@ -414,11 +455,6 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
             self.extra = None;
         }
         spill
-    }
-
-    /// Both sides go on, neither waits for the other, and nothing is held.
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.probe == Probe::None && self.only_reads() && self.bytes_held() == 0
     }
 
     /// The peer will send no more.
@@ -564,6 +600,24 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
         if let Err(panicked) = guarded(origin, || self.socket.closed(ctx, &reason)) {
             ctx.report(&panicked);
         }
+    }
+}
+
+/// Have the socket hear a message.
+#[inline(always)]
+fn hand_over<H: WebSocketHandler + ?Sized>(
+    socket: &mut H,
+    peer: &mut Peer<'_>,
+    message: Message<'_>,
+) -> Result<(), Caught> {
+    peer.server.traffic.came(message.len());
+    caught(|| socket.message(peer, message))
+}
+
+impl Extra {
+    /// Nothing is here but what is on nearly every visit.
+    fn is_calm(&self) -> bool {
+        self.spill.is_empty() && self.reason.is_none()
     }
 }
 

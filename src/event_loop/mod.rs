@@ -614,6 +614,16 @@ impl EventLoop {
         if self.observes {
             self.visit_ended(token, readiness, &slot);
         }
+        match next {
+            // As nearly always.
+            Ok(Next::Wait) if self.doomed.is_empty() => self.sources.put_back(token.into(), slot),
+            next => self.after_visit(token, slot, next),
+        }
+    }
+
+    /// After a visit: what has become of the source.
+    #[cold]
+    fn after_visit(&mut self, token: Token, mut slot: Slot, next: Result<Next, Caught>) {
         let next = match next {
             Ok(Next::Become) => Ok(self.succeed(&mut slot)),
             next => next,
@@ -629,8 +639,7 @@ impl EventLoop {
         self.settle(token, slot, next);
     }
 
-    /// After a visit: what the source wants next.
-    #[inline]
+    /// What the source wants next.
     fn settle(&mut self, token: Token, slot: Slot, next: Next) {
         match next {
             Next::Wait => self.sources.put_back(token.into(), slot),

@@ -162,6 +162,12 @@ impl Endpoint {
         self.link() == Link::Open
     }
 
+    /// Whether neither side has closed, and no message is in pieces.
+    #[inline]
+    pub fn is_at_rest(&self) -> bool {
+        self.incoming.is_none() && self.is_open()
+    }
+
     /// Whether both sides have said their last word.
     pub fn is_over(&self) -> bool {
         self.link() == Link::Over

@@ -105,16 +105,24 @@ impl fmt::Display for SlowTurn {
 }
 
 /// What a loop keeps of it.
-#[derive(Default)]
 pub(super) struct Incidents {
     kept: VecDeque<Incident>,
-    /// Long pieces of this turn, the longest first.
+    /// Long pieces of this turn, the longest first. There is room for as many as are kept: on a busy machine a piece is
+    /// long now and then through no fault of its own, and that is to cost no allocation.
     pieces: Vec<Longest>,
     /// A handler inside the piece of work that is going on was to blame for its being long.
     culprit: Option<Origin>,
 }
 
 impl Incidents {
+    pub(super) fn new() -> Self {
+        Self {
+            kept: VecDeque::new(),
+            pieces: Vec::with_capacity(PIECES_MAX),
+            culprit: None,
+        }
+    }
+
     /// Whom to blame for a piece of work that was created at `origin`.
     pub(super) fn culprit(&mut self, origin: Origin) -> Origin {
         self.culprit.take().unwrap_or(origin)
@@ -171,7 +179,7 @@ impl EventLoop {
         }
         let slow = SlowTurn {
             took,
-            pieces: std::mem::take(&mut self.incidents.pieces),
+            pieces: self.incidents.pieces.clone(),
             turn: self.turn,
         };
         crate::event!(warn, "{slow}");

@@ -310,7 +310,7 @@ impl EventLoop {
             waiting_for_close: Vec::new(),
             on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
             debugging: Debugging::default(),
-            incidents: Incidents::default(),
+            incidents: Incidents::new(),
             watchdog: None,
             flights: None,
             control: None,

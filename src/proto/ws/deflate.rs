@@ -7,10 +7,10 @@
 //! to those before them, one of each serves all connections of a loop: see [`DeflatePool`].
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
-use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::extensions::{Agreement, DeflateOptions, WINDOW_BITS_MIN};
 use super::frame::{Header, encode_deflated};
+use super::opcode::{Data, OpCode};
 use super::{Deflated, Message, Misuse, PeerError, Role, Writer, deflated_bytes_max};
 
 /// What a flush ends with, and no message carries (7.2.1): an empty block without compression, but for its first bits.
@@ -265,7 +265,7 @@ impl Deflate {
             Data::Text => str::from_utf8(out)
                 .map(Message::Text)
                 .map_err(|_| PeerError::InvalidUtf8),
-            Data::Binary | Data::Continue | Data::Reserved(_) => Ok(Message::Binary(out)),
+            Data::Binary | Data::Continue => Ok(Message::Binary(out)),
         }
     }
 

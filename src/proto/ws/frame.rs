@@ -9,13 +9,11 @@
 //! +-----+------+--------+--------+-------------+-------------------------+----------------------+
 //! ```
 //!
-//! The opcodes are `tungstenite`'s. Its header codec is not used: it reads through `Read` into a header that still has
-//! to be judged and writes through `Write`, a few bytes at a time, which takes twice the instructions of reading what
-//! these few bytes are and refusing in the same place what they may not be. The tests hold every header against it.
-
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+//! What these few bytes may not be is refused in the place where they are read. The tests hold every header against
+//! `tungstenite`'s codec.
 
 use super::mask::mask;
+use super::opcode::{Data, OpCode};
 use super::{Message, PeerError, Role};
 
 /// The longest header: two bytes, eight of length, four of masking key.
@@ -30,8 +28,8 @@ const RESERVED_BITS: u8 = 0x70;
 /// RSV1: the message is compressed (RFC 7692, 6).
 const DEFLATED: u8 = 0x40;
 const OPCODE_BITS: u8 = 0x0f;
-pub(super) const FINAL_TEXT: u8 = FINAL | 1;
-pub(super) const FINAL_BINARY: u8 = FINAL | 2;
+pub(super) const FINAL_TEXT: u8 = FINAL | Data::Text as u8;
+pub(super) const FINAL_BINARY: u8 = FINAL | Data::Binary as u8;
 // The second byte.
 const MASKED: u8 = 0x80;
 const LENGTH_BITS: u8 = 0x7f;
@@ -48,7 +46,6 @@ const LEN_IN_8_MIN: u64 = 1 << 16;
 /// A header that passed.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Header {
-    /// None of the reserved ones.
     pub(super) opcode: OpCode,
     pub(super) is_final: bool,
     /// The first frame of a compressed message.
@@ -97,10 +94,7 @@ impl Header {
             (Some(*key), rest)
         };
 
-        let opcode = OpCode::from(first & OPCODE_BITS);
-        if let OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) = opcode {
-            return Err(PeerError::ReservedOpcode);
-        }
+        let opcode = OpCode::from_bits(first & OPCODE_BITS).ok_or(PeerError::ReservedOpcode)?;
         let is_deflated = match first & RESERVED_BITS {
             0 => false,
             bits => is_deflated(bits, opcode, may_be_deflated)?,
@@ -158,13 +152,13 @@ pub(super) fn short_len(second: u8) -> Option<usize> {
 /// Made anew for each caller: there the opcode and whether there is a key are known, and most of the choices fall away.
 #[inline(always)]
 pub(super) fn encode(opcode: OpCode, key: Option<[u8; 4]>, payload: &[u8], out: &mut Vec<u8>) {
-    encode_behind(FINAL | u8::from(opcode), key, payload, out);
+    encode_behind(FINAL | opcode.bits(), key, payload, out);
 }
 
 /// [`encode`], for a message whose payload is compressed.
 #[cfg(feature = "deflate")]
 pub(super) fn encode_deflated(data: Data, key: Option<[u8; 4]>, payload: &[u8], out: &mut Vec<u8>) {
-    let opcode = u8::from(OpCode::Data(data));
+    let opcode = OpCode::Data(data).bits();
     encode_behind(FINAL | DEFLATED | opcode, key, payload, out);
 }
 

@@ -5,9 +5,9 @@
 //! caller's buffer, and knows of nothing else: no socket, no clock, no loop. When to answer a ping, how long to wait
 //! for a close and what a slow peer may cost are the connection's questions.
 //!
-//! The words of the protocol ([`CloseCode`], the opcodes) come from `tungstenite`; what a header says, what frames make
-//! up a message, and which do not, is decided here, and held against `tungstenite` in the tests.
+//! What a header says, what frames make up a message, and which do not, is held against `tungstenite` in the tests.
 
+mod close_code;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod endpoint;
@@ -19,6 +19,7 @@ mod handshake;
 mod mask;
 mod mask_keys;
 mod message;
+mod opcode;
 mod reader;
 mod utf8;
 mod writer;
@@ -26,6 +27,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use close_code::CloseCode;
 #[cfg(feature = "deflate")]
 pub use deflate::{Deflate, DeflatePool, DeflateVariant};
 pub use endpoint::{End, Endpoint, Link, Role, WsLimits};
@@ -46,5 +48,4 @@ pub use handshake::{
 pub use mask_keys::MaskKeys;
 pub use message::{Message, OwnedMessage};
 pub use reader::{Deflated, Reader, Step, deflated_bytes_max};
-pub use tungstenite::protocol::frame::coding::CloseCode;
 pub use writer::{REASON_BYTES_MAX, Writer};

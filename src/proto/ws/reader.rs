@@ -7,12 +7,10 @@
 
 use std::ops::Range;
 
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
-
 use super::frame::{FINAL_BINARY, FINAL_TEXT, Header, short_len};
 use super::mask::mask;
+use super::opcode::{Control, Data, OpCode};
 use super::utf8::Utf8;
-use super::writer::may_be_sent;
 use super::{CloseCode, Message, PeerError, Role, WsLimits};
 
 /// What the peer said.
@@ -325,7 +323,7 @@ impl Assembly {
         let body = match data {
             _ if header.is_deflated => Body::Deflated(data, Vec::new()),
             Data::Text => Body::Text(Utf8::default()),
-            Data::Binary | Data::Continue | Data::Reserved(_) => Body::Binary(Vec::new()),
+            Data::Binary | Data::Continue => Body::Binary(Vec::new()),
         };
         Self {
             body,
@@ -469,18 +467,16 @@ fn unmask_whole(header: &Header, input: &mut [u8], start: usize) -> Option<Range
     Some(start..end)
 }
 
-/// What a frame says that is no part of another's message. (Of reserved opcodes `Header::parse` lets none through.)
+/// What a frame says that is no part of another's message.
 fn read_payload(opcode: OpCode, payload: &[u8]) -> Result<Step<'_>, PeerError> {
     Ok(match opcode {
         OpCode::Data(Data::Text) => {
             Step::Text(str::from_utf8(payload).map_err(|_| PeerError::InvalidUtf8)?)
         }
-        OpCode::Data(Data::Binary | Data::Continue | Data::Reserved(_)) => Step::Binary(payload),
+        OpCode::Data(Data::Binary | Data::Continue) => Step::Binary(payload),
         OpCode::Control(Control::Ping) => Step::Ping(payload),
         OpCode::Control(Control::Pong) => Step::Pong(payload),
-        OpCode::Control(Control::Close | Control::Reserved(_)) => {
-            Step::Close(parse_close(payload)?)
-        }
+        OpCode::Control(Control::Close) => Step::Close(parse_close(payload)?),
     })
 }
 
@@ -490,12 +486,12 @@ fn parse_close(payload: &[u8]) -> Result<Option<(CloseCode, &str)>, PeerError> {
         [] => Ok(None),
         [_] => Err(PeerError::BadClosePayload),
         [high, low, reason @ ..] => {
-            let code = u16::from_be_bytes([*high, *low]);
-            if !may_be_sent(code) {
+            let code = CloseCode::from(u16::from_be_bytes([*high, *low]));
+            if !code.is_allowed() {
                 return Err(PeerError::BadCloseCode);
             }
             let reason = str::from_utf8(reason).map_err(|_| PeerError::InvalidUtf8)?;
-            Ok(Some((CloseCode::from(code), reason)))
+            Ok(Some((code, reason)))
         }
     }
 }

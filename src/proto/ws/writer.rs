@@ -1,10 +1,9 @@
 //! What we say: whole frames, appended to the caller's buffer, and nothing after our close frame.
 
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
-
 #[cfg(feature = "deflate")]
 use super::frame::encode_deflated;
 use super::frame::{CONTROL_BYTES_MAX, encode};
+use super::opcode::{Control, Data, OpCode};
 use super::{CloseCode, Message, Misuse, Role};
 
 /// The longest reason in a close frame, in bytes: the code takes two of the 125 that a control frame may have.
@@ -130,8 +129,7 @@ impl Writer {
         reason: &str,
         out: &mut Vec<u8>,
     ) -> Result<(), Misuse> {
-        let code = u16::from(code);
-        if !may_be_sent(code) {
+        if !code.is_allowed() {
             return Err(Misuse::BadCloseCode);
         }
         if reason.len() > REASON_BYTES_MAX {
@@ -139,7 +137,7 @@ impl Writer {
         }
         let mut payload = [0; CONTROL_BYTES_MAX];
         let len = 2 + reason.len();
-        payload[..2].copy_from_slice(&code.to_be_bytes());
+        payload[..2].copy_from_slice(&u16::from(code).to_be_bytes());
         payload[2..len].copy_from_slice(reason.as_bytes());
         self.last_word(&payload[..len], out)
     }
@@ -206,10 +204,4 @@ impl Writer {
             Voice::Closed => Err(Misuse::AfterClose),
         }
     }
-}
-
-/// Whether `code` may stand in a close frame: those of RFC 6455, 7.4.1 that are not for internal use, those that IANA
-/// has registered since (1012 to 1014), and the two ranges for libraries and applications (7.4.2).
-pub(super) fn may_be_sent(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }

@@ -1,7 +1,6 @@
 //! Compressed messages among frames: where they may stand, how they are collected, how they are written.
 
-use tungstenite::protocol::frame::coding::Data;
-
+use super::super::opcode::Data;
 use super::*;
 
 /// "Hello", as the RFC compresses it (RFC 7692, 7.2.3.1).

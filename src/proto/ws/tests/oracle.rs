@@ -1,4 +1,5 @@
-//! The same headers, read and written by tungstenite's codec, and the same streams, heard by its own message layer.
+//! The same numbers, named by tungstenite; the same headers, read and written by its codec; and the same streams, heard
+//! by its own message layer.
 //!
 //! Where the two differ on purpose, the streams avoid it or the comparison says so:
 //! - tungstenite takes lengths that are not minimal: the streams have none (the tests above do).
@@ -13,11 +14,49 @@ use std::io::{self, Cursor, Read, Write};
 use proptest::prelude::*;
 use tungstenite::error::{Error, ProtocolError};
 use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tungstenite::protocol::frame::coding;
 use tungstenite::protocol::{self, WebSocketConfig, WebSocketContext};
 
 use super::super::frame::{Header, encode};
+use super::super::opcode::{Control, Data, OpCode};
 use super::*;
+
+/// Names, and for close codes whether they may be sent, too.
+#[test]
+fn every_opcode_and_every_close_code_is_what_tungstenite_says_it_is() {
+    for bits in 0..16 {
+        let theirs = coding::OpCode::from(bits);
+        let expected = match theirs {
+            coding::OpCode::Data(coding::Data::Reserved(_))
+            | coding::OpCode::Control(coding::Control::Reserved(_)) => None,
+            named => Some((format!("{named:?}"), bits)),
+        };
+        let ours = OpCode::from_bits(bits).map(|opcode| (format!("{opcode:?}"), opcode.bits()));
+        assert_eq!(ours, expected, "{bits}");
+    }
+    for number in 0..=u16::MAX {
+        let ours = CloseCode::from(number);
+        let theirs = match number {
+            1014 => ("BadGateway".to_owned(), "1014".to_owned(), 1014, true),
+            _ => {
+                let code = coding::CloseCode::from(number);
+                (
+                    format!("{code:?}"),
+                    code.to_string(),
+                    code.into(),
+                    code.is_allowed(),
+                )
+            }
+        };
+        let ours = (
+            format!("{ours:?}"),
+            ours.to_string(),
+            u16::from(ours),
+            ours.is_allowed(),
+        );
+        assert_eq!(ours, theirs, "{number}");
+    }
+}
 
 /// What tungstenite reads, judged by hand in our order.
 fn parsed_by_tungstenite(
@@ -35,8 +74,9 @@ fn parsed_by_tungstenite(
         Err(other) => panic!("{other:?}"),
     };
     let header_len = cursor.position() as usize;
-    let is_control = matches!(header.opcode, OpCode::Control(_));
-    let begins_message = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+    let opcode = OpCode::from_bits(header.opcode.into()).expect("it reads no others");
+    let is_control = matches!(opcode, OpCode::Control(_));
+    let begins_message = matches!(opcode, OpCode::Data(Data::Text | Data::Binary));
     let may_be_deflated = may_be_deflated && begins_message;
     let faults = [
         (
@@ -62,7 +102,7 @@ fn parsed_by_tungstenite(
     match faults.into_iter().find(|(is_there, _)| *is_there) {
         Some((_, fault)) => Err(fault),
         None => Ok(Some(Header {
-            opcode: header.opcode,
+            opcode,
             is_final: header.is_final,
             is_deflated: header.rsv1,
             key: header.mask,
@@ -143,7 +183,7 @@ fn every_header_is_written_as_tungstenite_writes_it() {
         {
             let mut expected = b"before".to_vec();
             let header = FrameHeader {
-                opcode,
+                opcode: opcode.bits().into(),
                 mask,
                 ..FrameHeader::default()
             };
@@ -214,7 +254,7 @@ fn oracle(role: Role, message_bytes_max: usize, input: &[u8], piece: usize) -> V
             Ok(Close(close)) => {
                 let close = close
                     .as_ref()
-                    .map(|close| (close.code, close.reason.as_str()));
+                    .map(|close| (u16::from(close.code).into(), close.reason.as_str()));
                 events.push(describe(Step::Close(close)));
                 return events;
             }

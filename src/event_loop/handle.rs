@@ -802,6 +802,13 @@ impl Handle {
         give_back_list(&mut self.0.dirty.borrow_mut());
     }
 
+    /// Keep no more for them than they need now.
+    pub(super) fn end_burst(&self) {
+        self.0.ready.borrow_mut().jobs.shrink_to_fit();
+        self.0.dirty.borrow_mut().shrink_to_fit();
+        self.0.sleepers.borrow_mut().shrink_to_fit();
+    }
+
     pub(super) fn has_dirty(&self) -> bool {
         self.dirty() > 0
     }

@@ -1,6 +1,6 @@
 //! When to give memory back: after a burst, and not at every ebb.
 
-use std::collections::VecDeque;
+use std::collections::{BinaryHeap, VecDeque};
 use std::hint::black_box;
 
 /// So many places a table keeps in any case. A turn of the loop fills and empties as many
@@ -122,22 +122,20 @@ const LARGE_BYTES: usize = 96 * 1024;
 #[cold]
 pub fn free_small_pieces() {
     tidy_allocator();
-    let mut pieces = Vec::new();
-    if pieces
-        .try_reserve_exact(APART_BYTES / size_of::<Vec<u8>>())
-        .is_err()
-    {
+    let mut pieces: Vec<(*const u8, Vec<u8>)> = Vec::new();
+    let Ok(()) = pieces.try_reserve_exact(APART_BYTES / size_of::<(*const u8, Vec<u8>)>()) else {
         return;
-    }
+    };
     for bytes in (SMALL_BYTES_STEP..=SMALL_BYTES_MAX).step_by(SMALL_BYTES_STEP) {
-        pieces.extend((0..PIECES).map(|_| Vec::<u8>::with_capacity(bytes)));
+        let piece = |_| Vec::with_capacity(bytes);
+        pieces.extend((0..PIECES).map(piece).map(|piece| (piece.as_ptr(), piece)));
     }
-    pieces.sort_unstable_by_key(Vec::as_ptr);
-    while let Some(mut piece) = pieces.pop() {
+    let mut last_first = BinaryHeap::from(pieces);
+    while let Some((_, mut piece)) = last_first.pop() {
         piece.reserve_exact(SMALL_BYTES_MAX + SMALL_BYTES_STEP);
         drop(black_box(piece));
     }
-    give_back(&mut pieces);
+    give_back(&mut last_first.into_vec());
 }
 
 /// The sizes that glibc sets aside: up to 1,032 bytes, in steps of 16.

@@ -313,7 +313,9 @@ fn time(time: Duration) -> String {
     if time >= CENTURY {
         "none".to_owned()
     } else {
-        format!("{} s", time.as_secs_f64())
+        let fraction = format!(".{:09}", time.subsec_nanos());
+        let fraction = fraction.trim_end_matches(['.', '0']);
+        format!("{}{fraction} s", time.as_secs())
     }
 }
 

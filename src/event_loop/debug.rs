@@ -251,11 +251,17 @@ pub(crate) struct Span(pub(crate) Duration);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, ms) = (self.0.as_secs(), self.0.as_secs_f64() * 1000.0);
+        // In whole numbers: to print floating-point ones takes 13 kB of a program.
+        let seconds = self.0.as_secs();
+        let us = seconds.min(100) * 1_000_000 + u64::from(self.0.subsec_micros());
+        let mut with_a_tenth = |unit_us: u64, unit: &str| {
+            let tenths = (us * 10 + unit_us / 2) / unit_us;
+            write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
+        };
         match seconds {
-            0 if ms < 10.0 => write!(f, "{ms:.1} ms"),
-            0 => write!(f, "{ms:.0} ms"),
-            1..100 => write!(f, "{:.1} s", ms / 1000.0),
+            0 if us < 10_000 => with_a_tenth(1000, "ms"),
+            0 => write!(f, "{} ms", (us + 500) / 1000),
+            1..100 => with_a_tenth(1_000_000, "s"),
             100..6000 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
             _ => write!(f, "{} h {} min", seconds / 3600, seconds / 60 % 60),
         }

@@ -70,14 +70,17 @@ pub(super) enum Described {
 /// The source that a waker of nobody wakes.
 const NOBODY: Token = Token::new(u32::MAX, 0);
 
-/// Whom a timer in the wheel is for.
+/// Whom a timer in the wheel is for. By numbers of four bytes: so the entry of a timer is 32.
 enum Due {
     Call(CallKey),
-    Source(Token),
+    /// The key of its token.
+    Source(Key),
     /// A future that sleeps: it need not go through a callback, and so is woken in the turn in which it is due. Its
-    /// waker has this place among [`Core::sleepers`]: here it would make the entry of every timer half as large again.
+    /// waker has this place among [`Core::sleepers`].
     Sleeper(u32),
 }
+
+const _: () = assert!(Wheel::<Due>::ENTRY_BYTES == 32);
 
 struct FiledCall {
     run: Callback,
@@ -616,7 +619,7 @@ impl Handle {
             let since = || self.instant_of(due_tick);
             let push = |job| self.push_since(job, since);
             match due {
-                Due::Source(token) => push(Job::Visit(token, Readiness::TIMER)),
+                Due::Source(key) => push(Job::Visit(key.into(), Readiness::TIMER)),
                 Due::Call(key) => {
                     if let Some(call) = self.0.calls.borrow_mut().get_mut(key.0) {
                         call.timer = None;
@@ -734,7 +737,7 @@ impl Handle {
                     Some(call) => TimerFor::Callback(call.origin),
                     None => continue,
                 },
-                Due::Source(token) => TimerFor::Source(*token),
+                Due::Source(key) => TimerFor::Source((*key).into()),
                 Due::Sleeper(_) => TimerFor::Waker,
             };
             match view.timers.len() < max {
@@ -759,7 +762,7 @@ impl Handle {
     }
 
     pub(super) fn set_source_timer(&self, token: Token, tick: u64) -> TimerId {
-        self.insert_timer(tick, Due::Source(token))
+        self.insert_timer(tick, Due::Source(token.into()))
     }
 
     pub(super) fn reset_timer(&self, timer: TimerId, tick: u64) -> bool {
@@ -800,6 +803,13 @@ impl Handle {
     pub(super) fn give_back(&self) {
         give_back_queue(&mut self.0.ready.borrow_mut().jobs);
         give_back_list(&mut self.0.dirty.borrow_mut());
+    }
+
+    /// Keep no more for them than they need now.
+    pub(super) fn end_burst(&self) {
+        self.0.ready.borrow_mut().jobs.shrink_to_fit();
+        self.0.dirty.borrow_mut().shrink_to_fit();
+        self.0.sleepers.borrow_mut().shrink_to_fit();
     }
 
     pub(super) fn has_dirty(&self) -> bool {

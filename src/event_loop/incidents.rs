@@ -73,7 +73,7 @@ pub struct SlowTurn {
     /// Its longest pieces of a millisecond or more, the longest first: [`PIECES_MAX`] of them. They are named by where
     /// they were created. That of a handler which is called is known when routes are measured
     /// ([`crate::web::App::measure_routes`]) or in debug mode; else it is the server's.
-    pub pieces: Vec<Longest>,
+    pub pieces: [Option<Longest>; PIECES_MAX],
     /// What else it did: those behind a long piece had to wait for it.
     pub turn: Turn,
 }
@@ -95,8 +95,11 @@ impl fmt::Display for SlowTurn {
             Span(self.took),
             Span(lag)
         )?;
-        for (piece, before) in
-            (self.pieces.iter()).zip(["; longest: "].into_iter().chain(std::iter::repeat(", ")))
+        for (piece, before) in self
+            .pieces
+            .iter()
+            .flatten()
+            .zip(["; longest: "].into_iter().chain(std::iter::repeat(", ")))
         {
             write!(f, "{before}{} {}", Span(piece.took), piece.origin)?;
         }
@@ -107,9 +110,8 @@ impl fmt::Display for SlowTurn {
 /// What a loop keeps of it.
 pub(super) struct Incidents {
     kept: VecDeque<Incident>,
-    /// Long pieces of this turn, the longest first. There is room for as many as are kept: on a busy machine a piece is
-    /// long now and then through no fault of its own, and that is to cost no allocation.
-    pieces: Vec<Longest>,
+    /// Long pieces of this turn, the longest first.
+    pieces: [Option<Longest>; PIECES_MAX],
     /// A handler inside the piece of work that is going on was to blame for its being long.
     culprit: Option<Origin>,
 }
@@ -117,8 +119,10 @@ pub(super) struct Incidents {
 impl Incidents {
     pub(super) fn new() -> Self {
         Self {
-            kept: VecDeque::new(),
-            pieces: Vec::with_capacity(PIECES_MAX),
+            // Now, and not when a busy machine makes a turn slow: that is to cost no allocation, and what is allocated in
+            // a burst stands behind what is free after it.
+            kept: VecDeque::with_capacity(INCIDENTS_MAX),
+            pieces: [None; PIECES_MAX],
             culprit: None,
         }
     }
@@ -131,16 +135,16 @@ impl Incidents {
     /// A piece of a millisecond or more has ended.
     #[cold]
     pub(super) fn add_piece(&mut self, piece: Longest) {
-        let place = self.pieces.partition_point(|kept| kept.took >= piece.took);
-        if place < PIECES_MAX {
-            self.pieces.truncate(PIECES_MAX - 1);
-            self.pieces.insert(place, piece);
+        let is_shorter = |kept: &Option<Longest>| kept.is_none_or(|kept| kept.took < piece.took);
+        if let Some(place) = self.pieces.iter().position(is_shorter) {
+            self.pieces[place..].rotate_right(1);
+            self.pieces[place] = Some(piece);
         }
     }
 
     /// Another turn, with no pieces yet.
     pub(super) fn begin_turn(&mut self) {
-        self.pieces.clear();
+        self.pieces = [None; PIECES_MAX];
     }
 
     fn keep(&mut self, incident: Incident) {
@@ -179,7 +183,7 @@ impl EventLoop {
         }
         let slow = SlowTurn {
             took,
-            pieces: self.incidents.pieces.clone(),
+            pieces: self.incidents.pieces,
             turn: self.turn,
         };
         crate::event!(warn, "{slow}");

@@ -2,7 +2,6 @@
 
 mod other;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IoSlice, Read, Write};
@@ -44,7 +43,8 @@ pub struct MioDriver {
     high_water: HighWater,
     /// Held so that it can be given up when descriptors run out, see [`Driver::turn_away`].
     reserve: Option<File>,
-    signals: BTreeMap<Signal, SignalPipe>,
+    /// A handful.
+    signals: Vec<(Signal, SignalPipe)>,
     /// Who wants to hear when a child has ended, and how we do.
     children: Vec<Token>,
     child_signal: Option<SignalPipe>,
@@ -76,7 +76,7 @@ impl MioDriver {
             sockets: Slab::new(),
             high_water: HighWater::default(),
             reserve: reserve(),
-            signals: BTreeMap::new(),
+            signals: Vec::new(),
             children: Vec::new(),
             child_signal: None,
         })
@@ -502,7 +502,8 @@ impl Driver for MioDriver {
 
     fn watch_signal(&mut self, signal: Signal, token: Token) -> io::Result<()> {
         let pipe = SignalPipe::new(number_of(signal), self.poll.registry(), mio_token(token))?;
-        self.signals.insert(signal, pipe);
+        self.signals.retain(|(other, _)| *other != signal);
+        self.signals.push((signal, pipe));
         Ok(())
     }
 
@@ -523,10 +524,12 @@ impl Driver for MioDriver {
     }
 
     fn take_signal(&mut self, signal: Signal) -> bool {
-        self.signals.get_mut(&signal).is_some_and(SignalPipe::take)
+        let mut pipes = self.signals.iter_mut();
+        let pipe = pipes.find(|(other, _)| *other == signal);
+        pipe.is_some_and(|(_, pipe)| pipe.take())
     }
     fn has_signal(&self) -> bool {
-        self.signals.values().any(SignalPipe::has_come)
+        self.signals.iter().any(|(_, pipe)| pipe.has_come())
     }
 }
 

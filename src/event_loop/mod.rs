@@ -101,7 +101,7 @@ pub use watchdog::StallReport;
 
 pub use crate::parts::wheel::TimerId;
 
-use crate::parts::high_water::give_back_list;
+use crate::parts::high_water::{Burst, free_small_pieces, give_back_list};
 use crate::parts::slab::{Key, Slab};
 use control::Controlled;
 use debug::Debugging;
@@ -238,6 +238,8 @@ pub struct EventLoop {
     on_panic: PanicHook,
     debugging: Debugging,
     incidents: Incidents,
+    /// Of sources.
+    burst: Burst,
     watchdog: Option<Watchdog>,
     flights: Option<Flights>,
     control: Option<Box<Controlled>>,
@@ -311,6 +313,7 @@ impl EventLoop {
             on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
             debugging: Debugging::default(),
             incidents: Incidents::new(),
+            burst: Burst::default(),
             watchdog: None,
             flights: None,
             control: None,
@@ -576,7 +579,22 @@ impl EventLoop {
         }
         give_back_list(&mut self.closing);
         self.handle.give_back();
+        if self.burst.ebbs(self.sources.len()) {
+            self.end_burst();
+        }
         self.end_phase(Phase::Close);
+    }
+
+    /// Most sources have closed, and there were many: nothing is kept of that time.
+    #[cold]
+    fn end_burst(&mut self) {
+        for list in [&mut self.carry, &mut self.carried, &mut self.flushing] {
+            list.shrink_to_fit();
+        }
+        self.late_events.shrink_to_fit();
+        self.closing.shrink_to_fit();
+        self.handle.end_burst();
+        free_small_pieces();
     }
 
     // ---- the places where other people's code runs --------------------------------------------------------------

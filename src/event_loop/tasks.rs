@@ -91,7 +91,7 @@ impl EventLoop {
                 waited: found.since.map(ago),
             });
         }
-        tasks.sort_by_key(|task| (std::cmp::Reverse(task.age), task.token));
+        tasks.sort_unstable_by_key(|task| (std::cmp::Reverse(task.age), task.token));
         Tasks {
             tasks,
             others,
@@ -159,9 +159,11 @@ impl TaskInfo {
 impl Tasks {
     /// The rows as a tree, each under the one that has spawned it: what to draw before its name, and its place.
     fn tree(&self) -> Vec<(String, usize)> {
-        let places: BTreeMap<Token, usize> = (self.tasks.iter().enumerate())
-            .map(|(place, task)| (task.token, place))
-            .collect();
+        // One by one: to collect them would bring a sort of its own into every program.
+        let mut places = BTreeMap::new();
+        for (place, task) in self.tasks.iter().enumerate() {
+            places.insert(task.token, place);
+        }
         let mut children: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
         for (place, task) in self.tasks.iter().enumerate() {
             // A parent that has ended leaves roots.

@@ -1,6 +1,8 @@
 //! Taking connections in, also when there is no room for them.
 
 use std::cell::Cell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -134,16 +136,12 @@ impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Acceptor<F> {
 /// Close the connections that have been idle longest. Returns how many. (Nobody may be waiting for them: with the table
 /// of descriptors full, accept(2) fails before it looks. Then there is room for the next.)
 fn shed_idle(ctx: &mut Ctx<'_>) -> usize {
-    let mut idle: Vec<_> = ctx
+    let mut idle: BinaryHeap<_> = ctx
         .census()
-        .filter_map(|(token, source)| source.idle_rank.map(|rank| (rank, token)))
+        .filter_map(|(token, source)| source.idle_rank.map(|rank| Reverse((rank, token))))
         .collect();
-    idle.sort_unstable();
-    idle.truncate(SHED_MAX);
-    for (_, token) in &idle {
-        ctx.close(*token);
-    }
-    idle.len()
+    let longest = std::iter::from_fn(|| idle.pop()).take(SHED_MAX);
+    longest.map(|Reverse((_, token))| ctx.close(token)).count()
 }
 
 impl<F: FnMut(&mut Ctx<'_>, Socket, SocketAddr) + 'static> Source for Acceptor<F> {

@@ -262,7 +262,7 @@ fn incidents(incidents: &[(Duration, Incident)]) -> Value {
         });
         match &incident.what {
             Trouble::SlowTurn(slow) => {
-                let pieces = slow.pieces.iter().map(|piece| {
+                let pieces = slow.pieces.iter().flatten().map(|piece| {
                     json!({
                         "took_ms": ms(piece.took),
                         "origin": piece.origin.to_string(),

@@ -1,6 +1,6 @@
 //! When to give memory back: after a burst, and not at every ebb.
 
-use std::collections::VecDeque;
+use std::collections::{BinaryHeap, VecDeque};
 use std::hint::black_box;
 
 /// So many places a table keeps in any case. A turn of the loop fills and empties as many
@@ -46,6 +46,44 @@ impl HighWater {
     }
 }
 
+/// When a burst is over, by how many of something are in use at the end of each turn.
+///
+/// More than 1,024 at once are a burst. It ends by and by: each time three quarters of what was left have gone, and with
+/// 16 left each time one has, since any of the last may hold the memory of all.
+///
+/// ```
+/// use tourbillon::parts::high_water::Burst;
+///
+/// let mut burst = Burst::default();
+/// assert!(!burst.ebbs(1000) && !burst.ebbs(0), "this was none");
+/// assert!(!burst.ebbs(4000) && !burst.ebbs(1001) && burst.ebbs(1000));
+/// assert!(!burst.ebbs(251) && burst.ebbs(9) && !burst.ebbs(9) && burst.ebbs(1));
+/// assert!(!burst.ebbs(0), "it is over");
+/// ```
+#[derive(Debug, Default)]
+pub struct Burst {
+    /// With so many in use there is something to be given back. 0 when there was no burst.
+    due_at: usize,
+}
+
+/// With so few left of a burst, see [`Burst`].
+const REST: usize = 16;
+
+impl Burst {
+    /// So many are in use. Whether it is time to give back what was in use, again.
+    #[inline]
+    pub fn ebbs(&mut self, used: usize) -> bool {
+        if used > PLACES_KEPT {
+            self.due_at = self.due_at.max(used / 4);
+        }
+        let is_due = used <= self.due_at && self.due_at > 0;
+        if is_due {
+            self.due_at = (used / 4).max(REST.min(used.saturating_sub(1)));
+        }
+        is_due
+    }
+}
+
 /// The allocator takes larger pieces from the system one by one, and can give back the end of one (mallopt(3),
 /// `M_MMAP_THRESHOLD`).
 const SEPARATE_BYTES: usize = 128 * 1024;
@@ -74,6 +112,40 @@ fn tidy_allocator() {
 
 /// More than glibc's 64 KiB for such a thing, and less than [`SEPARATE_BYTES`], which do not come from the heap.
 const LARGE_BYTES: usize = 96 * 1024;
+
+/// A burst is over, and what was to be freed is. Free the small pieces, too, that the allocator has set aside as they
+/// are: the last of them keeps all memory before it.
+///
+/// glibc sets a few of each small size aside for the thread, and gives these out first. So they are taken, and made
+/// longer before they are freed, which sets none aside. From the last to the first: a piece grows in its place where
+/// nothing is in use behind it. Elsewhere this is some memory taken and returned.
+#[cold]
+pub fn free_small_pieces() {
+    tidy_allocator();
+    let mut pieces: Vec<(*const u8, Vec<u8>)> = Vec::new();
+    let Ok(()) = pieces.try_reserve_exact(APART_BYTES / size_of::<(*const u8, Vec<u8>)>()) else {
+        return;
+    };
+    for bytes in (SMALL_BYTES_STEP..=SMALL_BYTES_MAX).step_by(SMALL_BYTES_STEP) {
+        let piece = |_| Vec::with_capacity(bytes);
+        pieces.extend((0..PIECES).map(piece).map(|piece| (piece.as_ptr(), piece)));
+    }
+    let mut last_first = BinaryHeap::from(pieces);
+    while let Some((_, mut piece)) = last_first.pop() {
+        piece.reserve_exact(SMALL_BYTES_MAX + SMALL_BYTES_STEP);
+        drop(black_box(piece));
+    }
+    give_back(&mut last_first.into_vec());
+}
+
+/// The sizes that glibc sets aside: up to 1,032 bytes, in steps of 16.
+const SMALL_BYTES_MAX: usize = 1024;
+const SMALL_BYTES_STEP: usize = 16;
+/// Of each size. glibc sets 7 aside, or 16 (`glibc.malloc.tcache_count`), and as many again when it gives out the first
+/// of others that lie about: with so many taken, there are none of these either.
+const PIECES: usize = 32;
+/// More than is free between others, so that the list of pieces stands behind none of them. Little of it is touched.
+const APART_BYTES: usize = 32 * 1024 * 1024;
 
 /// Give back the memory of a list that is empty now and was long once. To be called again and again: it looks at one
 /// number.

@@ -1,6 +1,7 @@
 //! Which route a path belongs to. A literal goes before a parameter, a parameter before the rest: so paths without any
 //! parameter are looked up whole, and only then those with one, in a tree of segments.
 
+use std::collections::BinaryHeap;
 use std::fmt;
 
 use crate::conn::{PARAMETERS_MAX, Parameters};
@@ -202,8 +203,7 @@ fn allow(methods: &[(MethodName, u32)]) -> String {
     if !names.contains(&"OPTIONS") {
         names.push("OPTIONS");
     }
-    names.sort_unstable();
-    names.join(", ")
+    BinaryHeap::from(names).into_sorted_vec().join(", ")
 }
 
 impl Node {

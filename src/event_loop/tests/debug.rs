@@ -353,11 +353,11 @@ fn the_table_of_tasks_says_who_waits_for_what_since_when_and_who_has_spawned_it(
     let expected = [
         "5 tasks, 2 timers, 1 other source: 1 unnamed; 1 about to start".to_owned(),
         "task          state    age    waits on             for    created at".to_owned(),
-        "report        waiting  1.2 s  task fetch           1.2 s  ".to_owned() + &place(1, 29),
-        "├─ fetch      waiting  1.2 s  timer, due in 1.8 s  1.2 s  ".to_owned() + &place(2, 28),
-        "└─ deaf       lost     1.2 s  event                1.2 s  ".to_owned() + &place(3, 16),
-        "   └─ deafer  lost     1.2 s  event                1.2 s  ".to_owned() + &place(4, 13),
-        "other         lost     1.2 s  event                1.2 s  ".to_owned() + &place(10, 16),
+        "report        waiting  1.3 s  task fetch           1.3 s  ".to_owned() + &place(1, 29),
+        "├─ fetch      waiting  1.3 s  timer, due in 1.8 s  1.3 s  ".to_owned() + &place(2, 28),
+        "└─ deaf       lost     1.3 s  event                1.3 s  ".to_owned() + &place(3, 16),
+        "   └─ deafer  lost     1.3 s  event                1.3 s  ".to_owned() + &place(4, 13),
+        "other         lost     1.3 s  event                1.3 s  ".to_owned() + &place(10, 16),
     ];
     let table = event_loop.tasks().to_string();
     assert_eq!(table.lines().collect::<Vec<_>>(), expected, "\n{table}");

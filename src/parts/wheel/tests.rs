@@ -472,10 +472,11 @@ fn the_last_tick_never_comes() {
 }
 
 #[test]
-fn an_entry_is_at_most_40_bytes_and_an_id_is_8() {
-    assert!(size_of::<Entry<u64>>() <= 40);
-    assert!(size_of::<Entry<[u64; 2]>>() <= 40);
-    assert!(size_of::<Entry<Box<dyn Fn()>>>() <= 40);
+fn an_entry_is_24_bytes_and_its_value_and_an_id_is_8() {
+    assert_eq!(Wheel::<u64>::ENTRY_BYTES, 32);
+    assert_eq!(Wheel::<Result<[u32; 2], [u32; 2]>>::ENTRY_BYTES, 32);
+    assert_eq!(Wheel::<[u64; 2]>::ENTRY_BYTES, 40);
+    assert_eq!(Wheel::<Box<dyn Fn()>>::ENTRY_BYTES, 40);
     assert_eq!(size_of::<TimerId>(), 8);
     assert_eq!(size_of::<Option<TimerId>>(), 8);
 }

@@ -141,12 +141,14 @@ fn json(_: &Request, _: &mut State) -> Response {
     }
 }
 
-async fn echo(mut request: Request, _: Shared<State>) -> Response {
-    let content_type = request
-        .header("content-type")
-        .unwrap_or("application/octet-stream")
-        .to_owned();
-    Response::new(request.take_body()).with_content_type(content_type)
+/// The body, once it is all here.
+fn echo(request: &Request, _: &mut State) -> Response {
+    Response::new(request.body().to_vec()).with_content_type("application/octet-stream")
+}
+
+/// The body while it comes, of any length.
+async fn echo_streamed(mut request: Request, _: Shared<State>) -> Response {
+    Response::new(request.take_body()).with_content_type("application/octet-stream")
 }
 
 async fn chunked(_: Request, _: Shared<State>) -> Response {
@@ -222,7 +224,8 @@ fn app(hub: &Hub) -> App<State> {
         Response::new("Hello, World!").with_content_type("text/plain")
     })
     .get("/json", json)
-    .post("/echo", task(echo).streaming())
+    .post("/echo", echo)
+    .post("/echo/stream", task(echo_streamed).streaming())
     .get("/204", |_: &Request, _: &mut State| 204)
     .get("/304", |_: &Request, _: &mut State| 304)
     .get("/chunked", task(chunked))

@@ -76,6 +76,15 @@ const CASES: &[Case] = &[
         is_recorded: true,
     },
     Case {
+        name: "post",
+        connections: 32,
+        first: b"",
+        each_turn: || [POST_HEAD, &[b'x'; 1020], b"last"].concat(),
+        requests: 1,
+        answer: (OK, b"xxlast"),
+        is_recorded: false,
+    },
+    Case {
         name: "post-chunked",
         connections: 32,
         first: b"",
@@ -123,6 +132,11 @@ const BROWSER: &[u8] = b"GET /plaintext HTTP/1.1\r\n\
     Accept-Encoding: gzip, deflate, br, zstd\r\n\
     Accept-Language: en-US,en;q=0.9\r\n\
     Cookie: session=0123456789abcdef0123456789abcdef\r\n\r\n";
+
+const POST_HEAD: &[u8] = b"POST /back HTTP/1.1\r\n\
+    Host: 127.0.0.1:8080\r\n\
+    Content-Type: text/plain\r\n\
+    Content-Length: 1024\r\n\r\n";
 
 const POST: &[u8] = b"POST /in HTTP/1.1\r\n\
     Host: 127.0.0.1:8080\r\n\
@@ -182,6 +196,9 @@ fn app() -> App<Rooms> {
     App::new(Rooms::new())
         .get("/plaintext", |_: &Request, _: &mut Rooms| {
             Response::new("Hello, World!").with_content_type("text/plain")
+        })
+        .post("/back", |request: &Request, _: &mut Rooms| {
+            Response::new(request.body().to_vec()).with_content_type("text/plain")
         })
         .post("/in", |request: &Request, _: &mut Rooms| {
             (request.body() == POSTED).then_some("received\n")

@@ -1,32 +1,41 @@
-//! One accepted connection as a source: its life from the first byte to the close, whatever it speaks in between.
+//! One accepted connection as a source: its life from the first byte to the close, whatever is spoken on it.
 //!
-//! A visit is [`Connection::pump`]. Nearly every one takes a straight road, [`Connection::serve_http`] or
-//! [`Connection::serve_websocket`]: read, let the protocol take it and make output, write, and all is as before. The
-//! general way is [`Connection::go_on`]: the same in any order, again and again, within a budget. What the bytes mean
-//! is the business of [`Http`] and [`WebSocketLink`]; when time is up, of [`Phase`].
+//! A visit is [`Protocol::pump`]. Nearly every one takes a straight road, which each protocol has for itself: read,
+//! take it and make output, write, and all is as before. The general way is [`Connection::go_on`]: the same in any
+//! order, again and again, within a budget. What the bytes mean is the business of the [`Protocol`]; when time is up,
+//! of [`Phase`].
+//!
+//! A connection and what is spoken on it are one piece of memory. So when it goes over from one protocol to another it
+//! becomes another source:
+//!
+//! ```text
+//!   accepted ──► Connection<HttpLink> ── 101 ──► Connection<WebSocketLink>
+//!                  │   ▲                            │
+//!                  │   └─ all is said, and has to leave
+//!                  ▼
+//!                closed
+//! ```
 
 use std::hint::cold_path;
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::deadline::{Deadline, NEVER};
-use super::http::Http;
+use super::deadline::Deadline;
 use super::limits::{CENTURY, Hits};
 use super::server::{Leaving, Shared};
-use super::websocket_link::{Due, PONGS_MAX, WebSocketLink};
+use super::websocket::WebSocketHandler;
+use super::websocket_link::PONGS_MAX;
+use super::websocket_settings::WebSocketRules;
 use super::wire::{Fill, Wire};
-use crate::event_loop::{Buffers, CORK_BYTES, Ctx, Inspection, Next, Readiness, Socket, Source};
+use crate::event_loop::{Buffers, CORK_BYTES, Ctx, Inspection, Next, Readiness, Socket};
 
 /// Requests or messages handled in one visit: more than a usual pipeline, and the next connection waits well under a
 /// millisecond.
-const STEPS_MAX: u32 = 64;
+pub(super) const STEPS_MAX: u32 = 64;
 /// Bytes read in one visit.
 const READ_BYTES_MAX: usize = 256 * 1024;
-/// Lingering ends after so many times the time for silence.
-const LINGER_TIMES: u32 = 5;
-
 /// What a protocol made of its input.
 pub(super) enum Progress {
     /// It needs more input.
@@ -35,10 +44,21 @@ pub(super) enum Progress {
     Paused,
     /// The visit's budget is used up.
     Again,
+    /// There is nothing left to wait for.
+    Closed,
+    /// It has come to its end, and something else goes on.
+    Turn(Turn),
+}
+
+/// How a protocol ends before its connection does.
+pub(super) enum Turn {
     /// Everything is said. `linger`: the peer may still be sending, and must have time to read our last words.
     Over { linger: bool },
-    /// HTTP has ended, and this goes on.
-    Upgrade(Box<WebSocketLink>),
+    /// From here on it is a WebSocket.
+    Upgrade {
+        socket: Box<dyn WebSocketHandler>,
+        rules: Rc<WebSocketRules>,
+    },
 }
 
 /// What a protocol needs during a visit.
@@ -59,7 +79,32 @@ pub(super) struct Visit<'v, 'c> {
     pub(super) newest_ping: Option<Range<usize>>,
 }
 
-impl Visit<'_, '_> {
+impl<'v, 'c> Visit<'v, 'c> {
+    /// The visit of the connection that is `whose`: its peer's, and its place among the server's.
+    #[inline(always)]
+    pub(super) fn new(
+        ctx: &'v mut Ctx<'c>,
+        shared: &'v Rc<Shared>,
+        wire: &'v mut Wire,
+        whose: (&'v PeerAddr, u32),
+        buffers: &'v mut Buffers,
+        input: Range<usize>,
+    ) -> Self {
+        let (peer, place) = whose;
+        Self {
+            ctx,
+            shared,
+            wire,
+            input: Input::holding(&mut buffers.receive, input),
+            cork: &mut buffers.cork,
+            peer,
+            place,
+            steps_left: STEPS_MAX,
+            pongs_left: PONGS_MAX,
+            newest_ping: None,
+        }
+    }
+
     /// Say whose visit it is.
     #[inline]
     pub(super) fn write_peer(&self, address: &mut SocketAddr) {
@@ -141,39 +186,120 @@ impl<'b> Input<'b> {
     }
 }
 
-enum Protocol {
-    /// HTTP, between two requests. All there is of it is this word: a connection at rest is a socket and a deadline.
-    Rest,
-    Http(Box<Http>),
-    WebSocket(Box<WebSocketLink>),
-    /// Everything is said; the rest of it is on its way.
-    Flushing {
-        linger: bool,
-    },
-    /// Our end is closed; what the peer still sends is thrown away, so that no reset destroys what we said (RFC 9112,
-    /// 9.6).
-    Lingering(Box<Lingering>),
-}
+/// What is spoken on a connection, or is left to be done when all was said.
+pub(super) trait Protocol {
+    /// Its name, for people who look.
+    const KIND: &'static str;
 
-impl Protocol {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::WebSocket(_) => "websocket",
-            Self::Rest | Self::Http(_) | Self::Flushing { .. } | Self::Lingering(_) => "http",
-        }
+    /// The server it is spoken with.
+    fn server(&self) -> &Rc<Shared>;
+
+    /// One visit, straight ahead as far as that goes, and the rest of it by [`Connection::go_on`].
+    fn pump(
+        connection: &mut Connection<Self>,
+        ctx: &mut Ctx<'_>,
+        buffers: &mut Buffers,
+    ) -> io::Result<Next>;
+
+    /// The source is visited, and why.
+    fn visited(&mut self, readiness: Readiness) {
+        let _ = readiness;
     }
+
+    /// Old bytes are about to leave, new ones are not made yet.
+    fn begins(&mut self, visit: &mut Visit<'_, '_>) {
+        let _ = visit;
+    }
+
+    /// Take input and make output, until there is nothing to do.
+    fn step(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress>;
+
+    /// The peer will send no more, and all that it has sent is used up. Whether there is something left to say.
+    fn ended(&mut self) -> bool;
+
+    /// The same while the protocol is paused. Whether that is the end.
+    fn ends_with_peer(&self) -> bool {
+        false
+    }
+
+    /// The protocol has ended in the midst of a visit: go on as something else, with what the visit was so far.
+    fn turn(
+        connection: &mut Connection<Self>,
+        ctx: &mut Ctx<'_>,
+        buffers: &mut Buffers,
+        turn: Turn,
+        so_far: SoFar,
+    ) -> io::Result<Next>;
+
+    /// The visit is over: keep what was not used up, and note what could not be written.
+    fn rests(&mut self, input: &[u8], backlog_bytes: usize);
+
+    /// The server is shutting down, and there is nothing left to write. Whether the connection ends here, which
+    /// the protocol then has begun.
+    fn takes_leave(&mut self) -> bool {
+        false
+    }
+
+    /// What it waits for. `is_new`: nothing was asked yet; `is_blocked`: the peer does not take what there is.
+    fn phase(&self, is_new: bool, is_blocked: bool) -> Phase;
+
+    /// The peer has sent something, whatever it was.
+    fn heard(&mut self) {}
+
+    /// How long it waits in those phases for which the server has no limit of its own, in ticks.
+    fn patience(&self, ctx: &Ctx<'_>, phase: Phase, place: u32) -> Option<u64>;
+
+    /// What it does has a deadline, or none. When the connection is to look: at that, or at its own end if that is
+    /// earlier.
+    fn look_at(&mut self, at: Option<u64>) -> Option<u64> {
+        at
+    }
+
+    /// The connection has come to look.
+    fn look(&mut self, ctx: &Ctx<'_>) -> Due {
+        let _ = ctx;
+        Due::Deadline
+    }
+
+    /// The phase has lasted too long. Whether the connection goes on, to say so to its peer.
+    fn time_is_up(&mut self, phase: Phase) -> bool;
+
+    /// It holds more than can be spared. Whether the connection goes on, to say so to its peer.
+    fn give_up(&mut self, is_blocked: bool) -> bool;
+
+    /// Memory that is held for the peer, with what the connection has begun to write.
+    fn bytes_held(&self, wire: &Wire) -> usize;
+
+    /// The server is shutting down, and an ordinary visit has ended with nothing to do: what to make of it.
+    fn drains(&mut self, ctx: &Ctx<'_>, is_blocked: bool) -> (Leaving, Next);
+
+    /// It has said that it ends.
+    fn is_closing(&self) -> bool {
+        false
+    }
+
+    /// The connection has gone.
+    fn closed(&mut self, ctx: &mut Ctx<'_>);
+
+    /// For those who look: its state and its purpose, and whether it is the handler that is waited for.
+    fn describe(&self) -> Inspection;
 }
 
-struct Lingering {
-    /// What was thrown away so far.
-    bytes: usize,
-    /// The tick at which it ends in any case.
-    until: u64,
+/// What has come with a deadline.
+pub(super) enum Due {
+    /// What it was set for.
+    Deadline,
+    /// No message came or went for too long: it is being closed.
+    Idle,
+    /// It was there for too long: it is being closed.
+    Old,
+    /// Nothing: its times have been moved to this.
+    Later(u64),
 }
 
 /// Which deadline runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+pub(super) enum Phase {
     /// A connection that was never used: its first byte is awaited.
     FirstByte,
     Header,
@@ -211,23 +337,24 @@ impl Phase {
 }
 
 /// What a visit has come to so far.
-struct SoFar {
+pub(super) struct SoFar {
     /// What of the receive buffer is input that was not used up.
-    input: Range<usize>,
+    pub(super) input: Range<usize>,
     /// What the protocol made of it, if it was asked.
-    progress: Option<Progress>,
-    bytes_in: usize,
-    bytes_out: usize,
+    pub(super) progress: Option<Progress>,
+    pub(super) bytes_in: usize,
+    pub(super) bytes_out: usize,
     /// As in [`Visit`].
-    steps_left: u32,
-    pongs_left: u32,
+    pub(super) steps_left: u32,
+    pub(super) pongs_left: u32,
 }
 
 impl SoFar {
-    /// A visit begins, with so many bytes of input that the last one left.
-    fn new(input_len: usize) -> Self {
+    /// A visit begins with the input that the last one has left.
+    pub(super) fn begin(buffers: &mut Buffers, spill: &[u8]) -> Self {
+        buffers.receive[..spill.len()].copy_from_slice(spill);
         Self {
-            input: 0..input_len,
+            input: 0..spill.len(),
             progress: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -246,36 +373,37 @@ struct Moved {
     steps: u32,
 }
 
-pub(super) struct Connection {
-    shared: Rc<Shared>,
-    wire: Wire,
-    protocol: Protocol,
-    deadline: Deadline,
-    phase: Phase,
+pub(super) struct Connection<P: Protocol + ?Sized> {
+    pub(super) wire: Wire,
+    pub(super) deadline: Deadline,
+    pub(super) phase: Phase,
     /// Nothing was asked yet.
     is_new: bool,
     /// The server knows of bytes that are held here.
     holds: bool,
-    place: u32,
-    peer: PeerAddr,
+    pub(super) place: u32,
+    pub(super) peer: PeerAddr,
+    pub(super) protocol: P,
 }
 
-impl Drop for Connection {
+impl<P: Protocol + ?Sized> Drop for Connection<P> {
     fn drop(&mut self) {
         if let PeerAddr::V6(number) = self.peer {
-            self.shared.forget_long_address(number);
+            self.protocol.server().forget_long_address(number);
         }
     }
 }
 
 /// The peer's address in a quarter of the space: every connection has one, and nearly all are IPv4.
-enum PeerAddr {
+pub(super) enum PeerAddr {
     V4(SocketAddrV4),
     /// Kept by the server.
     V6(u32),
 }
 
 impl PeerAddr {
+    const NOBODY: Self = Self::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
     fn keep(address: SocketAddr, shared: &Shared) -> Self {
         match address {
             SocketAddr::V4(address) => Self::V4(address),
@@ -291,209 +419,77 @@ impl PeerAddr {
     }
 }
 
-impl Connection {
-    pub(super) fn new(shared: Rc<Shared>, socket: Socket, peer: SocketAddr, place: u32) -> Self {
+impl<P: Protocol> Connection<P> {
+    /// One that was just accepted.
+    pub(super) fn new(protocol: P, socket: Socket, peer: SocketAddr, place: u32) -> Self {
         Self {
-            peer: PeerAddr::keep(peer, &shared),
-            shared,
             wire: Wire::new(socket),
-            protocol: Protocol::Rest,
             deadline: Deadline::new(),
             phase: Phase::Untimed,
             is_new: true,
             holds: false,
             place,
+            peer: PeerAddr::keep(peer, protocol.server()),
+            protocol,
         }
     }
+}
 
-    /// One visit. A straight road says what it has left to do, and the general way goes on with that.
-    fn pump(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Next> {
-        let may_read = self.wire.may_read() && !self.wire.is_blocked();
-        let so_far = match &mut self.protocol {
-            Protocol::Rest if may_read => self.serve_http(ctx, buffers)?,
-            Protocol::WebSocket(link) if may_read && link.only_reads() && !link.has_leftovers() => {
-                self.serve_websocket(ctx, buffers)?
-            }
-            protocol => {
-                let spill = match protocol {
-                    Protocol::Http(http) => std::mem::take(&mut http.spill),
-                    Protocol::WebSocket(link) => link.take_spill(),
-                    _ => Vec::new(),
-                };
-                buffers.receive[..spill.len()].copy_from_slice(&spill);
-                Some(SoFar::new(spill.len()))
-            }
-        };
-        match so_far {
-            None => Ok(Next::Wait),
-            Some(so_far) => self.go_on(ctx, buffers, so_far),
+impl<P: Protocol + ?Sized> Connection<P> {
+    /// The same connection with another protocol. What stays behind is good for nothing but to be dropped.
+    pub(super) fn turned_to<Q: Protocol>(&mut self, protocol: Q) -> Connection<Q> {
+        let socket = self.wire.socket();
+        Connection {
+            wire: std::mem::replace(&mut self.wire, Wire::new(socket)),
+            deadline: std::mem::replace(&mut self.deadline, Deadline::new()),
+            phase: self.phase,
+            is_new: self.is_new,
+            holds: self.holds,
+            place: self.place,
+            peer: std::mem::replace(&mut self.peer, PeerAddr::NOBODY),
+            protocol,
         }
     }
 
     /// Read once. Where in the receive buffer it lies.
     #[inline(always)]
-    fn read(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Range<usize>> {
+    pub(super) fn read(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        buffers: &mut Buffers,
+    ) -> io::Result<Range<usize>> {
         let space = buffers.read_into();
         let start = space.start;
         let read = self.wire.fill(ctx, &mut buffers.receive[space])?.bytes();
         Ok(start..start + read)
     }
 
-    /// The usual visit of a connection at rest, straight ahead: something is read, it is whole requests, they are
-    /// answered on the spot, the answers leave in one write, and the connection is at rest as before but for its
-    /// deadline. Then there is nothing left, `None`. Whatever turns out otherwise goes on the general way, from where
-    /// it stands.
-    fn serve_http(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        buffers: &mut Buffers,
-    ) -> io::Result<Option<SoFar>> {
-        let input = self.read(ctx, buffers)?;
-        let read = input.len();
-        let mut http = self.shared.lend_http();
-        let mut visit = Visit {
-            ctx,
-            shared: &self.shared,
-            wire: &mut self.wire,
-            input: Input::holding(&mut buffers.receive, input),
-            cork: &mut buffers.cork,
-            peer: &self.peer,
-            place: self.place,
-            steps_left: STEPS_MAX,
-            pongs_left: PONGS_MAX,
-            newest_ping: None,
-        };
-        let progress = match read {
-            0 => Ok(Progress::NeedInput),
-            _ => http.step(&mut visit),
-        };
-        let (input, steps_left) = (visit.input.range(), visit.steps_left);
-        let is_at_rest = matches!(progress, Ok(Progress::NeedInput))
-            && input.is_empty()
-            && http.is_between_requests()
-            && self.phase == Phase::Idle
-            && self.is_undisturbed();
-        let mut bytes_out = 0;
-        if is_at_rest {
-            self.shared.keep_spare(http);
-            bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
-            if !self.wire.is_blocked() {
-                if steps_left < STEPS_MAX {
-                    self.time_anew(ctx, self.shared.keep_alive_ticks());
-                }
-                return Ok(None);
-            }
-        } else {
-            cold_path();
-            self.protocol = Protocol::Http(http);
-        }
-        Ok(Some(SoFar {
-            input,
-            progress: Some(progress?),
-            bytes_in: read,
-            bytes_out,
-            steps_left,
-            pongs_left: PONGS_MAX,
-        }))
-    }
-
-    /// As [`Connection::serve_http`], for a WebSocket: whole messages are read and handled, and what its handler sends
-    /// leaves in one write.
-    fn serve_websocket(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        buffers: &mut Buffers,
-    ) -> io::Result<Option<SoFar>> {
-        let input = self.read(ctx, buffers)?;
-        let read = input.len();
-        let Protocol::WebSocket(link) = &mut self.protocol else {
-            unreachable!("the caller has seen to that")
-        };
-        let mut visit = Visit {
-            ctx,
-            shared: &self.shared,
-            wire: &mut self.wire,
-            input: Input::holding(&mut buffers.receive, input),
-            cork: &mut buffers.cork,
-            peer: &self.peer,
-            place: self.place,
-            steps_left: STEPS_MAX,
-            pongs_left: PONGS_MAX,
-            newest_ping: None,
-        };
-        let progress = match read {
-            0 => Progress::NeedInput,
-            _ => link.step(&mut visit)?,
-        };
-        let (input, steps_left, pongs_left) =
-            (visit.input.range(), visit.steps_left, visit.pongs_left);
-        let is_at_rest = matches!(progress, Progress::NeedInput)
-            && input.is_empty()
-            && link.is_at_rest()
-            && self.phase == Phase::Quiet
-            && self.is_undisturbed();
-        let mut bytes_out = 0;
-        if is_at_rest {
-            bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
-            if !self.wire.is_blocked() {
-                if read > 0
-                    && let Protocol::WebSocket(link) = &mut self.protocol
-                {
-                    let at = link.look_at(ctx.tick() + link.ping_after(self.place) + 1);
-                    self.deadline.set(ctx, Some(at));
-                }
-                return Ok(None);
-            }
-        }
-        cold_path();
-        Ok(Some(SoFar {
-            input,
-            progress: Some(progress),
-            bytes_in: read,
-            bytes_out,
-            steps_left,
-            pongs_left,
-        }))
-    }
-
     /// Nothing more is to be read, and nobody wants anything of the connection.
     #[inline]
-    fn is_undisturbed(&self) -> bool {
-        !self.wire.may_read() && !self.wire.has_ended() && !self.holds && !self.shared.is_draining()
-    }
-
-    /// The time for what is to come next begins now.
-    #[inline]
-    fn time_anew(&mut self, ctx: &mut Ctx<'_>, ticks: u64) {
-        self.deadline.set(ctx, Some(ctx.tick() + ticks + 1));
+    pub(super) fn is_undisturbed(&self) -> bool {
+        !self.wire.may_read()
+            && !self.wire.has_ended()
+            && !self.holds
+            && !self.protocol.server().is_draining()
     }
 
     /// The general way, from the beginning of a visit or from where another way has ended.
-    fn go_on(
+    pub(super) fn go_on(
         &mut self,
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
         so_far: SoFar,
     ) -> io::Result<Next> {
+        let shared = Rc::clone(self.protocol.server());
         let mut first = so_far.progress;
         let mut read_left = READ_BYTES_MAX - so_far.bytes_in;
-        let mut visit = Visit {
-            ctx,
-            shared: &self.shared,
-            wire: &mut self.wire,
-            input: Input::holding(&mut buffers.receive, so_far.input),
-            cork: &mut buffers.cork,
-            peer: &self.peer,
-            place: self.place,
-            steps_left: so_far.steps_left,
-            pongs_left: so_far.pongs_left,
-            newest_ping: None,
-        };
+        let whose = (&self.peer, self.place);
+        let mut visit = Visit::new(ctx, &shared, &mut self.wire, whose, buffers, so_far.input);
+        visit.steps_left = so_far.steps_left;
+        visit.pongs_left = so_far.pongs_left;
         let mut written = so_far.bytes_out;
         if first.is_none() {
-            if let Protocol::WebSocket(link) = &mut self.protocol {
-                link.tell_dropped(&mut visit);
-            }
+            self.protocol.begins(&mut visit);
             // Old bytes leave before new ones are made; while they cannot, nothing is read either (rule R10).
             written += visit.flush()?;
         }
@@ -501,100 +497,44 @@ impl Connection {
             if visit.wire.is_blocked() && first.is_none() {
                 break Next::Wait;
             }
-            let progress = match &mut self.protocol {
-                _ if let Some(progress) = first.take() => progress,
-                // Before something is read there must be someone to take it.
-                Protocol::Rest => {
-                    self.protocol = Protocol::Http(self.shared.lend_http());
-                    Progress::NeedInput
-                }
-                // Nothing is here yet, and there is nothing to do before something is read.
-                Protocol::Http(http) if visit.input.is_empty() && http.only_reads() => {
-                    Progress::NeedInput
-                }
-                Protocol::WebSocket(link) if visit.input.is_empty() && link.only_reads() => {
-                    Progress::NeedInput
-                }
-                Protocol::Http(http) => http.step(&mut visit)?,
-                Protocol::WebSocket(link) => link.step(&mut visit)?,
-                Protocol::Flushing { linger: false } => break Next::Close,
-                Protocol::Flushing { linger: true } => {
-                    if visit.wire.has_ended() {
-                        break Next::Close;
-                    }
-                    visit.ctx.driver().shutdown_write(visit.wire.socket())?;
-                    let limit = self
-                        .shared
-                        .limits
-                        .linger_timeout
-                        .saturating_mul(LINGER_TIMES);
-                    self.protocol = Protocol::Lingering(Box::new(Lingering {
-                        bytes: 0,
-                        until: visit.ctx.tick() + ticks(limit),
-                    }));
-                    Progress::NeedInput
-                }
-                Protocol::Lingering(lingering) => {
-                    lingering.bytes += visit.input.bytes().len();
-                    visit.input.clear();
-                    if lingering.bytes > self.shared.limits.linger_bytes_max {
-                        Hits::count(&self.shared.hits.linger);
-                        break Next::Close;
-                    }
-                    Progress::NeedInput
-                }
+            let progress = match first.take() {
+                Some(progress) => progress,
+                None => self.protocol.step(&mut visit)?,
             };
-            if let Progress::Upgrade(link) = progress {
-                let over = std::mem::replace(&mut self.protocol, Protocol::WebSocket(link));
-                if let Protocol::Http(http) = over {
-                    self.shared.take_back(http);
-                }
-                written += visit.flush()?;
-                continue;
+            if let Progress::Turn(turn) = progress {
+                let so_far = SoFar {
+                    input: visit.input.range(),
+                    progress: None,
+                    bytes_in: READ_BYTES_MAX - read_left,
+                    bytes_out: written,
+                    steps_left: visit.steps_left,
+                    pongs_left: visit.pongs_left,
+                };
+                return P::turn(self, ctx, buffers, turn, so_far);
             }
             written += visit.flush()?;
             match progress {
                 // What came before the peer's end was all used up: only now is it the protocol's end, too.
                 Progress::NeedInput if visit.wire.has_ended() => {
-                    match &mut self.protocol {
-                        Protocol::Http(http) => http.ended(),
-                        Protocol::WebSocket(link) => link.ended(),
-                        Protocol::Rest | Protocol::Flushing { .. } | Protocol::Lingering(_) => {
-                            break Next::Close;
-                        }
+                    if !self.protocol.ended() {
+                        break Next::Close;
                     }
                     continue;
                 }
                 Progress::NeedInput if visit.wire.may_read() && !visit.wire.is_blocked() => {}
                 // All is sent that was made, and the peer's end has come before the rest.
                 Progress::Paused if visit.wire.has_ended() && !visit.wire.is_blocked() => {
-                    match &self.protocol {
-                        Protocol::Http(http)
-                            if !self.shared.limits.half_close && http.peer_ended() =>
-                        {
-                            break Next::Close;
-                        }
-                        _ => break Next::Wait,
+                    match self.protocol.ends_with_peer() {
+                        true => break Next::Close,
+                        false => break Next::Wait,
                     }
                 }
                 // Whoever waits for a handler wants to know whether the peer is still there.
                 Progress::Paused if visit.wire.has_news_of_end() => {}
                 Progress::NeedInput | Progress::Paused => break Next::Wait,
                 Progress::Again => break Next::Again,
-                Progress::Upgrade(_) => unreachable!("seen to just above"),
-                Progress::Over { linger } => {
-                    let flushing = Protocol::Flushing {
-                        // What is left unread would turn our close into a reset.
-                        linger: linger || !visit.input.is_empty() || visit.wire.may_read(),
-                    };
-                    visit.input.clear();
-                    match std::mem::replace(&mut self.protocol, flushing) {
-                        Protocol::Http(http) => self.shared.take_back(http),
-                        Protocol::WebSocket(link) => link.closed(visit.ctx, &self.shared),
-                        Protocol::Rest | Protocol::Flushing { .. } | Protocol::Lingering(_) => {}
-                    }
-                    continue;
-                }
+                Progress::Closed => break Next::Close,
+                Progress::Turn(_) => unreachable!("seen to just above"),
             }
             if read_left == 0 {
                 break Next::Again;
@@ -615,29 +555,16 @@ impl Connection {
         };
         let steps = STEPS_MAX - visit.steps_left;
         self.is_new &= steps == 0;
-        match &mut self.protocol {
-            Protocol::Http(http) if visit.input.is_empty() && http.is_between_requests() => {
-                let rested = std::mem::replace(&mut self.protocol, Protocol::Rest);
-                if let Protocol::Http(http) = rested {
-                    self.shared.keep_spare(http);
-                }
-            }
-            Protocol::Http(http) => http.spill.extend_from_slice(visit.input.bytes()),
-            Protocol::WebSocket(link) => {
-                link.keep_spill(visit.input.bytes());
-                link.set_backlog(self.wire.backlog_bytes());
-            }
-            Protocol::Rest | Protocol::Flushing { .. } | Protocol::Lingering(_) => {}
-        }
+        let backlog_bytes = visit.wire.backlog_bytes();
+        self.protocol.rests(visit.input.bytes(), backlog_bytes);
         let progress = written + steps as usize > 0;
-        let next = match next {
-            // Its last answer is on its way, without word that the server is shutting down: the peer may go on.
-            Next::Wait if progress && self.shared.is_draining() && self.is_idle() => {
-                self.protocol = Protocol::Flushing { linger: true };
-                Next::Again
-            }
-            next => next,
-        };
+        // Its last answer is on its way, without word that the server is shutting down: the peer may go on.
+        let takes_leave = next == Next::Wait
+            && progress
+            && shared.is_draining()
+            && !self.wire.is_blocked()
+            && self.protocol.takes_leave();
+        let next = if takes_leave { Next::Again } else { next };
         if next != Next::Close {
             let moved = Moved {
                 bytes_in: READ_BYTES_MAX - read_left,
@@ -655,36 +582,10 @@ impl Connection {
 
     /// Which deadline runs now; it runs anew when the phase is new, or when what counts in that phase has moved.
     fn set_deadline(&mut self, ctx: &mut Ctx<'_>, moved: &Moved) {
-        let limits = &self.shared.limits;
-        if let Protocol::WebSocket(link) = &mut self.protocol
-            && moved.bytes_in > 0
-        {
-            link.heard();
+        if moved.bytes_in > 0 {
+            self.protocol.heard();
         }
-        let phase = match &self.protocol {
-            // First of all: a peer that is closed because it does not read has no more than the time to close.
-            Protocol::WebSocket(link) if link.is_closing() => Phase::WebSocketClose,
-            _ if self.wire.is_blocked() => Phase::Write,
-            Protocol::Rest if self.is_new => Phase::FirstByte,
-            Protocol::Rest => Phase::Idle,
-            Protocol::Http(http) => {
-                if http.awaits_body() {
-                    Phase::Body
-                } else if http.awaits_head() {
-                    Phase::Header
-                } else if http.handler_timeout(&self.shared).is_some() {
-                    Phase::Handler
-                } else {
-                    Phase::Untimed
-                }
-            }
-            // What it says is not read.
-            Protocol::WebSocket(link) if link.is_paused() => Phase::Untimed,
-            Protocol::WebSocket(link) if link.awaits_pong() => Phase::Pong,
-            Protocol::WebSocket(_) => Phase::Quiet,
-            Protocol::Flushing { .. } => Phase::Write,
-            Protocol::Lingering(_) => Phase::Linger,
-        };
+        let phase = self.protocol.phase(self.is_new, self.wire.is_blocked());
         let was_used = moved.steps > 0;
         let runs_on = match phase {
             // Behind an answer it is another head that is awaited.
@@ -701,57 +602,48 @@ impl Connection {
             return;
         }
         self.phase = phase;
-        ctx.record_state(self.protocol.kind(), phase.name());
-        // The turn's time may be stale by as long as the turn took; one tick more makes up for the part of a tick.
-        let after = |timeout| ctx.tick() + ticks(timeout) + 1;
-        let at = match (phase, &self.protocol) {
-            (Phase::Linger, Protocol::Lingering(lingering)) => {
-                Some(after(limits.linger_timeout).min(lingering.until))
+        ctx.record_state(P::KIND, phase.name());
+        let shared = self.protocol.server();
+        let limits = &shared.limits;
+        let patience = match phase {
+            Phase::FirstByte => Some(ticks(limits.first_byte_timeout)),
+            Phase::Header => Some(ticks(limits.header_timeout)),
+            Phase::Body => Some(ticks(limits.body_timeout)),
+            Phase::Write => Some(ticks(limits.write_timeout)),
+            Phase::Idle => Some(shared.keep_alive_ticks()),
+            Phase::WebSocketClose => Some(ticks(limits.close_timeout)),
+            Phase::Handler | Phase::Linger | Phase::Quiet | Phase::Pong => {
+                self.protocol.patience(ctx, phase, self.place)
             }
-            (Phase::Handler, Protocol::Http(http)) => http.handler_timeout(&self.shared).map(after),
-            (Phase::FirstByte, _) => Some(after(limits.first_byte_timeout)),
-            (Phase::Header, _) => Some(after(limits.header_timeout)),
-            (Phase::Body, _) => Some(after(limits.body_timeout)),
-            (Phase::Write, _) => Some(after(limits.write_timeout)),
-            (Phase::Quiet, Protocol::WebSocket(link)) => {
-                Some(ctx.tick() + link.ping_after(self.place) + 1)
-            }
-            (Phase::Pong, Protocol::WebSocket(link)) => Some(ctx.tick() + link.pong_timeout() + 1),
-            (Phase::Idle | Phase::Linger, _) => {
-                Some(ctx.tick() + self.shared.keep_alive_ticks() + 1)
-            }
-            (Phase::WebSocketClose, _) => Some(after(limits.close_timeout)),
-            (Phase::Handler | Phase::Quiet | Phase::Pong | Phase::Untimed, _) => None,
+            Phase::Untimed => None,
         };
-        let at = match &mut self.protocol {
+        // The turn's time may be stale by as long as the turn took; one tick more makes up for the part of a tick.
+        let at = patience.map(|ticks| ctx.tick() + ticks + 1);
+        let at = match phase {
             // The time to close is the last.
-            Protocol::WebSocket(link) if phase != Phase::WebSocketClose => {
-                let at = link.look_at(at.unwrap_or(NEVER));
-                (at != NEVER).then_some(at)
-            }
-            _ => at,
+            Phase::WebSocketClose => at,
+            _ => self.protocol.look_at(at),
         };
         self.deadline.set(ctx, at);
     }
 
     /// The deadline has come. Whether the connection goes on, to say so to its peer.
     fn time_is_up(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        let hits = &self.shared.hits;
-        if let Protocol::WebSocket(link) = &mut self.protocol {
-            match link.look(ctx, &self.shared) {
-                Due::Deadline => {}
-                Due::Idle => {
-                    Hits::count(&hits.websocket_idle_timeout);
-                    return true;
-                }
-                Due::Old => {
-                    Hits::count(&hits.websocket_lifetime_max);
-                    return true;
-                }
-                Due::Later(at) => {
-                    self.deadline.set(ctx, Some(at));
-                    return true;
-                }
+        let due = self.protocol.look(ctx);
+        let hits = &self.protocol.server().hits;
+        match due {
+            Due::Deadline => {}
+            Due::Idle => {
+                Hits::count(&hits.websocket_idle_timeout);
+                return true;
+            }
+            Due::Old => {
+                Hits::count(&hits.websocket_lifetime_max);
+                return true;
+            }
+            Due::Later(at) => {
+                self.deadline.set(ctx, Some(at));
+                return true;
             }
         }
         Hits::count(match self.phase {
@@ -767,26 +659,13 @@ impl Connection {
             Phase::WebSocketClose => &hits.close_timeout,
             Phase::Untimed => return true,
         });
-        match (&mut self.protocol, self.phase) {
-            (Protocol::Http(http), Phase::Header | Phase::Body) => http.too_slow(),
-            (Protocol::Http(http), Phase::Handler) => http.give_up(),
-            (Protocol::WebSocket(link), Phase::Quiet) => {
-                link.ping();
-                true
-            }
-            _ => false,
-        }
+        self.protocol.time_is_up(self.phase)
     }
-}
 
-/// A limit in ticks of the loop.
-pub(super) fn ticks(timeout: std::time::Duration) -> u64 {
-    let timeout = timeout.min(CENTURY);
-    timeout.as_secs() * 1000 + u64::from(timeout.subsec_millis())
-}
+    // ---- as a source --------------------------------------------------------------------------------------------
 
-impl Source for Connection {
-    fn ready(&mut self, ctx: &mut Ctx<'_>, readiness: Readiness) -> Next {
+    /// See [`crate::event_loop::Source::ready`].
+    pub(super) fn ready(&mut self, ctx: &mut Ctx<'_>, readiness: Readiness) -> Next {
         self.wire.note(readiness);
         if readiness.contains(Readiness::TIMER) {
             match self.deadline.has_come(ctx) {
@@ -798,7 +677,8 @@ impl Source for Connection {
                         ctx.token(),
                         self.phase
                     );
-                    self.shared.note_leaving(self.place, Leaving::Finished);
+                    let shared = self.protocol.server();
+                    shared.note_leaving(self.place, Leaving::Finished);
                     return Next::Close;
                 }
                 // It was moved since, and its entry is where it belongs now.
@@ -806,153 +686,102 @@ impl Source for Connection {
             }
         }
         if readiness.contains(Readiness::WOKEN)
-            && self.shared.take_condemned(self.place)
-            && !self.give_up()
+            && self.protocol.server().take_condemned(self.place)
+            && !self.protocol.give_up(self.wire.is_blocked())
         {
             return Next::Close;
         }
-        if let Protocol::WebSocket(link) = &mut self.protocol {
-            link.visited(readiness);
-        }
+        self.protocol.visited(readiness);
         let mut buffers = ctx.lend_buffers();
-        let next = self.pump(ctx, &mut buffers);
+        let next = P::pump(self, ctx, &mut buffers);
         buffers.cork.clear();
         ctx.give_back(buffers);
+        self.visit_ended(ctx, next)
+    }
+
+    /// What comes of a visit.
+    #[inline]
+    pub(super) fn visit_ended(&mut self, ctx: &mut Ctx<'_>, next: io::Result<Next>) -> Next {
         // An error of the socket is the end of the connection, and there is no one left to tell but the log.
         let next = next.unwrap_or_else(|error| {
             crate::event!(debug, "connection {}: {error}", ctx.token());
             Next::Close
         });
-        if self.shared.is_draining() {
+        // Who comes in its place has seen to that by itself.
+        if self.protocol.server().is_draining() && next != Next::Become {
             return self.drain(ctx, next);
         }
         next
     }
 
-    fn closed(&mut self, ctx: &mut Ctx<'_>) {
-        crate::event!(
-            debug,
-            "connection {} of {} closed in {:?}",
-            ctx.token(),
-            self.peer.get(&self.shared),
-            self.phase
-        );
-        self.deadline.clear(ctx);
-        ctx.driver().close(self.wire.socket());
-        self.shared
-            .remove(ctx, self.place, self.peer.get(&self.shared).ip());
-
-        // A handler that is still at work is dropped, or goes on without us.
-        let protocol = std::mem::replace(&mut self.protocol, Protocol::Flushing { linger: false });
-        match protocol {
-            Protocol::Http(mut http) => http.leave(ctx, &self.shared),
-            Protocol::WebSocket(link) => link.closed(ctx, &self.shared),
-            Protocol::Rest | Protocol::Flushing { .. } | Protocol::Lingering(_) => {}
-        }
-    }
-
-    fn inspect(&self) -> Inspection {
-        let idle_rank = match &self.protocol {
-            // The deadline orders the idle as well as the moment they became so, and is there already. One that was
-            // never used may have been accepted just now: its request is on the road.
-            Protocol::Rest if self.is_idle() && !self.is_new => self.deadline.at(),
-            _ => None,
-        };
-        let in_state = |state| Inspection {
-            state,
-            ..Inspection::default()
-        };
-        let (kind, inner, busy) = match &self.protocol {
-            Protocol::Rest => ("http", in_state("idle"), false),
-            Protocol::Http(http) => ("http", http.inspect(), !http.awaits_input()),
-            Protocol::WebSocket(link) => ("websocket", in_state(link.state()), link.is_paused()),
-            Protocol::Flushing { .. } => ("http", in_state("flushing"), true),
-            Protocol::Lingering(_) => ("http", in_state("lingering"), false),
-        };
-        let purpose = match &self.protocol {
-            Protocol::Http(http) => http.route(&self.shared),
-            Protocol::WebSocket(link) => {
-                let name = self.shared.service.route_name(link.route());
-                name.map(|(_, path)| path)
-            }
-            Protocol::Rest | Protocol::Flushing { .. } | Protocol::Lingering(_) => None,
-        };
-        Inspection {
-            kind,
-            phase: self.phase.name(),
-            purpose,
-            peer: Some(self.peer.get(&self.shared)),
-            read_drained: !self.wire.may_read(),
-            paused: busy || self.wire.is_blocked(),
-            bytes_held: self.bytes_held(),
-            socket: Some(self.wire.socket()),
-            deadline_tick: self.deadline.at(),
-            idle_rank,
-            ..inner
-        }
-    }
-}
-
-impl Connection {
     /// The server is shutting down: what comes of `next`, the end of an ordinary visit.
+    #[cold]
     fn drain(&mut self, ctx: &mut Ctx<'_>, next: Next) -> Next {
-        let (leaving, next) = match (&self.protocol, next) {
-            (_, Next::Close) => (Leaving::Finished, Next::Close),
-            (Protocol::Rest, Next::Wait) if self.is_idle() => (Leaving::Idle, Next::Close),
-            (Protocol::WebSocket(link), Next::Wait) => {
-                link.go_away(ctx, &self.shared);
-                (Leaving::Busy, Next::Wait)
-            }
-            (_, next) => (Leaving::Busy, next),
+        let (leaving, next) = match next {
+            Next::Close => (Leaving::Finished, Next::Close),
+            Next::Wait => self.protocol.drains(ctx, self.wire.is_blocked()),
+            next => (Leaving::Busy, next),
         };
-        self.shared.note_leaving(self.place, leaving);
-        let is_closing = matches!(&self.protocol, Protocol::WebSocket(link) if link.is_closing());
-        if is_closing && self.phase != Phase::WebSocketClose {
+        let shared = self.protocol.server();
+        shared.note_leaving(self.place, leaving);
+        if self.protocol.is_closing() && self.phase != Phase::WebSocketClose {
             self.set_deadline(ctx, &Moved::default());
         }
         next
     }
 
-    /// Nothing of a request is here, and every answer has left.
-    fn is_idle(&self) -> bool {
-        matches!(&self.protocol, Protocol::Rest) && !self.wire.is_blocked()
+    /// See [`crate::event_loop::Source::closed`].
+    pub(super) fn close(&mut self, ctx: &mut Ctx<'_>) {
+        let shared = Rc::clone(self.protocol.server());
+        let peer = self.peer.get(&shared);
+        crate::event!(
+            debug,
+            "connection {} of {peer} closed in {:?}",
+            ctx.token(),
+            self.phase
+        );
+        self.deadline.clear(ctx);
+        ctx.driver().close(self.wire.socket());
+        shared.remove(ctx, self.place, peer.ip());
+        // A handler that is still at work is dropped, or goes on without us.
+        self.protocol.closed(ctx);
+    }
+
+    /// See [`crate::event_loop::Source::inspect`].
+    pub(super) fn describe(&self) -> Inspection {
+        let spoken = self.protocol.describe();
+        let is_blocked = self.wire.is_blocked();
+        Inspection {
+            kind: P::KIND,
+            phase: self.phase.name(),
+            peer: Some(self.peer.get(self.protocol.server())),
+            read_drained: !self.wire.may_read(),
+            paused: spoken.paused || is_blocked,
+            bytes_held: self.protocol.bytes_held(&self.wire),
+            socket: Some(self.wire.socket()),
+            deadline_tick: self.deadline.at(),
+            // The deadline orders the idle as well as the moment they became so, and is there already. One that was
+            // never used may have been accepted just now: its request is on the road.
+            idle_rank: spoken
+                .idle_rank
+                .filter(|_| !self.is_new && !is_blocked)
+                .and(self.deadline.at()),
+            ..spoken
+        }
     }
 
     /// Tell the server what is held here, if that is or was anything.
     fn account(&mut self, ctx: &Ctx<'_>) {
-        let bytes = self.bytes_held();
+        let bytes = self.protocol.bytes_held(&self.wire);
         if self.holds || bytes > 0 {
             self.holds = bytes > 0;
-            self.shared.hold(ctx, self.place, bytes);
+            self.protocol.server().hold(ctx, self.place, bytes);
         }
     }
+}
 
-    /// Memory that is held for the peer, see [`super::Budget::bytes_max`].
-    fn bytes_held(&self) -> usize {
-        match &self.protocol {
-            Protocol::Http(http) => {
-                http.bytes_held(self.wire.is_blocked()) + self.wire.backlog_bytes_owned()
-            }
-            // What waits counts in full, also what many are sent.
-            Protocol::WebSocket(link) => self.wire.backlog_bytes() + link.bytes_held(),
-            Protocol::Rest | Protocol::Flushing { .. } => self.wire.backlog_bytes_owned(),
-            Protocol::Lingering(_) => 0,
-        }
-    }
-
-    /// It holds more than can be spared. Whether the connection goes on, to say so to its peer.
-    fn give_up(&mut self) -> bool {
-        match &mut self.protocol {
-            Protocol::Http(http) => {
-                http.forget_body();
-                // Behind an answer that is not taken, no other would be.
-                !self.wire.is_blocked() && http.give_up()
-            }
-            Protocol::WebSocket(link) => {
-                link.give_up();
-                false
-            }
-            Protocol::Rest | Protocol::Flushing { .. } | Protocol::Lingering(_) => false,
-        }
-    }
+/// A limit in ticks of the loop.
+pub(super) fn ticks(timeout: std::time::Duration) -> u64 {
+    let timeout = timeout.min(CENTURY);
+    timeout.as_secs() * 1000 + u64::from(timeout.subsec_millis())
 }

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::body::Body;
-use super::connection::{Progress, Visit};
+use super::connection::{Progress, Turn, Visit};
 use super::later::{OnDisconnect, Running};
 use super::limits::Hits;
 use super::pipe::{BodyReader, BodySender, Pull, body_channel};
@@ -16,7 +16,6 @@ use super::request::Request;
 use super::response::Response;
 use super::server::Shared;
 use super::service::{Accept, Answer, BodyPlan, Reply, Service};
-use super::websocket_link::WebSocketLink;
 use super::wire::BY_REFERENCE_BYTES;
 use crate::event_loop::{Ctx, Inspection, Origin, Panicked, caught};
 use crate::parts::output::Chunk;
@@ -44,9 +43,6 @@ enum Outgoing {
     /// Nobody: it is given up, and 503 is said instead.
     GivenUp,
 }
-
-/// What a connection goes on as when it speaks HTTP no more.
-type Upgraded = Box<WebSocketLink>;
 
 /// What a connection needs while something of a request is here, or something of its answer is left. The server lends
 /// it, see [`super::server::Shared::lend_http`].
@@ -97,9 +93,9 @@ impl Http {
     /// Input through the machine and the service to output, until there is nothing to do.
     pub(super) fn step(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
         if !matches!(self.outgoing, Outgoing::Nowhere)
-            && let Some(link) = self.go_on(visit)?
+            && let Some(turn) = self.go_on(visit)?
         {
-            return Ok(Progress::Upgrade(link));
+            return Ok(Progress::Turn(turn));
         }
         loop {
             if !visit.make_room()? {
@@ -130,8 +126,8 @@ impl Http {
                     if visit.shared.meters().is_some() {
                         self.begun = Some(visit.ctx.now());
                     }
-                    if let Some(link) = self.head(visit)? {
-                        return Ok(Progress::Upgrade(link));
+                    if let Some(turn) = self.head(visit)? {
+                        return Ok(Progress::Turn(turn));
                     }
                     if self.machine.is_reading_body() {
                         continue;
@@ -164,8 +160,8 @@ impl Http {
                     visit.input.use_up(used);
                     match std::mem::replace(&mut self.incoming, Incoming::Done) {
                         Incoming::Whole { .. } => {
-                            if let Some(link) = self.call(visit)? {
-                                return Ok(Progress::Upgrade(link));
+                            if let Some(turn) = self.call(visit)? {
+                                return Ok(Progress::Turn(turn));
                             }
                         }
                         Incoming::Stream(sender) => sender.finish(),
@@ -177,7 +173,7 @@ impl Http {
                     // All is said, and what is missing of the body is not worth waiting for.
                     if self.is_done_before_its_body() {
                         self.count_exchange(visit);
-                        return Ok(Progress::Over { linger: true });
+                        return Ok(Progress::Turn(Turn::Over { linger: true }));
                     }
                     return Ok(Progress::NeedInput);
                 }
@@ -199,9 +195,9 @@ impl Http {
                     if self.machine.has_responded() {
                         self.count_exchange(visit);
                     }
-                    return Ok(Progress::Over {
+                    return Ok(Progress::Turn(Turn::Over {
                         linger: self.lingers,
-                    });
+                    }));
                 }
                 After::NotYet if is_paused => return Ok(Progress::Paused),
                 After::NotYet => {}
@@ -231,7 +227,7 @@ impl Http {
 
     /// A head is complete: decide about its body, and call the handler if it does not wait for it.
     #[inline]
-    fn head(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Upgraded>> {
+    fn head(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Turn>> {
         if self.request.head.is_https() {
             // RFC 9110, 7.4: what is under https must not be had in plain text, and no one has secured it before us.
             return self.body(visit, BodyPlan::Refuse(Response::of_status(421)));
@@ -257,7 +253,7 @@ impl Http {
     }
 
     /// A body is to come, or the answer is known without it.
-    fn body(&mut self, visit: &mut Visit<'_, '_>, plan: BodyPlan) -> io::Result<Option<Upgraded>> {
+    fn body(&mut self, visit: &mut Visit<'_, '_>, plan: BodyPlan) -> io::Result<Option<Turn>> {
         let announced = self.request.head.content_length();
         let here = visit.input.bytes().len();
         let is_all_here = announced.is_some_and(|length| length <= here as u64);
@@ -324,7 +320,7 @@ impl Http {
     }
 
     /// The request is here, as far as its handler waits for it.
-    fn call(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Upgraded>> {
+    fn call(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Turn>> {
         self.call_at_once(visit, |service, ctx, request| {
             ctx.begin_handler(|| service.origin(request.route()));
             service.call(ctx, request)
@@ -337,7 +333,7 @@ impl Http {
         &mut self,
         visit: &mut Visit<'_, '_>,
         call: impl FnOnce(&dyn Service, &mut Ctx<'_>, &mut Request) -> Reply,
-    ) -> io::Result<Option<Upgraded>> {
+    ) -> io::Result<Option<Turn>> {
         self.stays = false;
         // What is caught is moved, so it is to be small: nearly every answer is written already when there is nothing
         // to catch.
@@ -382,7 +378,7 @@ impl Http {
     }
 
     /// Go on with an answer that was begun, or is being made.
-    fn go_on(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Upgraded>> {
+    fn go_on(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Turn>> {
         match std::mem::replace(&mut self.outgoing, Outgoing::Nowhere) {
             Outgoing::Nowhere => {}
             Outgoing::Handler(running) if running.take_woken() => {
@@ -402,7 +398,7 @@ impl Http {
         &mut self,
         visit: &mut Visit<'_, '_>,
         mut running: Box<Running>,
-    ) -> io::Result<Option<Upgraded>> {
+    ) -> io::Result<Option<Turn>> {
         visit.ctx.begin_handler(|| running.origin());
         let polled = running.poll(visit.ctx.now());
         visit.ctx.end_handler(|| running.origin());
@@ -587,15 +583,11 @@ impl Http {
             );
             self.respond(visit, Response::text(text).with_status(error.status()))?;
         }
-        Ok(Progress::Over { linger: true })
+        Ok(Progress::Turn(Turn::Over { linger: true }))
     }
 
     /// Answer the handshake. From here on the connection speaks WebSocket, or the request is answered as any other.
-    fn upgrade(
-        &mut self,
-        visit: &mut Visit<'_, '_>,
-        accept: Accept,
-    ) -> io::Result<Option<Upgraded>> {
+    fn upgrade(&mut self, visit: &mut Visit<'_, '_>, accept: Accept) -> io::Result<Option<Turn>> {
         let accepted = match self.request.websocket_handshake() {
             Ok(_) if visit.shared.is_draining() => Err(Response::of_status(503)),
             judged => judged,
@@ -655,7 +647,7 @@ impl Http {
             #[cfg(feature = "deflate")]
             deflate,
         );
-        Ok(Some(Box::new(WebSocketLink::open(visit, socket, rules))))
+        Ok(Some(Turn::Upgrade { socket, rules }))
     }
 
     /// What the route and the client agree on about compression.

@@ -15,6 +15,7 @@ use super::census::{Census, ConnectionInfo};
 use super::connection::{Connection, ticks};
 use super::crowd::{Crowd, Full};
 use super::http::Http;
+use super::http_link::HttpLink;
 use super::limits::{Hits, Limits, Refusal};
 use super::meters::{Meters, RouteReport, Traffic, WebSocketCounts};
 use super::service::Service;
@@ -62,7 +63,7 @@ pub(super) struct Shared {
     /// What each route does, if that is to be measured.
     meters: Option<Meters>,
     /// What holds for them: one for each route that had any, and for each way in which they compress.
-    websocket_rules: RefCell<Vec<Rc<WebSocketRules>>>,
+    websocket_rules: RefCell<Vec<Weak<WebSocketRules>>>,
     /// Tasks that outlive their connections.
     detached: Cell<usize>,
     /// What the WebSockets compress with that agreed on no context of their own.
@@ -542,7 +543,8 @@ impl Shared {
     /// Serve one who was let in, once its socket is registered.
     fn take_in(shared: &Rc<Self>, ctx: &mut Ctx<'_>, socket: Socket, peer: SocketAddr) -> Token {
         let place = shared.connections.borrow().vacant_key();
-        let connection = Connection::new(Rc::clone(shared), socket, peer, place as u32);
+        let link = HttpLink::new(Rc::clone(shared));
+        let connection = Connection::new(link, socket, peer, place as u32);
         if let Some(wear) = &shared.wear {
             wear.borrow_mut().begin(place as u32, ctx.tick());
         }
@@ -788,7 +790,7 @@ impl Shared {
 
     /// What holds for a WebSocket of `route`. One that compresses with a context of its own has it for itself.
     pub(super) fn websocket_rules(
-        &self,
+        self: &Rc<Self>,
         route: u32,
         origin: Origin,
         #[cfg(feature = "deflate")] deflate: Option<Deflate>,
@@ -802,13 +804,13 @@ impl Shared {
         #[cfg(not(feature = "deflate"))]
         let compresses_so = |_: &WebSocketRules| true;
         let mut all = self.websocket_rules.borrow_mut();
-        let is_of = |rules: &&Rc<WebSocketRules>| rules.route == route && compresses_so(rules);
-        if let Some(rules) = all.iter().find(is_of) {
-            return Rc::clone(rules);
+        let is_of = |rules: &Rc<WebSocketRules>| rules.route == route && compresses_so(rules);
+        if let Some(rules) = all.iter().filter_map(Weak::upgrade).find(is_of) {
+            return rules;
         }
         let settings = self.service.websocket(route);
         #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]
-        let mut rules = WebSocketRules::new(route, origin, settings, &self.limits);
+        let mut rules = WebSocketRules::new(self, route, origin, settings);
         #[cfg(feature = "deflate")]
         if let Some(deflate) = deflate {
             let is_shared = deflate.is_shared();
@@ -818,7 +820,8 @@ impl Shared {
             }
         }
         let rules = Rc::new(rules);
-        all.push(Rc::clone(&rules));
+        all.retain(|rules| rules.strong_count() > 0);
+        all.push(Rc::downgrade(&rules));
         rules
     }
 

@@ -10,6 +10,7 @@ use super::limits::Hits;
 use super::outbox::{Dropped, Outbox, Put, Terms};
 use super::server::Shared;
 use super::topics::Membership;
+use super::websocket_connection::OnConnection;
 use super::websocket_settings::{OutboxPolicy, WebSocketRules, WhenFull};
 use super::wire::BY_REFERENCE_BYTES;
 use crate::event_loop::{CORK_BYTES, Ctx, Handle, LoopGone, Origin, Remote, Token};
@@ -108,7 +109,7 @@ pub enum SendOutcome {
 }
 
 /// What gets a WebSocket's messages. One value for each connection, so its fields are the connection's data.
-pub trait WebSocketHandler {
+pub trait WebSocketHandler: OnConnection {
     /// The handshake is done.
     fn opened(&mut self, peer: &mut Peer<'_>) {
         let _ = peer;
@@ -655,6 +656,17 @@ impl Sender {
     /// Bytes of messages that wait behind what the connection has begun to write.
     pub(super) fn bytes_waiting(&self) -> usize {
         self.0.outbox.borrow().bytes()
+    }
+
+    /// Nothing waits, and nobody waits for anything.
+    #[inline]
+    pub(super) fn is_calm(&self) -> bool {
+        let peer = &*self.0;
+        peer.open.get()
+            && !peer.marked.get()
+            && !peer.is_awaited.get()
+            && peer.backlog.get() == 0
+            && self.untold().is_none()
     }
 
     /// What was dropped that the handler was not told of, if anything was.

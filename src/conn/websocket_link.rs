@@ -4,14 +4,14 @@
 use std::io;
 use std::rc::Rc;
 
-use super::connection::{Progress, Visit};
+use super::connection::{Due, Progress, Turn, Visit};
 use super::deadline::NEVER;
 use super::limits::Hits;
 use super::server::Shared;
 use super::topics;
 use super::websocket::{CloseReason, Collected, Outlet, Peer, Sender, WebSocketHandler};
 use super::websocket_settings::{WebSocketRules, spread};
-use crate::event_loop::{Ctx, Panicked, Readiness, caught, guarded};
+use crate::event_loop::{CORK_BYTES, Caught, Ctx, Panicked, Readiness, caught, guarded};
 use crate::proto::ws::{CloseCode, Endpoint, Link, Message, PeerError, Role, Step};
 
 /// Pings of one visit that are answered each. Of what comes beyond them only the newest is: who sends pings as fast as
@@ -29,9 +29,8 @@ enum Probe {
     Sent,
 }
 
-pub(super) struct WebSocketLink {
+pub(super) struct WebSocketLink<H: ?Sized = dyn WebSocketHandler> {
     endpoint: Endpoint,
-    socket: Box<dyn WebSocketHandler>,
     outlet: Outlet,
     /// What most do not have.
     extra: Option<Box<Extra>>,
@@ -41,6 +40,8 @@ pub(super) struct WebSocketLink {
     is_behind: bool,
     /// The peer did not follow the rules; once our close frame is out, nothing more is said or heard.
     refused: bool,
+    /// Behind all else, in the same piece of memory, whatever its size.
+    socket: H,
 }
 
 /// What a WebSocket has at times, or by the rules of its route.
@@ -65,25 +66,9 @@ struct Ages {
     deadline: u64,
 }
 
-/// What has come with a deadline.
-pub(super) enum Due {
-    /// What it was set for.
-    Deadline,
-    /// No message came or went for too long: it is being closed.
-    Idle,
-    /// It was there for too long: it is being closed.
-    Old,
-    /// Nothing: its times have been moved to this.
-    Later(u64),
-}
-
-impl WebSocketLink {
-    /// The handshake is done. The socket hears of it in this very visit.
-    pub(super) fn open(
-        visit: &mut Visit<'_, '_>,
-        socket: Box<dyn WebSocketHandler>,
-        rules: Rc<WebSocketRules>,
-    ) -> Self {
+impl<H: WebSocketHandler> WebSocketLink<H> {
+    /// The handshake is done, and the socket does not know yet.
+    pub(super) fn new(socket: H, rules: Rc<WebSocketRules>, ctx: &Ctx<'_>, place: u32) -> Self {
         #[cfg_attr(
             not(feature = "deflate"),
             expect(unused_mut, reason = "nothing to agree on")
@@ -93,13 +78,13 @@ impl WebSocketLink {
         if rules.deflate.is_some() {
             endpoint.agree_on_deflate();
         }
-        visit.shared.count_websocket(1);
-        visit.shared.traffic.opened();
+        rules.server.count_websocket(1);
+        rules.server.traffic.opened();
         let extra = rules.has_an_end().then(|| {
             let ages = Ages {
-                last_message: visit.ctx.tick(),
-                idle_timeout: spread(rules.idle_timeout, visit.place),
-                too_old: visit.ctx.tick() + spread(rules.lifetime_max, visit.place),
+                last_message: ctx.tick(),
+                idle_timeout: spread(rules.idle_timeout, place),
+                too_old: ctx.tick() + spread(rules.lifetime_max, place),
                 deadline: NEVER,
             };
             Box::new(Extra {
@@ -107,22 +92,26 @@ impl WebSocketLink {
                 ..Extra::default()
             })
         });
-        let mut link = Self {
+        Self {
             endpoint,
-            socket,
             outlet: Outlet::new(rules),
             extra,
             woken: false,
             probe: Probe::None,
             is_behind: false,
             refused: false,
-        };
-        link.tell(visit, |socket, peer| socket.opened(peer));
-        link
+            socket,
+        }
+    }
+}
+
+impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
+    pub(super) fn server(&self) -> &Rc<Shared> {
+        &self.outlet.rules.server
     }
 
     /// The source was visited, and why.
-    pub(super) fn visited(&mut self, readiness: Readiness) {
+    pub(super) fn note(&mut self, readiness: Readiness) {
         if readiness.contains(Readiness::WOKEN) {
             // At once, and not when it can be written: so that the outbox's limit holds for what is posted, too.
             if let Some(sender) = self.outlet.sender() {
@@ -142,7 +131,7 @@ impl WebSocketLink {
     }
 
     /// Input through the machine to the socket, what it and others sent to output, until there is nothing to do.
-    pub(super) fn step(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
+    pub(super) fn speak(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
         if let Some(sender) = self.outlet.sender() {
             sender.set_backlog(0);
         }
@@ -151,16 +140,60 @@ impl WebSocketLink {
         }
         if self.probe == Probe::Due {
             // To one that is closing none is owed.
-            let _ = self.endpoint.split().1.ping(&[], visit.cork);
+            let _ = self.endpoint.writer().ping(&[], visit.cork);
             self.probe = Probe::Sent;
         }
         let progress = self.exchange(visit);
         if let Some(ping) = visit.newest_ping.take() {
-            let (_, writer) = self.endpoint.split();
+            let writer = self.endpoint.writer();
             // As in `next`.
             let _ = writer.pong(visit.input.at(ping), visit.cork);
         }
         progress
+    }
+
+    /// Input that is whole messages to the socket, one after the other, as long as all is calm. Whether that was all,
+    /// and all is calm still; if not, [`WebSocketLink::speak`] goes on.
+    pub(super) fn hear(&mut self, visit: &mut Visit<'_, '_>) -> bool {
+        while !visit.input.is_empty() {
+            if visit.steps_left == 0 || visit.cork.len() >= CORK_BYTES {
+                return false;
+            }
+            let (reader, writer) = self.endpoint.split();
+            let rules = &*self.outlet.rules;
+            match reader.next_short(visit.input.bytes_mut(), &rules.messages) {
+                Some(Ok((used, message))) => {
+                    if let Some(ages) = Ages::of(&mut self.extra) {
+                        ages.last_message = visit.ctx.tick();
+                    }
+                    visit.ctx.begin_handler(|| rules.origin);
+                    let mut peer = Peer {
+                        ctx: visit.ctx.reborrow(),
+                        server: visit.shared,
+                        outlet: &self.outlet,
+                        writer,
+                        cork: visit.cork,
+                    };
+                    let told = hand_over(&mut self.socket, &mut peer, message);
+                    visit.ctx.end_handler(|| rules.origin);
+                    visit.input.use_up(used);
+                    if let Err(caught) = told {
+                        self.close_after_panic(visit, &caught.blame(rules.origin));
+                    }
+                }
+                Some(Err(error)) => self.refuse(visit, error),
+                None => {
+                    if !self.next(visit) {
+                        return false;
+                    }
+                }
+            }
+            visit.steps_left -= 1;
+            if !self.is_calm() || self.socket.is_full() {
+                return false;
+            }
+        }
+        visit.newest_ping.is_none()
     }
 
     fn exchange(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
@@ -174,9 +207,9 @@ impl WebSocketLink {
             }
             if self.refused || self.endpoint.is_over() {
                 // RFC 6455, 7.1.1: the server is the one to close first. Lingering lets the peer read our close frame.
-                return Ok(Progress::Over {
+                return Ok(Progress::Turn(Turn::Over {
                     linger: self.refused,
-                });
+                }));
             }
             if visit.steps_left == 0 {
                 return Ok(Progress::Again);
@@ -185,8 +218,8 @@ impl WebSocketLink {
                 return Ok(Progress::Paused);
             }
             // Nothing to read, and no message whose memory is to be given up: as behind nearly every message.
-            let is_at_rest = visit.input.is_empty() && self.endpoint.bytes_held() == 0;
-            if is_at_rest || !self.next(visit) {
+            let is_done = visit.input.is_empty() && self.endpoint.bytes_held() == 0;
+            if is_done || !self.next(visit) {
                 return Ok(Progress::NeedInput);
             }
             visit.steps_left -= 1;
@@ -194,6 +227,7 @@ impl WebSocketLink {
     }
 
     /// The next thing that the peer has said. Whether there was one.
+    #[inline(never)]
     fn next(&mut self, visit: &mut Visit<'_, '_>) -> bool {
         let (reader, writer) = self.endpoint.split();
         let limits = &self.outlet.rules.messages;
@@ -232,14 +266,8 @@ impl WebSocketLink {
                 Ok(())
             }
 
-            Step::Text(text) => {
-                visit.shared.traffic.came(text.len());
-                caught(|| socket.message(&mut peer, Message::Text(text)))
-            }
-            Step::Binary(bytes) => {
-                visit.shared.traffic.came(bytes.len());
-                caught(|| socket.message(&mut peer, Message::Binary(bytes)))
-            }
+            Step::Text(text) => hand_over(socket, &mut peer, Message::Text(text)),
+            Step::Binary(bytes) => hand_over(socket, &mut peer, Message::Binary(bytes)),
             #[cfg(feature = "deflate")]
             Step::Deflated(message) => {
                 visit.shared.traffic.came(message.payload().len());
@@ -295,12 +323,12 @@ impl WebSocketLink {
     }
 
     /// Have the socket told something that the peer did not say.
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         visit: &mut Visit<'_, '_>,
-        tell: impl FnOnce(&mut dyn WebSocketHandler, &mut Peer<'_>),
+        tell: impl FnOnce(&mut H, &mut Peer<'_>),
     ) {
-        let (_, writer) = self.endpoint.split();
+        let writer = self.endpoint.writer();
         let written = visit.cork.len();
         let mut peer = Peer {
             ctx: visit.ctx.reborrow(),
@@ -309,7 +337,7 @@ impl WebSocketLink {
             writer,
             cork: visit.cork,
         };
-        let socket = &mut *self.socket;
+        let socket = &mut self.socket;
         let told = guarded(self.outlet.rules.origin, || tell(socket, &mut peer));
         if visit.cork.len() > written
             && let Some(ages) = Ages::of(&mut self.extra)
@@ -325,7 +353,7 @@ impl WebSocketLink {
     #[cold]
     fn close_after_panic(&self, visit: &mut Visit<'_, '_>, panicked: &Panicked) {
         visit.ctx.report(panicked);
-        self.sender(visit.ctx, visit.shared)
+        self.sender(visit.ctx)
             .close(CloseCode::Error, "the handler panicked");
     }
 
@@ -340,7 +368,7 @@ impl WebSocketLink {
         {
             ages.last_message = visit.ctx.tick();
         }
-        let (_, writer) = self.endpoint.split();
+        let writer = self.endpoint.writer();
         loop {
             match sender.collect_mail(writer, visit.cork) {
                 Collected::All => break,
@@ -377,10 +405,11 @@ impl WebSocketLink {
         Ok(true)
     }
 
+    #[cold]
     fn refuse(&mut self, visit: &mut Visit<'_, '_>, error: PeerError) {
         Hits::count(&visit.shared.hits.refused_messages);
         visit.input.clear();
-        let (_, writer) = self.endpoint.split();
+        let writer = self.endpoint.writer();
         let _ = writer.close(error.close_code(), error.reason(), visit.cork);
         let extra = self.extra.get_or_insert_default();
         extra.reason = Some(CloseReason::Us(error.close_code()));
@@ -398,14 +427,15 @@ impl WebSocketLink {
             && self.endpoint.is_open()
     }
 
-    /// Whether the last visit left input, or the next one has to tell the socket something first.
-    pub(super) fn has_leftovers(&self) -> bool {
-        let untold = self.outlet.sender().and_then(Sender::untold);
-        untold.is_some()
-            || self
-                .extra
-                .as_ref()
-                .is_some_and(|extra| !extra.spill.is_empty())
+    /// Nothing is left from the last visit, nobody wants anything, and the peer is believed to be there: there is
+    /// nothing to do but to read.
+    #[inline]
+    pub(super) fn is_calm(&self) -> bool {
+        let has_concern = self.woken | self.is_behind | self.refused | (self.probe != Probe::None);
+        !has_concern
+            && self.endpoint.is_at_rest()
+            && self.extra.as_ref().is_none_or(|extra| extra.is_calm())
+            && self.outlet.sender().is_none_or(Sender::is_calm)
     }
 
     /// Keep input that is incomplete.
@@ -427,13 +457,8 @@ impl WebSocketLink {
         spill
     }
 
-    /// Both sides go on, neither waits for the other, and nothing is held.
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.probe == Probe::None && self.only_reads() && self.bytes_held() == 0
-    }
-
     /// The peer will send no more.
-    pub(super) fn ended(&mut self) {
+    pub(super) fn end(&mut self) {
         self.endpoint.eof();
         self.refused = true;
     }
@@ -458,7 +483,7 @@ impl WebSocketLink {
     }
 
     /// The connection has come to look, and begins to close if its end is here.
-    pub(super) fn look(&mut self, ctx: &Ctx<'_>, server: &Rc<Shared>) -> Due {
+    pub(super) fn look(&mut self, ctx: &Ctx<'_>) -> Due {
         if self.is_closing() {
             return Due::Deadline;
         }
@@ -472,7 +497,7 @@ impl WebSocketLink {
                 Due::Old => "it was open for long enough",
                 _ => "no message for too long",
             };
-            self.sender(ctx, server).close(CloseCode::Away, why);
+            self.sender(ctx).close(CloseCode::Away, why);
             return due;
         }
         match ages.deadline <= now {
@@ -488,7 +513,7 @@ impl WebSocketLink {
     }
 
     /// The peer has said something, whatever it was.
-    pub(super) fn heard(&mut self) {
+    pub(super) fn answered(&mut self) {
         self.probe = Probe::None;
     }
 
@@ -511,13 +536,14 @@ impl WebSocketLink {
     }
 
     /// The server is shutting down (RFC 6455, 7.4.1: 1001).
-    pub(super) fn go_away(&self, ctx: &Ctx<'_>, server: &Rc<Shared>) {
-        let sender = self.sender(ctx, server);
+    pub(super) fn go_away(&self, ctx: &Ctx<'_>) {
+        let sender = self.sender(ctx);
         sender.close(CloseCode::Away, "the server is going away");
     }
 
-    fn sender(&self, ctx: &Ctx<'_>, server: &Rc<Shared>) -> &Sender {
-        self.outlet.sender_for(ctx, server, !self.has_said_close())
+    fn sender(&self, ctx: &Ctx<'_>) -> &Sender {
+        self.outlet
+            .sender_for(ctx, self.server(), !self.has_said_close())
     }
 
     fn has_said_close(&self) -> bool {
@@ -556,11 +582,12 @@ impl WebSocketLink {
     }
 
     /// The connection has gone.
-    pub(super) fn closed(mut self, ctx: &mut Ctx<'_>, shared: &Shared) {
+    pub(super) fn close(&mut self, ctx: &mut Ctx<'_>) {
         self.outlet.shut();
         if let Some(sender) = self.outlet.sender() {
             topics::leave_all(sender);
         }
+        let shared = &self.outlet.rules.server;
         shared.count_websocket(-1);
         let reason = self.extra.take().and_then(|extra| extra.reason);
         let reason = reason.unwrap_or(CloseReason::Lost);
@@ -573,6 +600,24 @@ impl WebSocketLink {
         if let Err(panicked) = guarded(origin, || self.socket.closed(ctx, &reason)) {
             ctx.report(&panicked);
         }
+    }
+}
+
+/// Have the socket hear a message.
+#[inline(always)]
+fn hand_over<H: WebSocketHandler + ?Sized>(
+    socket: &mut H,
+    peer: &mut Peer<'_>,
+    message: Message<'_>,
+) -> Result<(), Caught> {
+    peer.server.traffic.came(message.len());
+    caught(|| socket.message(peer, message))
+}
+
+impl Extra {
+    /// Nothing is here but what is on nearly every visit.
+    fn is_calm(&self) -> bool {
+        self.spill.is_empty() && self.reason.is_none()
     }
 }
 
@@ -598,8 +643,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_websocket_at_rest_is_nine_words() {
-        // With the allocator's own, five times 16 bytes.
-        assert_eq!(size_of::<WebSocketLink>(), 72);
+    fn a_websocket_at_rest_is_six_words_beside_its_handler() {
+        // With a connection's six, a handler of one and the allocator's own, seven times 16 bytes.
+        assert_eq!(size_of::<WebSocketLink<[u64; 0]>>(), 48);
     }
 }

@@ -1,10 +1,12 @@
 //! How the WebSockets of a route are kept: what a route says for itself, and what holds where it says nothing.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::connection::ticks;
-use super::limits::{CENTURY, Limits};
+use super::limits::CENTURY;
 use super::origins::Origins;
+use super::server::Shared;
 #[cfg(feature = "deflate")]
 use super::websocket::SharedDeflate;
 use crate::event_loop::{CORK_BYTES, Origin};
@@ -122,6 +124,7 @@ impl WebSocketSettings {
 /// What holds for the WebSockets of a route, and of one agreement about compression; they have it together, as far as
 /// they can. Times are in ticks.
 pub(super) struct WebSocketRules {
+    pub(super) server: Rc<Shared>,
     pub(super) route: u32,
     /// Where the route was added.
     pub(super) origin: Origin,
@@ -138,16 +141,18 @@ pub(super) struct WebSocketRules {
 
 impl WebSocketRules {
     pub(super) fn new(
+        server: &Rc<Shared>,
         route: u32,
         origin: Origin,
         settings: Option<&WebSocketSettings>,
-        limits: &Limits,
     ) -> Self {
+        let limits = &server.limits;
         let of = |said: fn(&WebSocketSettings) -> Option<Duration>, limit: Duration| {
             ticks(settings.and_then(said).unwrap_or(limit))
         };
         let messages = settings.and_then(|said| said.messages.as_ref());
         Self {
+            server: Rc::clone(server),
             route,
             origin,
             outbox: settings

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::driver::{Driver, Signal, Socket, Token};
 use super::handle::Handle;
-use super::source::{Inspection, Source};
+use super::source::{Inspection, Next, Source};
 use super::watch::SignalWatch;
 use super::{Buffers, EventLoop, Origin, Stats, Work};
 use crate::parts::wheel::TimerId;
@@ -170,7 +170,50 @@ impl Ctx<'_> {
         self.event_loop.visit_now(token, readiness);
     }
 
-    /// End `token`'s source, as if it had answered [`super::Next::Close`]. What it has not written yet is lost.
+    /// Put another source in the place of the one that is being visited: it has the token from now on, and with it the
+    /// registration of its socket, its timers and its wakers. For a connection that is to speak another protocol. The
+    /// visited source is dropped behind its visit, without [`Source::closed`]; `next` is what the other one wants.
+    ///
+    /// Returns the answer to give for the visit, without which nothing is replaced.
+    ///
+    /// ```
+    /// use tourbillon::event_loop::{Ctx, EventLoop, Next, Readiness, Source};
+    ///
+    /// struct Caterpillar;
+    /// struct Butterfly;
+    ///
+    /// impl Source for Caterpillar {
+    ///     fn ready(&mut self, ctx: &mut Ctx<'_>, _: Readiness) -> Next {
+    ///         ctx.become_source(Box::new(Butterfly), Next::Again)
+    ///     }
+    /// }
+    ///
+    /// impl Source for Butterfly {
+    ///     fn ready(&mut self, ctx: &mut Ctx<'_>, _: Readiness) -> Next {
+    ///         ctx.stop();
+    ///         Next::Close
+    ///     }
+    /// }
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// let token = event_loop.ctx().add_source(|_| Box::new(Caterpillar));
+    /// event_loop.wake(token);
+    /// event_loop.run()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Panics
+    /// In a callback, which is no source.
+    pub fn become_source(&mut self, source: Box<dyn Source>, next: Next) -> Next {
+        let _ = self.token();
+        // If it has itself become another one by now, that is here already.
+        if next != Next::Become {
+            self.event_loop.successor = Some((source, next));
+        }
+        Next::Become
+    }
+
+    /// End `token`'s source, as if it had answered [`Next::Close`]. What it has not written yet is lost.
     pub fn close(&mut self, token: Token) {
         self.event_loop.close(token);
     }

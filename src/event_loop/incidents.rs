@@ -110,7 +110,8 @@ impl fmt::Display for SlowTurn {
 /// What a loop keeps of it.
 pub(super) struct Incidents {
     kept: VecDeque<Incident>,
-    /// Long pieces of this turn, the longest first.
+    /// Long pieces of this turn, the longest first. They are kept in place: on a busy machine a piece is long now and then
+    /// through no fault of its own, and that is to cost no allocation.
     pieces: [Option<Longest>; PIECES_MAX],
     /// A handler inside the piece of work that is going on was to blame for its being long.
     culprit: Option<Origin>,

@@ -231,6 +231,8 @@ pub struct EventLoop {
     closing: Vec<(Token, Slot)>,
     /// Sources that were closed by others while they were being visited.
     doomed: Vec<Token>,
+    /// Who comes in the place of the source that is being visited, and what it wants.
+    successor: Option<(Box<dyn Source>, Next)>,
     /// Sources that want to hear when one has closed.
     waiting_for_close: Vec<Token>,
     on_panic: PanicHook,
@@ -306,6 +308,7 @@ impl EventLoop {
             listeners: Vec::new(),
             closing: Vec::new(),
             doomed: Vec::new(),
+            successor: None,
             waiting_for_close: Vec::new(),
             on_panic: Box::new(|panicked| eprintln!("tourbillon: {panicked}")),
             debugging: Debugging::default(),
@@ -629,6 +632,20 @@ impl EventLoop {
         if self.observes {
             self.visit_ended(token, readiness, &slot);
         }
+        match next {
+            // As nearly always.
+            Ok(Next::Wait) if self.doomed.is_empty() => self.sources.put_back(token.into(), slot),
+            next => self.after_visit(token, slot, next),
+        }
+    }
+
+    /// After a visit: what has become of the source.
+    #[cold]
+    fn after_visit(&mut self, token: Token, mut slot: Slot, next: Result<Next, Caught>) {
+        let next = match next {
+            Ok(Next::Become) => Ok(self.succeed(&mut slot)),
+            next => next,
+        };
         let next = match next {
             Ok(_) if !self.doomed.is_empty() && self.doomed.contains(&token) => Next::Close,
             Ok(next) => next,
@@ -640,8 +657,7 @@ impl EventLoop {
         self.settle(token, slot, next);
     }
 
-    /// After a visit: what the source wants next.
-    #[inline]
+    /// What the source wants next.
     fn settle(&mut self, token: Token, slot: Slot, next: Next) {
         match next {
             Next::Wait => self.sources.put_back(token.into(), slot),
@@ -650,7 +666,21 @@ impl EventLoop {
                 self.carry.push(token);
             }
             Next::Close => self.closing.push((token, slot)),
+            Next::Become => unreachable!("whoever was to come is here"),
         }
+    }
+
+    /// The source that was visited is another one from now on. Returns what that wants.
+    #[cold]
+    fn succeed(&mut self, slot: &mut Slot) -> Next {
+        let Some((source, next)) = self.successor.take() else {
+            return Next::Close;
+        };
+        let before = std::mem::replace(&mut slot.source, source);
+        if let Err(panic) = caught(|| drop(before)) {
+            self.report_caught(panic, slot.work());
+        }
+        next
     }
 
     /// The first visit to a task. Most end in it, and need no more than a token meanwhile.

@@ -19,6 +19,9 @@ pub enum Next {
     Again,
     /// The end. [`Source::closed`] follows in step 8 of this turn, and nothing after it.
     Close,
+    /// Another source stands here from now on: the one that was given to [`Ctx::become_source`], whose answer this is.
+    /// Without it, the end.
+    Become,
 }
 
 /// Something the loop visits when there is a reason to.

@@ -158,7 +158,7 @@ struct Called<S, W> {
     state: Shared<S>,
 }
 
-impl<S, W: Socket<S>> WebSocketHandler for Called<S, W> {
+impl<S: 'static, W: Socket<S>> WebSocketHandler for Called<S, W> {
     fn opened(&mut self, peer: &mut Peer<'_>) {
         self.state.with(|state| self.socket.opened(peer, state));
     }

@@ -47,12 +47,12 @@ async def check_json_and_a_date_are_there():
 
 
 async def check_a_body_of_known_length_is_echoed():
-    async with session() as client, client.post("/echo", data=LARGE) as response:
+    async with session() as client, client.post("/echo/stream", data=LARGE) as response:
         assert hashlib.sha256(await response.read()).digest() == hashlib.sha256(LARGE).digest()
 
 
 async def check_an_upload_in_chunks_is_echoed_while_it_is_sent():
-    async with session() as client, client.post("/echo", data=pieces(LARGE, 50_001)) as response:
+    async with session() as client, client.post("/echo/stream", data=pieces(LARGE, 50_001)) as response:
         echoed = hashlib.sha256()
         async for piece in response.content.iter_any():
             echoed.update(piece)

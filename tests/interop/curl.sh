@@ -39,16 +39,20 @@ check "ten megabytes arrive whole" 10000000 "$(fetch "$site/bytes/10000000" | tr
 
 head -c 33554432 /dev/urandom >"$files/large"
 large=$(sum <"$files/large")
-check "32 MiB come back from /echo as they were" "$large" "$(fetch --data-binary "@$files/large" "$site/echo" | sum)"
+check "32 MiB come back from /echo/stream as they were" "$large" "$(fetch --data-binary "@$files/large" "$site/echo/stream" | sum)"
 check "32 MiB in chunks as well" \
-  "$large" "$(fetch -H 'Transfer-Encoding: chunked' -H 'Expect:' --data-binary "@$files/large" "$site/echo" | sum)"
-fetch -v -H 'Expect: 100-continue' --expect100-timeout 20 --data-binary "@$files/large" "$site/echo" \
+  "$large" "$(fetch -H 'Transfer-Encoding: chunked' -H 'Expect:' --data-binary "@$files/large" "$site/echo/stream" | sum)"
+fetch -v -H 'Expect: 100-continue' --expect100-timeout 20 --data-binary "@$files/large" "$site/echo/stream" \
   >"$files/echoed" 2>"$files/log"
 check "who expects 100-continue is told to, and then heard" \
   "1 $large" "$(grep -c '^< HTTP/1.1 100' "$files/log") $(sum <"$files/echoed")"
 check "who expects it from a route that is not there hears so without sending" \
   "404 0" "$(fetch -o /dev/null -w '%{http_code} %{size_upload}' -H 'Expect: 100-continue' --expect100-timeout 20 \
     --data-binary "@$files/large" "$site/nowhere")"
+check "a body that is taken whole comes back" "1048576 $(head -c 1048576 "$files/large" | sum)" \
+  "$(head -c 1048576 "$files/large" | fetch --data-binary @- "$site/echo" >"$files/echoed" && wc -c <"$files/echoed" | tr -d ' ') $(sum <"$files/echoed")"
+check "and is 413 when it is larger than may be" \
+  413 "$(fetch -o /dev/null -w '%{http_code}' -H 'Expect: 100-continue' --expect100-timeout 20 --data-binary "@$files/large" "$site/echo")"
 check "an empty body is echoed" "200 0" "$(fetch -w '%{http_code} %{size_download}' -d '' "$site/echo")"
 
 check "HTTP/1.0 gets its answer and the end of the connection" \

@@ -26,9 +26,9 @@ const checks = {
 
   async "fetch uploads with a length and as a stream"() {
     const body = randomBytes(8 << 20);
-    const whole = await fetch(`http://${address}/echo`, { method: "POST", body });
+    const whole = await fetch(`http://${address}/echo/stream`, { method: "POST", body });
     assert.equal(sha256(Buffer.from(await whole.arrayBuffer())), sha256(body));
-    const streamed = await fetch(`http://${address}/echo`, { method: "POST", body: new Blob([body]).stream(), duplex: "half" });
+    const streamed = await fetch(`http://${address}/echo/stream`, { method: "POST", body: new Blob([body]).stream(), duplex: "half" });
     assert.equal(sha256(Buffer.from(await streamed.arrayBuffer())), sha256(body));
   },
 

@@ -296,6 +296,22 @@ fn a_websocket_has_five_seconds_to_answer_our_close() {
 }
 
 #[test]
+fn a_handshake_with_a_close_behind_it_is_answered_and_over_in_one_visit() {
+    let mut scene = Scene::new(Limits::default());
+    let client = scene.connect();
+    // A close frame with code 1000, masked with nothing.
+    client.send([HANDSHAKE.as_bytes(), b"\x88\x82\0\0\0\0\x03\xe8"].concat());
+    scene.run(10);
+    let received = client.take_received();
+    assert!(received.starts_with(b"HTTP/1.1 101"));
+    assert!(received.ends_with(b"\x88\x02\x03\xe8"));
+    scene.run(2_100);
+    assert!(client.is_over());
+    assert_eq!(scene.server.counts().open, 0);
+    assert_eq!(scene.hits(), []);
+}
+
+#[test]
 fn who_cannot_be_taken_in_is_told_at_once_and_a_closed_connection_makes_room_at_once() {
     let mut scene = Scene::new(Limits {
         budget: Budget {

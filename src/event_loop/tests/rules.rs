@@ -599,3 +599,110 @@ fn r11_stop_in_a_callback_lets_those_behind_it_run_and_what_they_schedule_waits_
     event_loop.run().unwrap();
     assert_eq!(taken(&log), ["the next run"]);
 }
+
+// ---- a source that becomes another --------------------------------------------------------------------------------
+
+#[test]
+fn who_comes_in_a_sources_place_has_its_token_its_timers_and_its_end() {
+    let (mut event_loop, outside) = manual();
+    let log = log();
+    let theirs = Rc::clone(&log);
+    let first = event_loop.ctx().add_source(|_| {
+        Visited::and_closed(&log, "the first is closed", move |ctx, _| {
+            theirs.borrow_mut().push("the first");
+            let again = Rc::clone(&theirs);
+            let token = ctx.token();
+            let second = Visited::and_closed(&theirs, "the second is closed", move |ctx, _| {
+                again.borrow_mut().push("the second");
+                assert_eq!(ctx.token(), token);
+                Next::Wait
+            });
+            ctx.become_source(second, Next::Again)
+        })
+    });
+    event_loop.ctx().set_timer_tick(first, 5);
+    outside.events(&[(first, READABLE)]);
+    turn(&mut event_loop);
+    assert_eq!(taken(&log), ["the first"]);
+    turn(&mut event_loop);
+    assert_eq!(taken(&log), ["the second"], "it was carried over");
+    outside.pass(10 * MS);
+    turn(&mut event_loop);
+    assert_eq!(taken(&log), ["the second"], "the timer is its own now");
+    event_loop.ctx().close(first);
+    turn(&mut event_loop);
+    assert_eq!(taken(&log), ["the second is closed"]);
+}
+
+#[test]
+fn who_becomes_another_and_is_to_end_ends_as_the_other() {
+    let (mut event_loop, outside) = manual();
+    let log = log();
+    let theirs = Rc::clone(&log);
+    let source = event_loop.ctx().add_source(|_| {
+        Visited::and_closed(&log, "the first is closed", move |ctx, _| {
+            let token = ctx.token();
+            ctx.close(token);
+            let second = Visited::and_closed(&theirs, "the second is closed", |_, _| Next::Wait);
+            ctx.become_source(second, Next::Wait)
+        })
+    });
+    outside.events(&[(source, READABLE)]);
+    turn(&mut event_loop);
+    assert_eq!(taken(&log), ["the second is closed"]);
+    assert_eq!(event_loop.stats().sources, 0);
+}
+
+#[test]
+fn who_has_become_another_and_another_is_the_last_one() {
+    let (mut event_loop, outside) = manual();
+    let log = log();
+    let theirs = Rc::clone(&log);
+    let source = event_loop.ctx().add_source(|_| {
+        Visited::by(move |ctx, _| {
+            let third = Visited::and_closed(&theirs, "the third is closed", |_, _| Next::Wait);
+            let next = ctx.become_source(third, Next::Close);
+            let second = Visited::and_closed(&theirs, "the second is closed", |_, _| Next::Wait);
+            ctx.become_source(second, next)
+        })
+    });
+    outside.events(&[(source, READABLE)]);
+    turn(&mut event_loop);
+    assert_eq!(taken(&log), ["the third is closed"]);
+}
+
+#[test]
+fn who_becomes_nobody_is_closed() {
+    let (mut event_loop, outside) = manual();
+    let log = log();
+    let source = event_loop
+        .ctx()
+        .add_source(|_| Visited::and_closed(&log, "closed", |_, _| Next::Become));
+    outside.events(&[(source, READABLE)]);
+    turn(&mut event_loop);
+    assert_eq!(taken(&log), ["closed"]);
+}
+
+#[test]
+fn a_panic_while_the_source_before_is_dropped_is_caught() {
+    struct Bomb;
+    impl Source for Bomb {
+        fn ready(&mut self, ctx: &mut Ctx<'_>, _: Readiness) -> Next {
+            ctx.become_source(Visited::by(|_, _| Next::Wait), Next::Wait)
+        }
+    }
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped")
+        }
+    }
+    let (mut event_loop, outside) = manual();
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let theirs = Rc::clone(&reports);
+    event_loop.on_panic(move |panicked| theirs.borrow_mut().push(panicked.message.clone()));
+    let source = event_loop.ctx().add_source(|_| Box::new(Bomb));
+    outside.events(&[(source, READABLE)]);
+    turn(&mut event_loop);
+    assert_eq!(*reports.borrow(), ["dropped"]);
+    assert_eq!(event_loop.stats().sources, 1);
+}

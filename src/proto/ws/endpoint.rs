@@ -8,6 +8,7 @@
 //! | `TheyClosed` | yes                         | no           | answer with [`Endpoint::close_reply`]         |
 //! | `Over`       | yes                         | yes          | the server closes the TCP connection          |
 
+use super::reader::{Hearing, Incoming};
 use super::{CloseCode, Misuse, PeerError, Reader, Step, Writer};
 
 /// Which side we are. It decides who masks (RFC 6455, 5.1): a client's frames are masked, a server's are not.
@@ -64,7 +65,7 @@ impl Default for WsLimits {
 
 /// The WebSocket protocol for one connection.
 ///
-/// 24 bytes, and no other memory but for a message that is in pieces: what has come of it.
+/// 16 bytes, and no other memory but for a message that is in pieces: what has come of it.
 ///
 /// ```
 /// use tourbillon::proto::ws::{Endpoint, Role, Step, WsLimits};
@@ -88,7 +89,8 @@ impl Default for WsLimits {
 /// ```
 #[derive(Debug)]
 pub struct Endpoint {
-    reader: Reader,
+    incoming: Incoming,
+    hearing: Hearing,
     writer: Writer,
 }
 
@@ -96,7 +98,8 @@ impl Endpoint {
     /// One side of a connection whose handshake is done.
     pub fn new(role: Role) -> Self {
         Self {
-            reader: Reader::new(role),
+            incoming: None,
+            hearing: Hearing::new(role),
             writer: Writer::new(role),
         }
     }
@@ -105,12 +108,21 @@ impl Endpoint {
     /// [`Deflate`](super::Deflate) to inflate, and what that compresses may be sent. Before, a compressed message is a
     /// fault of the peer.
     pub fn agree_on_deflate(&mut self) {
-        self.reader.agree_on_deflate();
+        self.hearing.agree_on_deflate();
     }
 
     /// Both halves, to answer a message while it is still borrowed from the first.
-    pub fn split(&mut self) -> (&mut Reader, &mut Writer) {
-        (&mut self.reader, &mut self.writer)
+    pub fn split(&mut self) -> (Reader<'_>, &mut Writer) {
+        let reader = Reader {
+            hearing: &mut self.hearing,
+            incoming: &mut self.incoming,
+        };
+        (reader, &mut self.writer)
+    }
+
+    /// The sending half.
+    pub fn writer(&mut self) -> &mut Writer {
+        &mut self.writer
     }
 
     /// The next thing from the front of `input`; see [`Reader::next`].
@@ -122,22 +134,22 @@ impl Endpoint {
         input: &'a mut [u8],
         limits: &WsLimits,
     ) -> Result<(usize, Step<'a>), PeerError> {
-        self.reader.next(input, limits)
+        self.split().0.next(input, limits)
     }
 
     /// The peer's stream has ended: whether it may. Nothing is read after that.
     pub fn eof(&mut self) -> End {
-        let end = match (self.reader.is_closed(), self.writer.is_closed()) {
+        let end = match (self.hearing.has_closed(), self.writer.is_closed()) {
             (true, true) => End::Clean,
             _ => End::Cut,
         };
-        self.reader.stop();
+        self.split().0.stop();
         end
     }
 
     /// Where the close handshake is.
     pub fn link(&self) -> Link {
-        match (self.reader.is_done(), self.writer.is_closed()) {
+        match (self.hearing.is_done(), self.writer.is_closed()) {
             (false, false) => Link::Open,
             (false, true) => Link::WeClosed,
             (true, false) => Link::TheyClosed,
@@ -150,6 +162,12 @@ impl Endpoint {
         self.link() == Link::Open
     }
 
+    /// Whether neither side has closed, and no message is in pieces.
+    #[inline]
+    pub fn is_at_rest(&self) -> bool {
+        self.incoming.is_none() && self.is_open()
+    }
+
     /// Whether both sides have said their last word.
     pub fn is_over(&self) -> bool {
         self.link() == Link::Over
@@ -157,7 +175,7 @@ impl Endpoint {
 
     /// Bytes of memory held for a message in pieces; 0 when there is none.
     pub fn bytes_held(&self) -> usize {
-        self.reader.bytes_held()
+        self.incoming.as_ref().map_or(0, |it| it.bytes_held())
     }
 
     /// See [`Writer::mask_with`].

@@ -28,8 +28,8 @@ const RESERVED_BITS: u8 = 0x70;
 /// RSV1: the message is compressed (RFC 7692, 6).
 const DEFLATED: u8 = 0x40;
 const OPCODE_BITS: u8 = 0x0f;
-const FINAL_TEXT: u8 = FINAL | Data::Text as u8;
-const FINAL_BINARY: u8 = FINAL | Data::Binary as u8;
+pub(super) const FINAL_TEXT: u8 = FINAL | Data::Text as u8;
+pub(super) const FINAL_BINARY: u8 = FINAL | Data::Binary as u8;
 // The second byte.
 const MASKED: u8 = 0x80;
 const LENGTH_BITS: u8 = 0x7f;
@@ -67,9 +67,6 @@ impl Header {
         role: Role,
         may_be_deflated: bool,
     ) -> Result<Option<Self>, PeerError> {
-        if let Some(header) = Self::short_message(input, role) {
-            return Ok(Some(header));
-        }
         let [first, second, rest @ ..] = input else {
             return Ok(None);
         };
@@ -143,27 +140,11 @@ fn is_deflated(bits: u8, opcode: OpCode, may_be_deflated: bool) -> Result<bool, 
     }
 }
 
-impl Header {
-    /// A client's text or bytes, whole, short and not compressed, as nearly every message is: what may be wrong with
-    /// others cannot be wrong with these.
-    #[inline(always)]
-    fn short_message(input: &[u8], role: Role) -> Option<Self> {
-        let (&[first, second, ref key @ ..], _) = input.split_first_chunk::<6>()?;
-        let data = match first {
-            FINAL_TEXT => Data::Text,
-            FINAL_BINARY => Data::Binary,
-            _ => return None,
-        };
-        let is_short = second & MASKED != 0 && second & LENGTH_BITS < LENGTH_IN_2;
-        (role == Role::Server && is_short).then_some(Self {
-            opcode: OpCode::Data(data),
-            is_final: true,
-            is_deflated: false,
-            key: Some(*key),
-            header_len: 6,
-            payload_len: u64::from(second & LENGTH_BITS),
-        })
-    }
+/// The length of a masked payload, if this second byte of a frame says it: up to 125 bytes.
+#[inline(always)]
+pub(super) fn short_len(second: u8) -> Option<usize> {
+    let is_short = second & MASKED != 0 && second & LENGTH_BITS < LENGTH_IN_2;
+    is_short.then_some(usize::from(second & LENGTH_BITS))
 }
 
 /// Append one whole frame to `out`, masked if there is a key.

@@ -6,7 +6,7 @@
 
 /// Mask or unmask `payload` in place. Returns the key as it applies to the bytes that follow, so that a payload that
 /// comes in pieces needs no count of what went before.
-#[inline]
+#[inline(always)]
 pub(super) fn mask(payload: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     // Blocks of a known length become a few wide operations without a loop.
     let (blocks, rest) = payload.as_chunks_mut::<32>();

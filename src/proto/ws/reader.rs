@@ -7,11 +7,11 @@
 
 use std::ops::Range;
 
-use super::frame::Header;
+use super::frame::{FINAL_BINARY, FINAL_TEXT, Header, short_len};
 use super::mask::mask;
 use super::opcode::{Control, Data, OpCode};
 use super::utf8::Utf8;
-use super::{CloseCode, PeerError, Role, WsLimits};
+use super::{CloseCode, Message, PeerError, Role, WsLimits};
 
 /// What the peer said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,15 +55,48 @@ pub fn deflated_bytes_max(bytes_max: usize) -> usize {
     bytes_max.saturating_add(bytes_max >> 6).saturating_add(64)
 }
 
-/// The receiving half of an [`Endpoint`](super::Endpoint).
+/// The receiving half of an [`Endpoint`](super::Endpoint), for one step.
 #[derive(Debug)]
-pub struct Reader {
+pub struct Reader<'e> {
+    pub(super) hearing: &'e mut Hearing,
+    pub(super) incoming: &'e mut Incoming,
+}
+
+/// The data message that is coming in, if it is, or was, in pieces.
+pub(super) type Incoming = Option<Box<Assembly>>;
+
+/// What a peer is, and how much of it is still heard.
+#[derive(Debug)]
+pub(super) struct Hearing {
     role: Role,
     /// It was agreed on that messages may be compressed.
     may_be_deflated: bool,
     speech: Speech,
-    /// The data message that is coming in, if it is, or was, in pieces.
-    incoming: Option<Box<Assembly>>,
+}
+
+impl Hearing {
+    pub(super) fn new(role: Role) -> Self {
+        Self {
+            role,
+            may_be_deflated: false,
+            speech: Speech::GoesOn,
+        }
+    }
+
+    /// Whether the peer's close frame came.
+    pub(super) fn has_closed(&self) -> bool {
+        self.speech == Speech::Closed
+    }
+
+    /// Whether nothing more is read: after a close frame, an error, or the end of the stream.
+    pub(super) fn is_done(&self) -> bool {
+        self.speech != Speech::GoesOn
+    }
+
+    /// See [`Endpoint::agree_on_deflate`](super::Endpoint::agree_on_deflate).
+    pub(super) fn agree_on_deflate(&mut self) {
+        self.may_be_deflated = true;
+    }
 }
 
 /// Whether the peer may still speak.
@@ -78,7 +111,7 @@ enum Speech {
 
 /// A message in pieces.
 #[derive(Debug)]
-struct Assembly {
+pub(super) struct Assembly {
     body: Body,
     continuations: u32,
     place: Place,
@@ -116,16 +149,7 @@ enum Found {
     NeedMore,
 }
 
-impl Reader {
-    pub(super) fn new(role: Role) -> Self {
-        Self {
-            role,
-            may_be_deflated: false,
-            speech: Speech::GoesOn,
-            incoming: None,
-        }
-    }
-
+impl<'e> Reader<'e> {
     /// The next thing from the front of `input`, and how many bytes of `input` are used up by it. Payload is unmasked
     /// where it lies; bytes that are not used up are left as they were.
     ///
@@ -140,22 +164,25 @@ impl Reader {
     /// What the peer did wrong: known with the last byte of the frame's header, or with the first byte of a text that
     /// can belong to none.
     pub fn next<'a>(
-        &'a mut self,
+        mut self,
         input: &'a mut [u8],
         limits: &WsLimits,
-    ) -> Result<(usize, Step<'a>), PeerError> {
+    ) -> Result<(usize, Step<'a>), PeerError>
+    where
+        'e: 'a,
+    {
         self.give_up_delivered();
         let (used, found) = self.advance(input, limits).inspect_err(|_| self.stop())?;
         let step = match found {
             Found::Frame(opcode, payload) => {
                 let step = read_payload(opcode, &input[payload]).inspect_err(|_| self.stop())?;
                 if let Step::Close(_) = step {
-                    self.incoming = None;
-                    self.speech = Speech::Closed;
+                    *self.incoming = None;
+                    self.hearing.speech = Speech::Closed;
                 }
                 step
             }
-            Found::Assembled => match &self.incoming {
+            Found::Assembled => match self.incoming {
                 Some(assembly) => assembly.message(),
                 None => unreachable!("found in the message that was put together"),
             },
@@ -164,34 +191,53 @@ impl Reader {
         Ok((used, step))
     }
 
-    /// Whether the peer's close frame came.
-    pub fn is_closed(&self) -> bool {
-        self.speech == Speech::Closed
-    }
-
-    /// Whether nothing more is read: after a close frame, an error, or the end of the stream.
-    pub fn is_done(&self) -> bool {
-        self.speech != Speech::GoesOn
-    }
-
-    /// Bytes of memory held for a message in pieces; 0 when there is none.
-    pub fn bytes_held(&self) -> usize {
-        match &self.incoming {
-            Some(assembly) => size_of::<Assembly>() + assembly.body.capacity(),
-            None => 0,
+    /// The next thing from the front of `input`, if that is a whole message of a client, of at most 125 bytes, in one
+    /// frame and not compressed; and how many bytes of `input` are used up by it. What may be wrong with other frames
+    /// cannot be wrong with such a one, and it is told by two bytes. `None`, and nothing done, for all else:
+    /// [`Reader::next`] says what it is.
+    ///
+    /// # Errors
+    /// A text that is none.
+    #[inline(always)]
+    pub fn next_short<'a>(
+        mut self,
+        input: &'a mut [u8],
+        limits: &WsLimits,
+    ) -> Option<Result<(usize, Message<'a>), PeerError>> {
+        let is_between_messages = self.incoming.is_none() && !self.hearing.is_done();
+        if !is_between_messages || self.hearing.role != Role::Server {
+            return None;
         }
-    }
-
-    /// See [`Endpoint::agree_on_deflate`](super::Endpoint::agree_on_deflate).
-    pub(super) fn agree_on_deflate(&mut self) {
-        self.may_be_deflated = true;
+        let (&mut [first, second, ref key @ ..], rest) = input.split_first_chunk_mut::<6>()?;
+        let (key, len) = (*key, short_len(second)?);
+        let is_text = match first {
+            FINAL_TEXT => true,
+            FINAL_BINARY => false,
+            _ => return None,
+        };
+        let payload = rest.get_mut(..len)?;
+        if len > limits.message_bytes_max {
+            return None;
+        }
+        mask(payload, key);
+        let message = match is_text {
+            false => Message::Binary(payload),
+            true => match str::from_utf8(payload) {
+                Ok(text) => Message::Text(text),
+                Err(_) => {
+                    self.stop();
+                    return Some(Err(PeerError::InvalidUtf8));
+                }
+            },
+        };
+        Some(Ok((6 + len, message)))
     }
 
     /// Read nothing more.
     pub(super) fn stop(&mut self) {
-        if !self.is_done() {
-            self.incoming = None;
-            self.speech = Speech::Stopped;
+        if !self.hearing.is_done() {
+            *self.incoming = None;
+            self.hearing.speech = Speech::Stopped;
         }
     }
 
@@ -199,7 +245,7 @@ impl Reader {
         if let Some(assembly) = &self.incoming
             && let Place::Whole = assembly.place
         {
-            self.incoming = None;
+            *self.incoming = None;
         }
     }
 
@@ -209,12 +255,12 @@ impl Reader {
         input: &mut [u8],
         limits: &WsLimits,
     ) -> Result<(usize, Found), PeerError> {
-        if self.is_done() {
+        if self.hearing.is_done() {
             return Ok((input.len(), Found::NeedMore));
         }
         let mut used = 0;
         loop {
-            if let Some(assembly) = &mut self.incoming {
+            if let Some(assembly) = &mut *self.incoming {
                 used += assembly.take_payload(&mut input[used..])?;
                 match assembly.place {
                     Place::InFrame { .. } => return Ok((used, Found::NeedMore)),
@@ -223,11 +269,15 @@ impl Reader {
                 }
             }
 
-            let Some(header) = Header::parse(&input[used..], self.role, self.may_be_deflated)?
-            else {
+            let Hearing {
+                role,
+                may_be_deflated,
+                ..
+            } = *self.hearing;
+            let Some(header) = Header::parse(&input[used..], role, may_be_deflated)? else {
                 return Ok((used, Found::NeedMore));
             };
-            match (header.opcode, &mut self.incoming) {
+            match (header.opcode, &mut *self.incoming) {
                 // It may stand anywhere, also in the middle of a message.
                 (OpCode::Control(_), _) => {}
                 (OpCode::Data(Data::Continue), Some(assembly)) => {
@@ -257,13 +307,18 @@ impl Reader {
             let OpCode::Data(data) = header.opcode else {
                 return Ok((used, Found::NeedMore));
             };
-            self.incoming = Some(Box::new(Assembly::begin(data, &header)));
+            *self.incoming = Some(Box::new(Assembly::begin(data, &header)));
             used += header.header_len;
         }
     }
 }
 
 impl Assembly {
+    /// Bytes of memory that it holds.
+    pub(super) fn bytes_held(&self) -> usize {
+        size_of::<Self>() + self.body.capacity()
+    }
+
     fn begin(data: Data, header: &Header) -> Self {
         let body = match data {
             _ if header.is_deflated => Body::Deflated(data, Vec::new()),

@@ -13,28 +13,27 @@ pub const REASON_BYTES_MAX: usize = CONTROL_BYTES_MAX - 2;
 ///
 /// A call that fails has written nothing.
 #[derive(Debug)]
-pub struct Writer {
-    masking: Masking,
-    closed: bool,
-}
+pub struct Writer(Voice);
 
+/// How frames are written. (One value for all: there may be very many writers.)
 #[derive(Debug)]
-enum Masking {
-    Never,
-    /// A key for each frame; this is the next one's.
-    Always(Option<[u8; 4]>),
+enum Voice {
+    /// As a server's.
+    Plain,
+    /// As a client's, which has no key for the next one yet.
+    NeedsKey,
+    /// As a client's, with this key for the next one.
+    Masked([u8; 4]),
+    /// Not at all any more.
+    Closed,
 }
 
 impl Writer {
     pub(super) fn new(role: Role) -> Self {
-        let masking = match role {
-            Role::Server => Masking::Never,
-            Role::Client => Masking::Always(None),
-        };
-        Self {
-            masking,
-            closed: false,
-        }
+        Self(match role {
+            Role::Server => Voice::Plain,
+            Role::Client => Voice::NeedsKey,
+        })
     }
 
     /// The masking key for the next frame, and only that one. A client needs a fresh one for every frame, from a source
@@ -49,8 +48,8 @@ impl Writer {
     /// # Ok::<(), tourbillon::proto::ws::Misuse>(())
     /// ```
     pub fn mask_with(&mut self, key: [u8; 4]) -> &mut Self {
-        if let Masking::Always(next) = &mut self.masking {
-            *next = Some(key);
+        if let Voice::NeedsKey | Voice::Masked(_) = self.0 {
+            self.0 = Voice::Masked(key);
         }
         self
     }
@@ -96,13 +95,7 @@ impl Writer {
         payload: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Misuse> {
-        if self.closed {
-            return Err(Misuse::AfterClose);
-        }
-        let key = match &mut self.masking {
-            Masking::Never => None,
-            Masking::Always(key) => Some(key.take().ok_or(Misuse::NoMaskingKey)?),
-        };
+        let key = self.take_key()?;
         encode_deflated(data, key, payload, out);
         Ok(())
     }
@@ -159,7 +152,7 @@ impl Writer {
         code: Option<CloseCode>,
         out: &mut Vec<u8>,
     ) -> Result<(), Misuse> {
-        match (self.closed, code) {
+        match (self.is_closed(), code) {
             (true, _) => Ok(()),
             (false, Some(code)) => self.close(code, "", out),
             (false, None) => self.last_word(&[], out),
@@ -168,12 +161,12 @@ impl Writer {
 
     /// Whether our close frame is out.
     pub fn is_closed(&self) -> bool {
-        self.closed
+        matches!(self.0, Voice::Closed)
     }
 
     fn last_word(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Misuse> {
         self.control(Control::Close, payload, out)?;
-        self.closed = true;
+        self.0 = Voice::Closed;
         Ok(())
     }
 
@@ -191,16 +184,24 @@ impl Writer {
 
     #[inline]
     fn frame(&mut self, opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Misuse> {
-        if self.closed {
-            return Err(Misuse::AfterClose);
-        }
-        match &mut self.masking {
-            Masking::Never => encode(opcode, None, payload, out),
-            Masking::Always(key) => {
-                let key = key.take().ok_or(Misuse::NoMaskingKey)?;
-                encode(opcode, Some(key), payload, out);
-            }
+        match self.0 {
+            // Apart from the others, for it is done often.
+            Voice::Plain => encode(opcode, None, payload, out),
+            _ => encode(opcode, self.take_key()?, payload, out),
         }
         Ok(())
+    }
+
+    /// The key for the frame that is to be written, which is used up by that.
+    fn take_key(&mut self) -> Result<Option<[u8; 4]>, Misuse> {
+        match self.0 {
+            Voice::Plain => Ok(None),
+            Voice::Masked(key) => {
+                self.0 = Voice::NeedsKey;
+                Ok(Some(key))
+            }
+            Voice::NeedsKey => Err(Misuse::NoMaskingKey),
+            Voice::Closed => Err(Misuse::AfterClose),
+        }
     }
 }

@@ -274,7 +274,21 @@ fn oracle(role: Role, message_bytes_max: usize, input: &[u8], piece: usize) -> V
 }
 
 /// What we hear, a fault by its close code.
+/// What we hear, which is the same when short messages are looked for first.
 fn ours(role: Role, limits: &WsLimits, input: &[u8], piece: usize) -> Vec<String> {
+    let events = heard(role, limits, input, piece, false);
+    assert_eq!(heard(role, limits, input, piece, true), events);
+    events
+}
+
+fn heard(
+    role: Role,
+    limits: &WsLimits,
+    input: &[u8],
+    piece: usize,
+    short_first: bool,
+) -> Vec<String> {
+    let fault = |error: PeerError| format!("fault {}", error.close_code());
     let mut endpoint = Endpoint::new(role);
     let mut events = Vec::new();
     let mut kept = Vec::new();
@@ -282,6 +296,27 @@ fn ours(role: Role, limits: &WsLimits, input: &[u8], piece: usize) -> Vec<String
         kept.extend_from_slice(piece);
         let mut at = 0;
         loop {
+            let (reader, _) = endpoint.split();
+            let short = match short_first {
+                true => reader.next_short(&mut kept[at..], limits),
+                false => None,
+            };
+            if let Some(short) = short {
+                match short {
+                    Ok((used, message)) => {
+                        at += used;
+                        events.push(describe(match message {
+                            Message::Text(text) => Step::Text(text),
+                            Message::Binary(bytes) => Step::Binary(bytes),
+                        }));
+                    }
+                    Err(error) => {
+                        events.push(fault(error));
+                        return events;
+                    }
+                }
+                continue;
+            }
             match endpoint.next(&mut kept[at..], limits) {
                 Ok((used, step)) => {
                     at += used;
@@ -291,7 +326,7 @@ fn ours(role: Role, limits: &WsLimits, input: &[u8], piece: usize) -> Vec<String
                     events.push(describe(step));
                 }
                 Err(error) => {
-                    events.push(format!("fault {}", error.close_code()));
+                    events.push(fault(error));
                     return events;
                 }
             }

@@ -276,6 +276,12 @@ impl Outlet {
         self.sender.get().is_none_or(Sender::is_open)
     }
 
+    /// Nothing was sent but by the handler, and nobody waits for anything.
+    #[inline]
+    pub(super) fn is_calm(&self) -> bool {
+        self.sender.get().is_none_or(Sender::is_calm)
+    }
+
     /// Whether there is something to collect.
     #[inline]
     pub(super) fn has_mail(&self) -> bool {

@@ -180,17 +180,25 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
                     if let Err(caught) = told {
                         self.close_after_panic(visit, &caught.blame(rules.origin));
                     }
+                    visit.steps_left -= 1;
+                    // All that a handler can do to its connection.
+                    if !self.outlet.is_calm() || self.socket.is_full() {
+                        return false;
+                    }
                 }
-                Some(Err(error)) => self.refuse(visit, error),
+                Some(Err(error)) => {
+                    self.refuse(visit, error);
+                    return false;
+                }
                 None => {
                     if !self.next(visit) {
                         return false;
                     }
+                    visit.steps_left -= 1;
+                    if !self.is_calm() || self.socket.is_full() {
+                        return false;
+                    }
                 }
-            }
-            visit.steps_left -= 1;
-            if !self.is_calm() || self.socket.is_full() {
-                return false;
             }
         }
         visit.newest_ping.is_none()
@@ -435,7 +443,7 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
         !has_concern
             && self.endpoint.is_at_rest()
             && self.extra.as_ref().is_none_or(|extra| extra.is_calm())
-            && self.outlet.sender().is_none_or(Sender::is_calm)
+            && self.outlet.is_calm()
     }
 
     /// Keep input that is incomplete.

@@ -204,6 +204,7 @@ impl Wire {
         Ok(written)
     }
 
+    #[inline(always)]
     fn write(&mut self, ctx: &mut Ctx<'_>, bytes: &[u8]) -> io::Result<usize> {
         if !self.write_ready {
             return Ok(0);

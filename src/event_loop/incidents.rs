@@ -110,8 +110,7 @@ impl fmt::Display for SlowTurn {
 /// What a loop keeps of it.
 pub(super) struct Incidents {
     kept: VecDeque<Incident>,
-    /// Long pieces of this turn, the longest first. They are kept in place: on a busy machine a piece is long now and then
-    /// through no fault of its own, and that is to cost no allocation.
+    /// Long pieces of this turn, the longest first.
     pieces: [Option<Longest>; PIECES_MAX],
     /// A handler inside the piece of work that is going on was to blame for its being long.
     culprit: Option<Origin>,
@@ -120,7 +119,8 @@ pub(super) struct Incidents {
 impl Incidents {
     pub(super) fn new() -> Self {
         Self {
-            // Now, and not in a burst: what is allocated then stands behind what is free after it.
+            // Now, and not when a busy machine makes a turn slow: that is to cost no allocation, and what is allocated in
+            // a burst stands behind what is free after it.
             kept: VecDeque::with_capacity(INCIDENTS_MAX),
             pieces: [None; PIECES_MAX],
             culprit: None,

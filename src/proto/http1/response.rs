@@ -255,7 +255,7 @@ impl Preamble {
     pub fn new() -> Self {
         Self {
             date: date::format(0),
-            // Room for nearly every answer from the start. What grows in a burst stands behind all that is free after it.
+            // Room for nearly every answer from the start: what grows in a burst stands behind all that is free after.
             content_type: String::with_capacity(64),
             body_len: 0,
             text: Vec::with_capacity(256),

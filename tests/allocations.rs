@@ -15,7 +15,9 @@ use allocation_counter::measure;
 use canned::{Lines, Stage};
 use tourbillon::client::{Client, Url};
 use tourbillon::event_loop::{EventLoop, TurnBudget};
-use tourbillon::web::{App, Message, Peer, Request, Response, Rooms, Sender, Shared, Socket, task};
+use tourbillon::web::{
+    App, Limits, Message, Peer, Request, Response, Rooms, Sender, Shared, Socket, task,
+};
 
 /// Rounds before it is counted, for buffers to grow; and rounds that are counted.
 const WARM_UP: u64 = 50;
@@ -193,20 +195,35 @@ const TICK: &[u8] = b"\x81\x84\0\0\0\0tick";
 
 const MEMBERS: u32 = 1000;
 
+/// By then each of them is asked whether it is there.
+const PING_AFTER_SECONDS: u32 = 31;
+
 /// A room with a thousand connections: each that is asked to, at the start, is in it.
 fn room(joins: bool) -> (Stage, Shared<Hall>) {
+    room_of(joins, TICK, 250)
+}
+
+/// The same, with what each says in every turn, and so many turns a second.
+fn room_of(joins: bool, each_turn: &[u8], turns_a_second: u32) -> (Stage, Shared<Hall>) {
     let hall = Hall {
         joins,
         rooms: Rooms::new(),
         senders: Vec::new(),
     };
-    let app = App::new(hall).ws("/", |_: &Request, _: &mut Hall| Ok(Member));
+    let limits = Limits {
+        // They answer no ping.
+        pong_timeout: Duration::from_secs(3_600),
+        ..Limits::default()
+    };
+    let app = App::new(hall)
+        .limits(limits)
+        .ws("/", |_: &Request, _: &mut Hall| Ok(Member));
     let state = app.state();
     let lines = Lines {
         first: HANDSHAKE.to_vec(),
-        each_turn: TICK.to_vec(),
+        each_turn: each_turn.to_vec(),
     };
-    (Stage::new(app, MEMBERS, lines, 250), state)
+    (Stage::new(app, MEMBERS, lines, turns_a_second), state)
 }
 
 struct Hall {
@@ -228,11 +245,11 @@ impl Socket<Hall> for Member {
     fn message(&mut self, _: &mut Peer<'_>, _: Message<'_>, _: &mut Hall) {}
 }
 
-/// Its frame, as it is encoded and as it is shared.
-const OF_A_PUBLISH: u64 = 3;
+/// Its frame, as it is encoded and as it is shared; and for the first of a turn, the batch and its list.
+const OF_A_PUBLISH: u64 = 4;
 
 #[test]
-fn a_message_to_a_room_needs_three_however_many_hear_it() {
+fn a_message_to_a_room_needs_four_however_many_hear_it() {
     let (mut stage, hall) = room(true);
     let rooms = hall.with(|hall| hall.rooms.clone());
     let mut publish = || {
@@ -244,6 +261,48 @@ fn a_message_to_a_room_needs_three_however_many_hear_it() {
     (0..WARM_UP).for_each(|_| publish());
     let counted = measure(|| (0..10).for_each(|_| publish())).count_total;
     assert!(counted <= OF_A_PUBLISH * 10, "{counted}");
+}
+
+#[test]
+fn what_was_said_to_a_room_leaves_nothing_behind_in_its_members() {
+    let (mut stage, hall) = room(true);
+    let (rooms, senders) = hall.with(|hall| (hall.rooms.clone(), hall.senders.clone()));
+    let mut talk = |messages: u32| {
+        let except = &senders[0];
+        rooms.publish_except("room", except, "hello");
+        for _ in 1..messages {
+            rooms.publish("room", "hello");
+        }
+        stage.turn();
+    };
+    // The loop's two lists of those to flush grow once.
+    talk(1);
+    talk(1);
+    assert_eq!(measure(|| talk(8)).bytes_current, 0);
+}
+
+#[test]
+fn what_was_sent_to_one_leaves_nothing_behind_when_it_was_silent_for_long() {
+    let held = |messages: usize| {
+        // Nobody says anything, and each turn takes a second.
+        let (mut stage, hall) = room_of(true, b"", 1);
+        let senders = hall.with(|hall| hall.senders.clone());
+        let counted = measure(|| {
+            for sender in &senders {
+                for _ in 0..messages {
+                    sender.send("hello");
+                }
+            }
+            (0..PING_AFTER_SECONDS).for_each(|_| stage.turn());
+        });
+        counted.bytes_current
+    };
+    let each = (held(8) - held(0)) / i64::from(MEMBERS);
+    println!("a member that was sent something: {each} bytes more");
+    assert!(
+        each <= 16,
+        "{each}: its place in the two lists of those to flush is all"
+    );
 }
 
 #[test]

@@ -137,6 +137,8 @@ const REFCELL_FILES: &[&str] = &[
     "src/client/session.rs",
     // The machine that the pump and those who use a WebSocket share, and the compressors of a builder.
     "src/client/websocket/link.rs",
+    // What is published to a group, and read by each of its members.
+    "src/conn/batch.rs",
     // What routes have done, counted through the server that all connections share.
     "src/conn/meters.rs",
     "src/conn/pipe.rs",

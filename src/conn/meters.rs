@@ -131,8 +131,8 @@ impl Traffic {
     }
 
     #[inline]
-    pub(super) fn sent(&self, bytes: usize) {
-        add(&self.messages_out, 1);
+    pub(super) fn sent(&self, messages: usize, bytes: usize) {
+        add(&self.messages_out, messages as u64);
         add(&self.bytes_out, bytes as u64);
     }
 

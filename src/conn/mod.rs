@@ -4,6 +4,7 @@
 //! and the handler to output), `flush` (output to socket). What a connection asks of the layer above is the trait
 //! [`Service`]; it knows no routes.
 
+mod batch;
 mod body;
 mod census;
 mod connection;

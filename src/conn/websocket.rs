@@ -3,9 +3,11 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::batch::{Batch, Place};
 use super::limits::Hits;
 use super::outbox::{Dropped, Outbox, Put, Terms};
 use super::server::Shared;
@@ -172,7 +174,7 @@ impl Peer<'_> {
             return self.sender().send(message);
         }
         let message = message.into();
-        self.server.traffic.sent(message.len());
+        self.server.traffic.sent(1, message.len());
         #[cfg(feature = "deflate")]
         if let Some(deflate) = &self.outlet.rules.deflate {
             let pool = &mut *self.server.deflate_pool.borrow_mut();
@@ -341,11 +343,11 @@ pub(super) struct PeerShared {
     handle: Handle,
     server: Rc<Shared>,
     rules: Rc<WebSocketRules>,
-    outbox: RefCell<Outbox>,
+    mail: RefCell<Mail>,
     /// What the connection could not write yet, as of its last visit.
     backlog: Cell<usize>,
-    /// The connection is in the loop's list of those to flush, or blocked, and will look at its mail by itself.
-    marked: Cell<bool>,
+    /// The connection is in the loop's list for this flush, or was, and is blocked; it will look at its mail by itself.
+    marked: Cell<Option<NonZeroU32>>,
     open: Cell<bool>,
     /// Somebody waits until all is written.
     is_awaited: Cell<bool>,
@@ -353,6 +355,54 @@ pub(super) struct PeerShared {
     reached: Cell<bool>,
     memberships: RefCell<Vec<Membership>>,
     rare: OnceCell<Box<Rare>>,
+}
+
+/// What is to be written.
+#[derive(Default)]
+struct Mail {
+    /// What goes first. Most need none.
+    outbox: Option<Box<Outbox>>,
+    /// What goes then: the rest of a batch.
+    place: Option<Place>,
+}
+
+impl Mail {
+    fn outbox_bytes(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.bytes())
+    }
+
+    /// Whether what comes next is in the batch, if anything comes.
+    fn is_outbox_empty(&self) -> bool {
+        self.outbox_bytes() == 0
+    }
+
+    /// Whether it reads a batch to which more may be added.
+    fn reads_on(&self) -> bool {
+        let place = self.place.as_ref();
+        place.is_some_and(|place| place.batch().is_open())
+    }
+
+    /// Nothing is here, but more may come in a batch.
+    fn has_caught_up(&self) -> bool {
+        let place = self.place.as_ref();
+        self.is_outbox_empty() && self.reads_on() && place.is_some_and(Place::is_at_end)
+    }
+
+    /// What it reads is not for it alone, and from here on it is not as the others.
+    fn end_batch(&self) {
+        if let Some(place) = &self.place {
+            place.batch().end();
+        }
+    }
+
+    /// Who has so much to write is not as the others.
+    fn end_batch_if_full(&self) {
+        if let Some(place) = &self.place
+            && self.outbox_bytes() > place.batch().bytes_max()
+        {
+            place.batch().end();
+        }
+    }
 }
 
 /// What few have.
@@ -375,9 +425,14 @@ type Mailbox = Mutex<Option<Vec<Posted>>>;
 impl PeerShared {
     /// Something is there to be written: the connection is to look at it in this turn, if it can.
     fn mark(&self) {
-        if !self.marked.replace(true) {
-            self.handle.mark_dirty(self.token);
+        if self.marked.get().is_none() {
+            self.mark_for(self.handle.next_flush());
         }
+    }
+
+    fn mark_for(&self, flush: NonZeroU32) {
+        self.marked.set(Some(flush));
+        self.handle.mark_dirty(self.token);
     }
 
     /// The connection is visited, to say so to its handler.
@@ -395,6 +450,57 @@ impl PeerShared {
 
     fn rare(&self) -> &Rare {
         self.rare.get_or_init(Box::default)
+    }
+
+    /// What is left to be read of a batch goes to the outbox.
+    fn move_batch(&self, mail: &mut Mail) {
+        let Some(place) = &mut mail.place else { return };
+        let when_full = place.batch().policy_for(self.rules.outbox).when_full;
+        while let Some(frame) = self.read(place) {
+            let outbox = mail.outbox.get_or_insert_default();
+            outbox.push(frame, when_full);
+        }
+    }
+
+    /// The outbox, for what is to be written behind all that is here.
+    fn outbox<'m>(&self, mail: &'m mut Mail) -> &'m mut Outbox {
+        self.move_batch(mail);
+        mail.outbox.get_or_insert_default()
+    }
+
+    /// The next message of a batch.
+    fn read(&self, place: &mut Place) -> Option<Rc<[u8]>> {
+        let mut frame = place.read()?;
+        self.server.traffic.sent(1, frame.plain.len());
+        Some(frame.for_peer(self))
+    }
+
+    /// The next message to be written.
+    fn take(&self) -> Option<Rc<[u8]>> {
+        let mail = &mut *self.mail.borrow_mut();
+        let sent_alone = mail.outbox.as_mut().and_then(|outbox| outbox.take());
+        sent_alone.or_else(|| self.read(mail.place.as_mut()?))
+    }
+
+    /// Copy what comes next in a batch, if it is to be written as it stands there: as nearly always, and for each
+    /// member of a room. Whether that was all there is.
+    #[inline]
+    fn copy(&self, cork: &mut Vec<u8>, bytes_max: usize) -> bool {
+        #[cfg(feature = "deflate")]
+        if self.rules.deflate.is_some() {
+            return false;
+        }
+        let mail = &mut *self.mail.borrow_mut();
+        let comes_next = mail.is_outbox_empty();
+        match &mut mail.place {
+            Some(place) if comes_next => {
+                let before = cork.len();
+                let copied = place.copy(cork, bytes_max, BY_REFERENCE_BYTES);
+                self.server.traffic.sent(copied, cork.len() - before);
+                place.is_at_end()
+            }
+            _ => false,
+        }
     }
 
     /// A frame from the outbox, as it is written.
@@ -426,9 +532,9 @@ impl Sender {
             handle,
             server,
             rules,
-            outbox: RefCell::default(),
+            mail: RefCell::default(),
             backlog: Cell::new(0),
-            marked: Cell::new(false),
+            marked: Cell::new(None),
             open: Cell::new(true),
             is_awaited: Cell::new(false),
             reached: Cell::new(false),
@@ -470,12 +576,14 @@ impl Sender {
         let policy = how.policy.unwrap_or(&peer.rules.outbox);
         let backlog = peer.backlog.get();
         if backlog == 0 && how.key.is_none() {
-            let mut outbox = peer.outbox.borrow_mut();
+            let mail = &mut *peer.mail.borrow_mut();
+            let outbox = peer.outbox(mail);
             if outbox.bytes() <= policy.bytes_max {
-                // As nearly always, and for each member of a room.
+                // As nearly always.
                 outbox.push(frame.for_peer(peer), policy.when_full);
-                drop(outbox);
+                peer.server.traffic.sent(1, frame.plain.len());
                 peer.mark();
+                mail.end_batch_if_full();
                 return SendOutcome::Sent;
             }
         }
@@ -503,11 +611,13 @@ impl Sender {
             ahead: backlog,
         };
         let mut dropped = Dropped::default();
-        let mut outbox = peer.outbox.borrow_mut();
+        let mut mail = peer.mail.borrow_mut();
+        let outbox = peer.outbox(&mut mail);
         let before = outbox.bytes();
         let put = outbox.put(|| frame.for_peer(peer), &terms, &mut dropped);
         let after = outbox.bytes();
-        drop(outbox);
+        mail.end_batch_if_full();
+        drop(mail);
         if put == Put::Dropped {
             dropped.count(frame.plain.len());
         }
@@ -517,7 +627,7 @@ impl Sender {
         peer.count_dropped(dropped);
         match put {
             Put::Waits | Put::MadeRoom => {
-                peer.server.traffic.sent(frame.plain.len());
+                peer.server.traffic.sent(1, frame.plain.len());
                 peer.mark();
             }
             Put::Dropped => return SendOutcome::Dropped,
@@ -536,12 +646,45 @@ impl Sender {
         SendOutcome::Queued
     }
 
+    /// Have it read a batch: what is published to a group that it is in. `false` when it is to be sent to by itself.
+    pub(super) fn read_from(&self, batch: &Rc<Batch>) -> bool {
+        let peer = &*self.0;
+        let mail = &mut *peer.mail.borrow_mut();
+        if !self.is_open() || self.is_blocked() || mail.reads_on() || !batch.is_of(&peer.handle) {
+            return false;
+        }
+        peer.move_batch(mail);
+        let bytes_max = batch.policy_for(peer.rules.outbox).bytes_max;
+        if mail.outbox_bytes() > bytes_max {
+            return false;
+        }
+        mail.place = Some(Place::in_front(batch, bytes_max));
+        let flush = peer.handle.next_flush();
+        if peer.marked.get() != Some(flush) {
+            peer.mark_for(flush);
+        }
+        true
+    }
+
+    /// What is added to a batch next is not for this one. Whether it would have read it.
+    pub(super) fn pass_over(&self, batch: &Rc<Batch>) -> bool {
+        let mail = &mut *self.0.mail.borrow_mut();
+        let reads = |place: &Place| Rc::ptr_eq(place.batch(), batch);
+        if !mail.place.as_ref().is_some_and(reads) {
+            return false;
+        }
+        self.0.move_batch(mail);
+        mail.place.as_mut().expect("it reads").pass_over();
+        true
+    }
+
     /// Begin the closing handshake, behind all that was sent; nothing more is sent after this. The reason is cut at 123
     /// bytes. A code that may not be sent (RFC 6455, 7.4) becomes 1000.
     pub fn close(&self, code: CloseCode, reason: &str) {
         if !self.0.open.replace(false) {
             return;
         }
+        self.0.mail.borrow().end_batch();
         let code = if code.is_allowed() {
             code
         } else {
@@ -554,7 +697,7 @@ impl Sender {
             end -= 1;
         }
         // One that cannot write is not marked again. It is visited all the same, for its time to close runs now.
-        if self.0.marked.get() {
+        if self.0.marked.get().is_some() {
             self.0.handle.wake(self.0.token);
         }
         rare.close_reason.set(Some(reason[..end].into()));
@@ -568,7 +711,7 @@ impl Sender {
 
     /// Bytes that were sent and that the peer has not taken yet.
     pub fn outbox_bytes(&self) -> usize {
-        self.0.backlog.get() + self.0.outbox.borrow().bytes()
+        self.0.backlog.get() + self.bytes_waiting()
     }
 
     /// What was not sent to this peer, since it was connected, because its outbox was full or something newer took its
@@ -617,7 +760,7 @@ impl Sender {
     /// Nothing more is sent: the connection has ended, or is about to.
     pub(super) fn shut(&self) {
         self.0.open.set(false);
-        drop(self.0.outbox.take());
+        self.0.mail.take().end_batch();
         let Some(rare) = self.0.rare.get() else {
             return;
         };
@@ -649,9 +792,23 @@ impl Sender {
         };
         let mut dropped = Dropped::default();
         if bytes > 0 {
-            peer.outbox.borrow_mut().make_room(&terms, &mut dropped);
+            let mail = &mut *peer.mail.borrow_mut();
+            mail.end_batch();
+            peer.move_batch(mail);
+            mail.place = None;
+            if let Some(outbox) = &mut mail.outbox {
+                outbox.make_room(&terms, &mut dropped);
+            }
         }
         peer.count_dropped(dropped);
+    }
+
+    /// Nothing was said for long: what is empty gives its memory up.
+    pub(super) fn rest(&self) {
+        let mail = &mut *self.0.mail.borrow_mut();
+        if mail.is_outbox_empty() {
+            mail.outbox = None;
+        }
     }
 
     /// Whether messages wait for the peer to take others first.
@@ -660,8 +817,10 @@ impl Sender {
     }
 
     /// Bytes of messages that wait behind what the connection has begun to write.
+    #[inline]
     pub(super) fn bytes_waiting(&self) -> usize {
-        self.0.outbox.borrow().bytes()
+        let mail = self.0.mail.borrow();
+        mail.outbox_bytes() + mail.place.as_ref().map_or(0, Place::bytes)
     }
 
     /// Nothing waits, and nobody waits for anything.
@@ -669,7 +828,7 @@ impl Sender {
     pub(super) fn is_calm(&self) -> bool {
         let peer = &*self.0;
         peer.open.get()
-            && !peer.marked.get()
+            && !self.has_mail()
             && !peer.is_awaited.get()
             && peer.backlog.get() == 0
             && self.untold().is_none()
@@ -723,9 +882,13 @@ impl Sender {
         }
     }
 
-    /// Whether the connection was marked to look at its mail.
+    /// Whether the connection is to look at its mail. One that has written all of a batch need not, before the flush
+    /// that it is marked for.
+    #[inline]
     pub(super) fn has_mail(&self) -> bool {
-        self.0.marked.get()
+        let flush = self.0.marked.get();
+        let is_marked_on = flush == Some(self.0.handle.next_flush());
+        flush.is_some() && !(is_marked_on && self.0.mail.borrow().has_caught_up())
     }
 
     /// Move the mail into `cork`, as far as there is room.
@@ -733,11 +896,13 @@ impl Sender {
         let peer = &*self.0;
         let offered_bytes_max = peer.rules.offered_bytes_max();
         loop {
+            if !writer.is_closed() && peer.copy(cork, offered_bytes_max) {
+                break;
+            }
             if cork.len() >= offered_bytes_max {
                 return Collected::Full;
             }
-            let frame = peer.outbox.borrow_mut().take();
-            let Some(frame) = frame else { break };
+            let Some(frame) = peer.take() else { break };
             if writer.is_closed() {
                 continue;
             }
@@ -747,7 +912,11 @@ impl Sender {
             }
             cork.extend_from_slice(chunk.as_ref());
         }
-        peer.marked.set(false);
+        let mail = &mut *peer.mail.borrow_mut();
+        if !mail.reads_on() {
+            mail.place = None;
+            peer.marked.set(None);
+        }
         if let Some(rare) = peer.rare.get()
             && let (Some(code), Some(reason)) = (rare.close_code.get(), rare.close_reason.take())
         {
@@ -870,6 +1039,6 @@ mod tests {
     #[test]
     fn what_a_sender_shares_is_small() {
         // With its two counts, and the allocator's word, ten words by two.
-        assert_eq!(size_of::<PeerShared>(), 136);
+        assert_eq!(size_of::<PeerShared>(), 120);
     }
 }

@@ -371,8 +371,8 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
             return Ok(true);
         };
         self.is_behind |= sender.take_awaited();
-        if sender.bytes_waiting() > 0
-            && let Some(ages) = Ages::of(&mut self.extra)
+        if let Some(ages) = Ages::of(&mut self.extra)
+            && sender.bytes_waiting() > 0
         {
             ages.last_message = visit.ctx.tick();
         }
@@ -518,6 +518,7 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
     /// The peer has been silent for long: ask whether it is there, at the next step.
     pub(super) fn ping(&mut self) {
         self.probe = Probe::Due;
+        self.outlet.sender().into_iter().for_each(Sender::rest);
     }
 
     /// The peer has said something, whatever it was.

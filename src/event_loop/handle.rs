@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::num::NonZeroU32;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -117,6 +118,8 @@ pub(super) struct Core {
     /// The wakers of timers in the wheel that have one.
     sleepers: RefCell<slab::Slab<Waker>>,
     dirty: RefCell<Vec<Token>>,
+    /// See [`Handle::next_flush`].
+    next_flush: Cell<NonZeroU32>,
 }
 
 /// The ready queue, and in debug mode since when each stands in it.
@@ -186,6 +189,7 @@ impl Handle {
             wheel: RefCell::new(Wheel::new()),
             sleepers: RefCell::default(),
             dirty: RefCell::default(),
+            next_flush: Cell::new(NonZeroU32::MIN),
         }))
     }
 
@@ -319,6 +323,16 @@ impl Handle {
     pub fn mark_dirty(&self, token: Token) {
         self.0.recorder.push(What::Marked { token });
         self.0.dirty.borrow_mut().push(token);
+    }
+
+    /// The number of the step 7 in which what is marked now is visited: another one as soon as that has begun.
+    pub(crate) fn next_flush(&self) -> NonZeroU32 {
+        self.0.next_flush.get()
+    }
+
+    /// Whether both are of the same loop.
+    pub(crate) fn is_of_same_loop(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
     }
 
     /// Take `source` in and give it its first visit, in the ready step, in the order of [`Handle::call_soon`].
@@ -833,8 +847,10 @@ impl Handle {
         std::mem::take(&mut *self.0.findings.borrow_mut())
     }
 
-    /// Swap the list of dirty sources for the empty `list`.
+    /// Swap the list of dirty sources for the empty `list`: their flush begins.
     pub(super) fn swap_dirty(&self, list: &mut Vec<Token>) {
+        let next = |number: NonZeroU32| number.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        self.0.next_flush.update(next);
         std::mem::swap(&mut *self.0.dirty.borrow_mut(), list);
     }
 

@@ -536,12 +536,14 @@ impl EventLoop {
     fn flush_dirty(&mut self) {
         let mut flushing = std::mem::take(&mut self.flushing);
         self.handle.swap_dirty(&mut flushing);
+        self.begin_timing(flushing.len());
         self.behind = flushing.len();
         for token in flushing.drain(..) {
             self.behind -= 1;
             self.visit(token, Readiness::FLUSH);
         }
         self.flushing = flushing;
+        self.end_timing();
         self.end_phase(Phase::Flush);
     }
 

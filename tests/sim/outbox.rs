@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tourbillon::event_loop::{Ctx, EventLoop};
+use tourbillon::event_loop::{Ctx, EventLoop, TurnBudget};
 use tourbillon::proto::ws::{CloseCode, Endpoint, Role, Step, WsLimits};
 use tourbillon::sim::{Client, Faults, Simulation, World};
 use tourbillon::web::{
-    App, CloseReason, Dropped, Limits, Message, OutboxPolicy, Peer, Request, Rooms, SendOutcome,
-    Sender, Server, Shared, Socket, WebSocket, WebSocketSettings, WhenFull, task,
+    App, CloseReason, Dropped, Limits, Message, OutboxPolicy, Peer, Published, Request, Rooms,
+    SendOutcome, Sender, Server, Shared, Socket, TopicSettings, Topics, WebSocket,
+    WebSocketSettings, WhenFull, task,
 };
 
 const BYTES_MAX: usize = 16 * 1024;
@@ -21,11 +22,17 @@ struct Hall {
     members: Vec<Sender>,
     drained: usize,
     dropped: Dropped,
+    /// What who hears of a drop says to the room.
+    complaints: Vec<String>,
     ends: Vec<CloseReason>,
 }
 
 /// In the room, and quiet.
-struct Member;
+#[derive(Default)]
+struct Member {
+    /// What it was told was dropped.
+    dropped: Dropped,
+}
 
 impl Socket<Hall> for Member {
     fn opened(&mut self, peer: &mut Peer<'_>, hall: &mut Hall) {
@@ -42,8 +49,12 @@ impl Socket<Hall> for Member {
     }
 
     fn dropped(&mut self, peer: &mut Peer<'_>, dropped: Dropped, hall: &mut Hall) {
-        assert_eq!(peer.sender().dropped(), hall.dropped + dropped);
+        self.dropped = self.dropped + dropped;
+        assert_eq!(peer.sender().dropped(), self.dropped);
         hall.dropped = hall.dropped + dropped;
+        for complaint in hall.complaints.drain(..) {
+            hall.rooms.publish("room", &complaint);
+        }
     }
 
     fn closed(&mut self, _: &mut Ctx<'_>, reason: &CloseReason, hall: &mut Hall) {
@@ -100,7 +111,7 @@ impl Scene {
         let app = App::new(Hall::default())
             .limits(limits)
             .ws_with("/room", settings.clone(), |_: &Request, _: &mut Hall| {
-                Ok(Member)
+                Ok(Member::default())
             })
             .ws_with("/echo", settings.clone(), |_: &Request, _: &mut Hall| {
                 Ok(Echo)
@@ -128,12 +139,7 @@ impl Scene {
     }
 
     fn connect(&self, path: &str, fields: &str) -> Client {
-        let client = self.world.connect((self.world.address("server"), 80));
-        client.send(format!(
-            "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{fields}\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        ));
-        client
+        connect(&self.world, "server", path, fields)
     }
 
     /// Connected, with the handshake read.
@@ -188,6 +194,15 @@ impl Scene {
         }
         panic!("the buffers hold 100,000 bytes");
     }
+}
+
+fn connect(world: &World, host: &str, path: &str, fields: &str) -> Client {
+    let client = world.connect((world.address(host), 80));
+    client.send(format!(
+        "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{fields}\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ));
+    client
 }
 
 /// A frame of a client, masked with nothing.
@@ -420,6 +435,347 @@ fn ten_pings_have_ten_pongs_and_of_a_flood_only_the_newest_is_answered_behind_si
     expected.extend(["still here".to_owned(), "pong 49".to_owned()]);
     assert_eq!(heard(&client), expected);
 }
+
+// ---- a room within one turn -----------------------------------------------------------------------------------------
+
+/// Members of the room, in order.
+fn join_many<const N: usize>(scene: &mut Scene) -> [Client; N] {
+    [(); N].map(|()| scene.join("/room"))
+}
+
+fn published(delivered: usize, queued: usize, dropped: usize, closed: usize) -> Published {
+    Published {
+        delivered,
+        queued,
+        dropped,
+        closed,
+    }
+}
+
+#[test]
+fn what_is_said_to_rooms_and_to_one_alone_comes_in_the_order_in_which_it_was_said() {
+    let mut scene = Scene::with_outbox(WhenFull::Close);
+    let clients: [_; 2] = join_many(&mut scene);
+    scene.act(|hall| {
+        let Hall { rooms, members, .. } = hall;
+        let [ann, bob] = &members[..] else { panic!() };
+        rooms.join("den", ann);
+        rooms.join("den", bob);
+        rooms.publish("room", "a");
+        rooms.publish("room", "b");
+        ann.send("to ann");
+        rooms.publish("den", "c");
+        rooms.publish_except("room", bob, "d");
+        bob.send("to bob");
+        rooms.publish("room", "e");
+        rooms.publish_except("den", ann, "f");
+        rooms.leave("den", bob);
+        rooms.publish("den", "g");
+        rooms.publish("room", "h");
+        rooms.join("den", bob);
+        rooms.publish("den", "i");
+        rooms.publish("room", "j");
+    });
+    scene.run(10);
+    let heard = clients.each_ref().map(|client| heard(client).join(" "));
+    assert_eq!(heard[0], "a b to ann c d e g h i j");
+    assert_eq!(heard[1], "a b c to bob e f h i j");
+}
+
+#[test]
+fn what_became_of_a_message_is_told_of_each_member_when_no_two_are_alike() {
+    let mut scene = Scene::with_outbox(WhenFull::DropNewest);
+    let clients: [_; 4] = join_many(&mut scene);
+    scene.stall(&clients[1], 1);
+    scene.stall(&clients[2], 2);
+    scene.act(|hall| {
+        let Hall { rooms, members, .. } = hall;
+        let [open, slow, full, closes] = &members[..] else {
+            panic!()
+        };
+        while full.send(&[b'f'; 1_000][..]) == SendOutcome::Queued {}
+        assert_eq!(rooms.publish("room", "a"), published(2, 1, 1, 0));
+        assert_eq!(rooms.publish("room", "b"), published(2, 1, 1, 0));
+        closes.close(CloseCode::Normal, "");
+        assert_eq!(rooms.publish("room", "c"), published(1, 1, 1, 1));
+        let others = rooms.publish_except("room", open, "d");
+        assert_eq!(others, published(0, 1, 1, 1));
+        let others = rooms.publish_except("room", slow, "e");
+        assert_eq!(others, published(1, 0, 1, 1));
+        rooms.leave("room", full);
+        assert_eq!(rooms.publish("room", "f"), published(1, 1, 0, 1));
+        rooms.leave("room", closes);
+        assert_eq!(rooms.publish("room", "g"), published(1, 1, 0, 0));
+    });
+    scene.run(10);
+    clients[1].resume_reading();
+    clients[2].resume_reading();
+    scene.run(100);
+    let heard = clients.each_ref().map(|client| {
+        let mut heard = heard(client);
+        heard.retain(|text| text != "filler");
+        heard.join(" ")
+    });
+    assert_eq!(heard, ["a b c e f g", "a b c d f g", "", "a b close 1000"]);
+}
+
+/// What a member of the room below has been sent in a turn, by the rule as it is written.
+#[derive(Default)]
+struct Turn {
+    bytes: usize,
+    messages: usize,
+}
+
+impl Turn {
+    fn takes(&mut self, bytes: usize) -> bool {
+        let takes = self.bytes <= 16 * BYTES_MAX;
+        if takes {
+            self.bytes += bytes;
+            self.messages += 1;
+        }
+        takes
+    }
+}
+
+#[test]
+fn each_member_may_be_sent_sixteen_times_its_limit_in_a_turn_whichever_way_it_comes() {
+    let mut scene = Scene::with_outbox(WhenFull::DropNewest);
+    let clients: [_; 3] = join_many(&mut scene);
+    let turns: Rc<RefCell<[Turn; 3]>> = Rc::default();
+    let theirs = Rc::clone(&turns);
+    scene.act(move |hall| {
+        let Hall { rooms, members, .. } = hall;
+        rooms.join("den", &members[1]);
+        rooms.join("den", &members[2]);
+        let turns = &mut *theirs.borrow_mut();
+        let message = "x".repeat(500);
+        let frame_bytes = message.len() + 4;
+        for number in 0..1_000 {
+            let taken = turns.each_mut().map(|turn| turn.takes(frame_bytes));
+            let taken = taken.iter().filter(|taken| **taken).count();
+            let expected = published(taken, 0, 3 - taken, 0);
+            assert_eq!(rooms.publish("room", &message), expected, "{number}");
+            if number % 3 == 0 {
+                let taken = turns[1..].iter_mut().map(|turn| turn.takes(frame_bytes));
+                let taken = taken.filter(|taken| *taken).count();
+                let expected = published(taken, 0, 2 - taken, 0);
+                assert_eq!(rooms.publish("den", &message), expected, "{number}");
+            }
+            if number % 100 == 50 {
+                // More than its limit, and once more than sixteen times that.
+                let bytes = if number < 300 { 20_000 } else { 300_000 };
+                let is_taken = turns[2].takes(bytes + 10);
+                let sent = members[2].send(&"x".repeat(bytes));
+                assert_eq!(sent == SendOutcome::Sent, is_taken, "{number}");
+            }
+        }
+    });
+    scene.run(1_000);
+    for (client, turn) in clients.iter().zip(&*turns.borrow()) {
+        assert!(turn.messages > 300);
+        assert_eq!(heard(client).len(), turn.messages);
+    }
+}
+
+#[test]
+fn who_was_sent_very_much_alone_gets_no_more_with_the_others_in_that_turn() {
+    let mut scene = Scene::with_outbox(WhenFull::DropNewest);
+    let clients: [_; 2] = join_many(&mut scene);
+    scene.act(|hall| {
+        assert_eq!(hall.rooms.publish("room", "a"), published(2, 0, 0, 0));
+        hall.members[1].send(&vec![b'f'; 16 * BYTES_MAX][..]);
+        assert_eq!(hall.rooms.publish("room", "b"), published(1, 0, 1, 0));
+        assert_eq!(hall.rooms.publish("room", "c"), published(1, 0, 1, 0));
+    });
+    scene.run(1_000);
+    assert_eq!(heard(&clients[0]), ["a", "b", "c"]);
+    assert_eq!(heard(&clients[1]), ["a", "filler"]);
+}
+
+#[test]
+fn who_is_blocked_in_the_middle_of_a_turn_is_slow_from_there_on() {
+    let mut scene = Scene::with_outbox(WhenFull::DropNewest);
+    let clients: [_; 2] = join_many(&mut scene);
+    clients[1].pause_reading();
+    // Three callbacks of one turn, and a visit to the second member behind the first.
+    scene.publish("x".repeat(12_000));
+    let slow = scene.hall.with(|hall| hall.members[1].id());
+    scene.simulation.loop_mut(0).handle().wake(slow);
+    for text in ["a", "b"] {
+        scene.act(move |hall| {
+            assert_eq!(hall.rooms.publish("room", text), published(1, 1, 0, 0));
+        });
+    }
+    scene.run(10);
+    clients[1].resume_reading();
+    scene.run(100);
+    for client in &clients {
+        assert_eq!(heard(client)[1..], ["a", "b"]);
+    }
+}
+
+#[test]
+fn what_was_published_is_dropped_in_its_turn_as_what_was_sent_to_one_alone() {
+    let mut scene = Scene::with_outbox(WhenFull::DropOldest);
+    let clients: [_; 2] = join_many(&mut scene);
+    clients[1].pause_reading();
+    scene.act(|hall| {
+        let filler = [b'f'; 1_000];
+        // More than its buffers hold, and than it is offered beyond them.
+        for _ in 0..16 {
+            hall.members[1].send(&filler[..]);
+        }
+        for _ in 0..10 {
+            hall.rooms.publish("room", &filler[..]);
+        }
+        hall.rooms.publish("room", "published");
+        for number in 0..20 {
+            hall.members[1].send(&format!("{number:01000}"));
+        }
+    });
+    scene.run(10);
+    clients[1].resume_reading();
+    scene.run(100);
+    assert_eq!(heard(&clients[0]).last().unwrap(), "published");
+    let heard = heard(&clients[1]);
+    let sent: Vec<_> = heard.iter().filter(|text| *text != "filler").collect();
+    assert!(sent.is_sorted() && sent.len() < 20, "{}", sent.len());
+    assert_eq!(*sent[sent.len() - 1], format!("{:01000}", 19));
+}
+
+#[test]
+fn each_topic_has_its_policy_also_where_a_filter_matches_several() {
+    let mut scene = Scene::with_outbox(WhenFull::Close);
+    let clients: [_; 2] = join_many(&mut scene);
+    scene.act(|hall| {
+        let strict = OutboxPolicy {
+            bytes_max: 100,
+            when_full: WhenFull::DropNewest,
+        };
+        let settings = TopicSettings {
+            outbox: Some(strict),
+            ..TopicSettings::default()
+        };
+        let topics = Topics::new().with("strict", settings);
+        for member in &hall.members {
+            assert_eq!(topics.subscribe("#", member), Ok(true));
+        }
+        let message = "x".repeat(400);
+        for number in 0..10 {
+            // Sixteen times the limit are before the fifth of 404 bytes, and "lax" comes before.
+            let expected = if number < 4 {
+                published(2, 0, 0, 0)
+            } else {
+                published(0, 0, 2, 0)
+            };
+            assert_eq!(topics.publish("lax", "x"), Ok(published(2, 0, 0, 0)));
+            assert_eq!(topics.publish("strict", &message), Ok(expected));
+        }
+    });
+    scene.run(100);
+    for client in &clients {
+        assert_eq!(heard(client).len(), 14);
+    }
+}
+
+#[test]
+fn a_message_with_a_key_takes_the_place_of_the_one_before_it_among_others() {
+    let mut scene = Scene::with_outbox(WhenFull::KeepLatest);
+    let clients: [_; 2] = join_many(&mut scene);
+    scene.act(|hall| {
+        hall.rooms.publish("room", "a");
+        hall.rooms.publish_keyed("room", "price", "1");
+        hall.rooms.publish("room", "b");
+        hall.rooms.publish_keyed("room", "price", "2");
+        hall.rooms.publish("room", "c");
+    });
+    scene.run(10);
+    for client in &clients {
+        assert_eq!(heard(client), ["a", "2", "b", "c"]);
+    }
+}
+
+#[test]
+fn what_is_said_while_members_are_flushed_reaches_those_before_and_behind() {
+    let mut scene = Scene::with_outbox(WhenFull::DropNewest);
+    let clients: [_; 3] = join_many(&mut scene);
+    scene.act(|hall| {
+        hall.complaints = vec!["why".to_owned(), "stop".to_owned()];
+        hall.rooms.publish("room", "a");
+        // The one in the middle is told of it when it is flushed.
+        while hall.members[1].send(&[b'f'; 10_000][..]) == SendOutcome::Sent {}
+    });
+    // In the turn that has the flush of what is said in the flush.
+    let hall = scene.hall.clone();
+    scene.simulation.loop_mut(0).ctx().call_soon(move |ctx| {
+        ctx.call_soon(move |_| {
+            hall.with(|hall| hall.rooms.publish("room", "b"));
+        });
+    });
+    scene.run(1_000);
+    let heard = clients.each_ref().map(|client| {
+        let mut heard = heard(client);
+        heard.retain(|text| text != "filler");
+        heard.join(" ")
+    });
+    assert_eq!(heard, ["a why stop b", "a", "a why stop b"]);
+}
+
+#[test]
+fn what_is_published_counts_once_for_each_member_that_is_to_have_it() {
+    let mut scene = Scene::with_outbox(WhenFull::DropNewest);
+    let clients: [_; 3] = join_many(&mut scene);
+    scene.stall(&clients[2], 2);
+    let before = scene.server.websocket_counts();
+    scene.act(|hall| {
+        hall.rooms.publish("room", "a");
+        hall.rooms.publish_except("room", &hall.members[0], "b");
+        hall.members[0].send("c");
+        hall.rooms.publish("room", "d");
+    });
+    scene.run(10);
+    let after = scene.server.websocket_counts();
+    assert_eq!(after.messages_out - before.messages_out, 3 + 2 + 1 + 3);
+    assert_eq!(after.bytes_out - before.bytes_out, 9 * 3);
+}
+
+#[test]
+fn a_room_may_have_members_in_several_loops_of_one_thread() {
+    struct Joins;
+
+    impl Socket<Rooms> for Joins {
+        fn opened(&mut self, peer: &mut Peer<'_>, rooms: &mut Rooms) {
+            rooms.join("room", peer.sender());
+        }
+
+        fn message(&mut self, _: &mut Peer<'_>, _: Message<'_>, _: &mut Rooms) {}
+    }
+
+    let world = World::with_faults(1, Faults::none());
+    let mut simulation = Simulation::new(world.clone());
+    let rooms = Rooms::new();
+    let clients = ["one", "two"].map(|host| {
+        let number = simulation.add(host, EventLoop::with_driver);
+        let app = App::new(rooms.clone()).ws("/", |_: &Request, _: &mut Rooms| Ok(Joins));
+        let mut ctx = simulation.loop_mut(number).ctx();
+        app.listen(&mut ctx, "0.0.0.0:80").unwrap();
+        let client = connect(&world, host, "/", "");
+        simulation.run_for(Duration::from_millis(10)).unwrap();
+        client.take_received();
+        client
+    });
+    rooms.publish("room", "a");
+    // Only the second turns before the next message.
+    let second = simulation.loop_mut(1);
+    second.turn(TurnBudget::no_wait()).unwrap();
+    assert_eq!(rooms.publish("room", "b").delivered, 2);
+    simulation.run_for(Duration::from_secs(1)).unwrap();
+    for client in &clients {
+        assert_eq!(heard(client), ["a", "b"]);
+    }
+}
+
+// ---- heartbeat, and ends by time ------------------------------------------------------------------------------------
 
 const PING_AFTER: u64 = 20_000;
 

@@ -257,6 +257,14 @@ impl Matches {
         usize::from(self.plain.is_some()) + self.filters.len()
     }
 
+    /// Where it is, if there is no other.
+    pub(super) fn only(&self) -> Option<u32> {
+        match (self.plain, &self.filters[..]) {
+            (Some(place), []) | (None, &[place]) => Some(place),
+            _ => None,
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
         self.plain.iter().chain(&self.filters).copied()
     }

@@ -15,7 +15,9 @@ use super::history::{Cursor, Histories, Replayed};
 use super::hub::{Hub, Seat};
 use super::presence::{Attendance, Presence, PresenceEvent, Present};
 use super::{Joined, Joining, Posted, Published, TopicSettings};
+use crate::conn::batch::Batch;
 use crate::conn::websocket::{Delivery, Frame, SendOutcome, Sender};
+use crate::conn::websocket_settings::OutboxPolicy;
 use crate::proto::ws::{Message, OwnedMessage};
 
 /// See [`super::Topics::subscriptions_max`].
@@ -54,6 +56,77 @@ struct Group {
     members: Slab<Sender>,
     /// The stays of those who are present, by place.
     present: HashMap<u32, u64>,
+    /// What is being published, while some of them have not read it.
+    batch: Weak<Batch>,
+    /// The places of those who do not read it.
+    strays: Vec<u32>,
+}
+
+impl Group {
+    fn admit(&mut self, member: Sender) -> u32 {
+        self.end_batch();
+        self.members.insert(member) as u32
+    }
+
+    fn remove(&mut self, place: u32) -> (Sender, Option<u64>) {
+        self.end_batch();
+        let member = self.members.remove(place as usize);
+        (member, self.present.remove(&place))
+    }
+
+    /// Send a frame without a key to all but one. Those who are alike read it from a batch.
+    fn publish(
+        &mut self,
+        mut frame: Frame,
+        policy: Option<OutboxPolicy>,
+        except: Option<&Sender>,
+    ) -> Published {
+        let open = self.batch.upgrade();
+        let batch = match open.filter(|batch| batch.takes(policy)) {
+            Some(batch) => batch,
+            None => match self.begin_batch(policy) {
+                Some(batch) => batch,
+                None => return Published::default(),
+            },
+        };
+        let mut published = Published::default();
+        let how = Delivery {
+            policy: policy.as_ref(),
+            key: None,
+        };
+        for place in &self.strays {
+            let member = &self.members[*place as usize];
+            if Some(member) != except {
+                published.count(member.send_frame(&mut frame, &how));
+            }
+        }
+        let is_less = except.is_some_and(|member| member.pass_over(&batch));
+        published.delivered += self.members.len() - self.strays.len() - usize::from(is_less);
+        batch.push(frame);
+        published
+    }
+
+    /// Have all read a new batch who can. `None` when nobody is here.
+    fn begin_batch(&mut self, policy: Option<OutboxPolicy>) -> Option<Rc<Batch>> {
+        self.end_batch();
+        let (_, first) = self.members.iter().next()?;
+        let batch = Rc::new(Batch::new(first.handle(), policy));
+        let strays = self
+            .members
+            .iter()
+            .filter(|(_, member)| !member.read_from(&batch));
+        self.strays.clear();
+        self.strays.extend(strays.map(|(place, _)| place as u32));
+        self.batch = Rc::downgrade(&batch);
+        Some(batch)
+    }
+
+    /// What is published from here on is not for the same.
+    fn end_batch(&self) {
+        if let Some(batch) = self.batch.upgrade() {
+            batch.end();
+        }
+    }
 }
 
 /// One connection's place in one group.
@@ -206,8 +279,7 @@ impl Local {
         }
         let mut groups = self.groups.borrow_mut();
         let group = groups.find_or_insert(name);
-        let members = &mut groups.get_mut(group).members;
-        let place = members.insert(member.clone()) as u32;
+        let place = groups.get_mut(group).admit(member.clone());
         let mut memberships = member.memberships().borrow_mut();
         if memberships.is_empty() {
             // Most are in one room, and shall not pay for four.
@@ -250,8 +322,7 @@ impl Local {
     fn remove(&self, group_number: u32, place: u32) {
         let mut groups = self.groups.borrow_mut();
         let group = groups.get_mut(group_number);
-        let member = group.members.remove(place as usize);
-        let stay = group.present.remove(&place);
+        let (member, stay) = group.remove(place);
         let is_last = group.members.is_empty();
         let entry = groups.get(group_number);
         let (text, is_wild) = (Arc::clone(&entry.name), entry.is_wild);
@@ -375,11 +446,11 @@ impl Local {
             return self.keep(post, |_| Frame::of(message));
         }
         if let Reach::Loop(_) = self.reach {
-            let groups = self.groups.borrow();
+            let groups = &mut *self.groups.borrow_mut();
             let matches = groups.matches(post.topic);
             return match matches.len() {
                 0 => Published::default(),
-                _ => self.deliver_to(&groups, &matches, post, Frame::of(message)),
+                _ => self.deliver_to(groups, &matches, post, Frame::of(message)),
             };
         }
         self.send(post, Frame::of(message))
@@ -458,19 +529,23 @@ impl Local {
 
     /// Send a frame to everyone here who is to have it.
     fn deliver(&self, post: &Post<'_>, frame: Frame) -> Published {
-        let groups = self.groups.borrow();
-        self.deliver_to(&groups, &groups.matches(post.topic), post, frame)
+        let groups = &mut *self.groups.borrow_mut();
+        let matches = groups.matches(post.topic);
+        self.deliver_to(groups, &matches, post, frame)
     }
 
     fn deliver_to(
         &self,
-        groups: &Filters<Group>,
+        groups: &mut Filters<Group>,
         matches: &Matches,
         post: &Post<'_>,
         mut frame: Frame,
     ) -> Published {
-        let mut published = Published::default();
         let outbox = self.settings(post.topic, |settings| settings.outbox);
+        if let (Some(group), None) = (matches.only(), post.key) {
+            return groups.get_mut(group).publish(frame, outbox, post.except);
+        }
+        let mut published = Published::default();
         let key = post.key.map(|key| outbox_key(post.topic, key));
         let how = Delivery {
             policy: outbox.as_ref(),

@@ -601,6 +601,8 @@ impl Shared {
                 .fell_to(connections.len(), connections.capacity())
             {
                 connections.shrink_to_fit();
+                // What it holds has grown with the requests of these connections, among all that was theirs.
+                self.spare_http.set(None);
             }
         }
         drop(connections);

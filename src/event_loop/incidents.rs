@@ -119,8 +119,8 @@ pub(super) struct Incidents {
 impl Incidents {
     pub(super) fn new() -> Self {
         Self {
-            // Now, and not when a busy machine makes a turn slow: that is to cost no allocation, and what is allocated in
-            // a burst stands behind what is free after it.
+            // Now, and not when a busy machine makes a turn slow: that is to cost no allocation, and what is allocated
+            // in a burst stands behind what is free after it.
             kept: VecDeque::with_capacity(INCIDENTS_MAX),
             pieces: [None; PIECES_MAX],
             culprit: None,

@@ -48,8 +48,8 @@ impl HighWater {
 
 /// When a burst is over, by how many of something are in use at the end of each turn.
 ///
-/// More than 1,024 at once are a burst. It ends by and by: each time three quarters of what was left have gone, and with
-/// 16 left each time one has, since any of the last may hold the memory of all.
+/// More than 1,024 at once are a burst. It ends by and by: each time three quarters of what was left have gone, and
+/// with 16 left each time one has, since any of the last may hold the memory of all.
 ///
 /// ```
 /// use tourbillon::parts::high_water::Burst;

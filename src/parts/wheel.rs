@@ -52,8 +52,8 @@
 //!
 //! A ring's occupied slots are the bits of one word, so the next one is found with a rotation and a count of zeros.
 //! The slots' lists run through one vector by index: no allocation for a timer, and freed entries are used again, the
-//! last one first; after a burst the vector shrinks. An entry is 32 bytes with values of 8, or with an enum of 12, whose
-//! tag has room to say that the entry is free; 40 with values of 16.
+//! last one first; after a burst the vector shrinks. An entry is 32 bytes with values of 8, or with an enum of 12,
+//! whose tag has room to say that the entry is free; 40 with values of 16.
 
 use std::mem;
 use std::num::NonZeroU32;

@@ -38,7 +38,7 @@ def arguments():
     parser.add_argument("--cases", default="*", help="patterns, with commas between them")
     parser.add_argument("--exclude", default="", help="patterns, with commas between them")
     parser.add_argument("--out", default=os.path.join(WORK, "report"), help="where the reports go")
-    parser.add_argument("--timeout", type=int, default=3600, help="for all cases together, in seconds")
+    parser.add_argument("--timeout", type=int, default=7200, help="for all cases together, in seconds")
     parser.add_argument("--allow-unimplemented", action="store_true")
     given = parser.parse_args()
     if bool(given.url) == bool(given.client):

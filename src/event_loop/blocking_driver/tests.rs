@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,18 +83,24 @@ fn a_request_is_waited_for_in_the_socket_and_without_a_poller() {
 fn who_holds_the_bell_can_end_the_wait() {
     let (mut driver, _, socket, mut peer) = connected();
     let bell = driver.notifier();
-    let ringing = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(30));
-        bell.notify();
-        // Kept for longer than that, as a task's waker is.
-        thread::sleep(Duration::from_millis(30));
+    let has_rung = Arc::new(AtomicBool::new(false));
+    let (let_go, is_to_let_go) = mpsc::channel::<()>();
+    let ringing = thread::spawn({
+        let has_rung = Arc::clone(&has_rung);
+        move || {
+            thread::sleep(Duration::from_millis(30));
+            has_rung.store(true, Ordering::SeqCst);
+            bell.notify();
+            // Kept for longer than that, as a task's waker is.
+            let _ = is_to_let_go.recv();
+        }
     });
-    let since = Instant::now();
     // Moving to the poller brings an event of its own: there is room to write.
-    while since.elapsed() < Duration::from_millis(30) {
-        poll(&mut driver, LONG);
+    poll(&mut driver, None);
+    while !has_rung.load(Ordering::SeqCst) {
+        poll(&mut driver, None);
     }
-    assert!(since.elapsed() < Duration::from_secs(5));
+    drop(let_go);
     ringing.join().unwrap();
     assert!(driver.poller.is_some());
     peer.write_all(b"still heard").unwrap();

@@ -255,9 +255,10 @@ impl Preamble {
     pub fn new() -> Self {
         Self {
             date: date::format(0),
-            content_type: String::new(),
+            // Room for nearly every answer from the start: what grows in a burst stands behind all that is free after.
+            content_type: String::with_capacity(64),
             body_len: 0,
-            text: Vec::new(),
+            text: Vec::with_capacity(256),
             before_length: 0,
         }
     }

@@ -14,7 +14,7 @@ const CONNECTIONS: usize = 20_000;
 /// Long enough that each is pinged, and none twice.
 const HOLD_SECONDS: u32 = 31;
 /// What the server may hold for one: its membership of a room is in it, and the slack of tables that grew by doubling.
-const BYTES_EACH_MAX: i64 = 640;
+const BYTES_EACH_MAX: i64 = 400;
 
 /// What `make`'s host and its world hold while a crowd is there, in bytes.
 fn held<H: Host>(make: impl FnOnce(&World) -> H) -> i64 {

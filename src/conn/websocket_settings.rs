@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::connection::ticks;
-use super::limits::CENTURY;
+use super::limits::{CENTURY, Limits};
 use super::origins::Origins;
 use super::server::Shared;
 #[cfg(feature = "deflate")]
@@ -146,7 +146,7 @@ impl WebSocketRules {
         origin: Origin,
         settings: Option<&WebSocketSettings>,
     ) -> Self {
-        let limits = &server.limits;
+        let limits: &Limits = &server.limits;
         let of = |said: fn(&WebSocketSettings) -> Option<Duration>, limit: Duration| {
             ticks(settings.and_then(said).unwrap_or(limit))
         };

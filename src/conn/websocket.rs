@@ -826,9 +826,19 @@ impl Sender {
     /// Nothing waits, and nobody waits for anything.
     #[inline]
     pub(super) fn is_calm(&self) -> bool {
+        self.has_no_concern() && !self.has_mail()
+    }
+
+    /// Something waits, and nothing else is to be done.
+    #[inline]
+    pub(super) fn has_only_mail(&self) -> bool {
+        self.has_no_concern() && self.has_mail()
+    }
+
+    #[inline]
+    fn has_no_concern(&self) -> bool {
         let peer = &*self.0;
         peer.open.get()
-            && !self.has_mail()
             && !peer.is_awaited.get()
             && peer.backlog.get() == 0
             && self.untold().is_none()

@@ -147,6 +147,43 @@ impl<H: WebSocketHandler + ?Sized> Connection<WebSocketLink<H>> {
     }
 }
 
+impl<H: WebSocketHandler + ?Sized> Connection<WebSocketLink<H>> {
+    /// The usual visit of one to whom others have sent, straight ahead as [`Connection::serve`]: there is nothing to
+    /// read, what they sent leaves in one write, and all is as before.
+    #[inline(always)]
+    fn deliver(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Next> {
+        let shared = Rc::clone(self.protocol.server());
+        let link = &mut self.protocol;
+        let whose = (&self.peer, self.place);
+        let mut visit = Visit::new(ctx, &shared, &mut self.wire, whose, buffers, 0..0);
+        let has_left = link.collect_mail(&mut visit)?;
+        let is_calm = has_left && link.is_calm();
+        let progress = match (has_left, is_calm) {
+            (true, true) => Progress::NeedInput,
+            (true, false) => link.speak(&mut visit)?,
+            (false, _) => Progress::Paused,
+        };
+        let (steps_left, pongs_left) = (visit.steps_left, visit.pongs_left);
+        let mut bytes_out = 0;
+        if is_calm && self.phase == Phase::Quiet && self.is_undisturbed() {
+            bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
+            if !self.wire.is_blocked() {
+                return Ok(Next::Wait);
+            }
+        }
+        cold_path();
+        let so_far = SoFar {
+            input: 0..0,
+            progress: Some(progress),
+            bytes_in: 0,
+            bytes_out,
+            steps_left,
+            pongs_left,
+        };
+        self.go_on(ctx, buffers, so_far)
+    }
+}
+
 impl<H: WebSocketHandler + ?Sized> Protocol for WebSocketLink<H> {
     const KIND: &'static str = "websocket";
 
@@ -162,6 +199,10 @@ impl<H: WebSocketHandler + ?Sized> Protocol for WebSocketLink<H> {
         let may_read = connection.wire.may_read() && !connection.wire.is_blocked();
         if may_read && connection.protocol.is_calm() {
             return connection.serve(ctx, buffers);
+        }
+        let is_idle = !connection.wire.may_read() && !connection.wire.is_blocked();
+        if is_idle && connection.protocol.has_only_mail() {
+            return connection.deliver(ctx, buffers);
         }
         let so_far = SoFar::begin(buffers, &connection.protocol.take_spill());
         connection.go_on(ctx, buffers, so_far)

@@ -366,7 +366,7 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
     }
 
     /// Write what others sent. Whether all of it could be.
-    fn collect_mail(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<bool> {
+    pub(super) fn collect_mail(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<bool> {
         let Some(sender) = self.outlet.sender() else {
             return Ok(true);
         };
@@ -439,11 +439,21 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
     /// nothing to do but to read.
     #[inline]
     pub(super) fn is_calm(&self) -> bool {
+        self.has_no_concern() && self.outlet.is_calm()
+    }
+
+    /// All is as if it were calm, but that others have sent something.
+    #[inline]
+    pub(super) fn has_only_mail(&self) -> bool {
+        self.has_no_concern() && self.outlet.sender().is_some_and(Sender::has_only_mail)
+    }
+
+    #[inline]
+    fn has_no_concern(&self) -> bool {
         let has_concern = self.woken | self.is_behind | self.refused | (self.probe != Probe::None);
         !has_concern
             && self.endpoint.is_at_rest()
             && self.extra.as_ref().is_none_or(|extra| extra.is_calm())
-            && self.outlet.is_calm()
     }
 
     /// Keep input that is incomplete.

@@ -150,7 +150,7 @@ impl<H: WebSocketHandler + ?Sized> Connection<WebSocketLink<H>> {
 impl<H: WebSocketHandler + ?Sized> Connection<WebSocketLink<H>> {
     /// The usual visit of one to whom others have sent, straight ahead as [`Connection::serve`]: there is nothing to
     /// read, what they sent leaves in one write, and all is as before.
-    #[inline(always)]
+    #[inline(never)]
     fn deliver(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Next> {
         let shared = Rc::clone(self.protocol.server());
         let link = &mut self.protocol;

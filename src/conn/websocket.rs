@@ -61,7 +61,10 @@ impl Frame {
         if let Some((_, frame)) = known {
             return Rc::clone(frame);
         }
-        let compressed = variant.compress(&self.plain, &mut peer.server.deflate_pool.borrow_mut());
+        let compressed = variant.compress(
+            &self.plain,
+            &mut peer.rules.server.deflate_pool.borrow_mut(),
+        );
         let frame = compressed.map_or_else(|| Rc::clone(&self.plain), Rc::from);
         self.deflated.push((variant, Rc::clone(&frame)));
         frame
@@ -226,8 +229,7 @@ impl Peer<'_> {
 
     /// The sender, to keep and to clone.
     pub fn sender(&self) -> &Sender {
-        self.outlet
-            .sender_for(&self.ctx, self.server, !self.writer.is_closed())
+        self.outlet.sender_for(&self.ctx, !self.writer.is_closed())
     }
 
     /// Where the route was added that this WebSocket was opened by.
@@ -263,10 +265,10 @@ impl Outlet {
     }
 
     /// The sender, for the source that is being visited. `is_open`: our close frame is not out.
-    pub(super) fn sender_for(&self, ctx: &Ctx<'_>, server: &Rc<Shared>, is_open: bool) -> &Sender {
+    pub(super) fn sender_for(&self, ctx: &Ctx<'_>, is_open: bool) -> &Sender {
         self.sender.get_or_init(|| {
             let (handle, rules) = (ctx.handle().clone(), Rc::clone(&self.rules));
-            let sender = Sender::new(ctx.token(), handle, Rc::clone(server), rules);
+            let sender = Sender::new(ctx.token(), handle, rules);
             sender.0.open.set(is_open);
             sender
         })
@@ -341,7 +343,6 @@ const COUNTED_BYTES: usize = 16 * 1024;
 pub(super) struct PeerShared {
     token: Token,
     handle: Handle,
-    server: Rc<Shared>,
     rules: Rc<WebSocketRules>,
     mail: RefCell<Mail>,
     /// What the connection could not write yet, as of its last visit.
@@ -471,7 +472,7 @@ impl PeerShared {
     /// The next message of a batch.
     fn read(&self, place: &mut Place) -> Option<Rc<[u8]>> {
         let mut frame = place.read()?;
-        self.server.traffic.sent(1, frame.plain.len());
+        self.rules.server.traffic.sent(1, frame.plain.len());
         Some(frame.for_peer(self))
     }
 
@@ -496,7 +497,7 @@ impl PeerShared {
             Some(place) if comes_next => {
                 let before = cork.len();
                 let copied = place.copy(cork, bytes_max, BY_REFERENCE_BYTES);
-                self.server.traffic.sent(copied, cork.len() - before);
+                self.rules.server.traffic.sent(copied, cork.len() - before);
                 place.is_at_end()
             }
             _ => false,
@@ -511,7 +512,7 @@ impl PeerShared {
             // The others were compressed when they were sent.
             if deflate.variant().is_none()
                 && let Some(frame) =
-                    deflate.compress(&frame, &mut self.server.deflate_pool.borrow_mut())
+                    deflate.compress(&frame, &mut self.rules.server.deflate_pool.borrow_mut())
             {
                 return Chunk::Owned(frame);
             }
@@ -526,11 +527,10 @@ impl PeerShared {
 pub struct Sender(pub(super) Rc<PeerShared>);
 
 impl Sender {
-    fn new(token: Token, handle: Handle, server: Rc<Shared>, rules: Rc<WebSocketRules>) -> Self {
+    fn new(token: Token, handle: Handle, rules: Rc<WebSocketRules>) -> Self {
         Self(Rc::new(PeerShared {
             token,
             handle,
-            server,
             rules,
             mail: RefCell::default(),
             backlog: Cell::new(0),
@@ -581,7 +581,7 @@ impl Sender {
             if outbox.bytes() <= policy.bytes_max {
                 // As nearly always.
                 outbox.push(frame.for_peer(peer), policy.when_full);
-                peer.server.traffic.sent(1, frame.plain.len());
+                peer.rules.server.traffic.sent(1, frame.plain.len());
                 peer.mark();
                 mail.end_batch_if_full();
                 return SendOutcome::Sent;
@@ -622,12 +622,12 @@ impl Sender {
             dropped.count(frame.plain.len());
         }
         if put != Put::Waits {
-            Hits::count(&peer.server.hits.outbox_bytes);
+            Hits::count(&peer.rules.server.hits.outbox_bytes);
         }
         peer.count_dropped(dropped);
         match put {
             Put::Waits | Put::MadeRoom => {
-                peer.server.traffic.sent(1, frame.plain.len());
+                peer.rules.server.traffic.sent(1, frame.plain.len());
                 peer.mark();
             }
             Put::Dropped => return SendOutcome::Dropped,
@@ -1048,7 +1048,7 @@ mod tests {
 
     #[test]
     fn what_a_sender_shares_is_small() {
-        // With its two counts, and the allocator's word, ten words by two.
-        assert_eq!(size_of::<PeerShared>(), 120);
+        // With its two counts, and the allocator's word, nine times 16 bytes.
+        assert_eq!(size_of::<PeerShared>(), 112);
     }
 }

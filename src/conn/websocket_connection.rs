@@ -145,9 +145,7 @@ impl<H: WebSocketHandler + ?Sized> Connection<WebSocketLink<H>> {
         };
         self.go_on(ctx, buffers, so_far)
     }
-}
 
-impl<H: WebSocketHandler + ?Sized> Connection<WebSocketLink<H>> {
     /// The usual visit of one to whom others have sent, straight ahead as [`Connection::serve`]: there is nothing to
     /// read, what they sent leaves in one write, and all is as before.
     #[inline(never)]
@@ -196,13 +194,14 @@ impl<H: WebSocketHandler + ?Sized> Protocol for WebSocketLink<H> {
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
     ) -> io::Result<Next> {
-        let may_read = connection.wire.may_read() && !connection.wire.is_blocked();
-        if may_read && connection.protocol.is_calm() {
-            return connection.serve(ctx, buffers);
-        }
-        let is_idle = !connection.wire.may_read() && !connection.wire.is_blocked();
-        if is_idle && connection.protocol.has_only_mail() {
-            return connection.deliver(ctx, buffers);
+        if !connection.wire.is_blocked() {
+            let may_read = connection.wire.may_read();
+            if may_read && connection.protocol.is_calm() {
+                return connection.serve(ctx, buffers);
+            }
+            if !may_read && connection.protocol.has_only_mail() {
+                return connection.deliver(ctx, buffers);
+            }
         }
         let so_far = SoFar::begin(buffers, &connection.protocol.take_spill());
         connection.go_on(ctx, buffers, so_far)

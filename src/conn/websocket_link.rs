@@ -561,8 +561,7 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
     }
 
     fn sender(&self, ctx: &Ctx<'_>) -> &Sender {
-        self.outlet
-            .sender_for(ctx, self.server(), !self.has_said_close())
+        self.outlet.sender_for(ctx, !self.has_said_close())
     }
 
     fn has_said_close(&self) -> bool {

@@ -105,6 +105,18 @@ impl<'v, 'c> Visit<'v, 'c> {
         }
     }
 
+    /// What it has come to: `progress`, of `bytes_in`, with nothing written yet.
+    pub(super) fn so_far(&self, progress: Progress, bytes_in: usize) -> SoFar {
+        SoFar {
+            input: self.input.range(),
+            progress: Some(progress),
+            bytes_in,
+            bytes_out: 0,
+            steps_left: self.steps_left,
+            pongs_left: self.pongs_left,
+        }
+    }
+
     /// Say whose visit it is.
     #[inline]
     pub(super) fn write_peer(&self, address: &mut SocketAddr) {
@@ -246,8 +258,8 @@ pub(super) trait Protocol {
     /// The peer has sent something, whatever it was.
     fn heard(&mut self) {}
 
-    /// How long it waits in those phases for which the server has no limit of its own, in ticks.
-    fn patience(&self, ctx: &Ctx<'_>, phase: Phase, place: u32) -> Option<u64>;
+    /// How long it waits, from now on, in those phases for which the server has no limit of its own, in ticks.
+    fn patience(&mut self, ctx: &Ctx<'_>, phase: Phase, place: u32) -> Option<u64>;
 
     /// What it does has a deadline, or none. When the connection is to look: at that, or at its own end if that is
     /// earlier.
@@ -255,9 +267,15 @@ pub(super) trait Protocol {
         at
     }
 
+    /// When it is to look, with all that has moved its time since that was `at`.
+    fn looks_at(&self, at: u64, phase: Phase, place: u32) -> u64 {
+        let _ = (phase, place);
+        at
+    }
+
     /// The connection has come to look.
-    fn look(&mut self, ctx: &Ctx<'_>) -> Due {
-        let _ = ctx;
+    fn look(&mut self, ctx: &Ctx<'_>, phase: Phase, place: u32) -> Due {
+        let _ = (ctx, phase, place);
         Due::Deadline
     }
 
@@ -627,9 +645,15 @@ impl<P: Protocol + ?Sized> Connection<P> {
         self.deadline.set(ctx, at);
     }
 
+    /// The deadline, if there is one.
+    fn deadline_at(&self) -> Option<u64> {
+        let at = self.deadline.at()?;
+        Some(self.protocol.looks_at(at, self.phase, self.place))
+    }
+
     /// The deadline has come. Whether the connection goes on, to say so to its peer.
     fn time_is_up(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        let due = self.protocol.look(ctx);
+        let due = self.protocol.look(ctx, self.phase, self.place);
         let hits = &self.protocol.server().hits;
         match due {
             Due::Deadline => {}
@@ -668,7 +692,8 @@ impl<P: Protocol + ?Sized> Connection<P> {
     pub(super) fn ready(&mut self, ctx: &mut Ctx<'_>, readiness: Readiness) -> Next {
         self.wire.note(readiness);
         if readiness.contains(Readiness::TIMER) {
-            match self.deadline.has_come(ctx) {
+            let at = self.deadline_at();
+            match self.deadline.has_come(ctx, at) {
                 true if self.time_is_up(ctx) => {}
                 true => {
                     crate::event!(
@@ -759,7 +784,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
             paused: spoken.paused || is_blocked,
             bytes_held: self.protocol.bytes_held(&self.wire),
             socket: Some(self.wire.socket()),
-            deadline_tick: self.deadline.at(),
+            deadline_tick: self.deadline_at(),
             // The deadline orders the idle as well as the moment they became so, and is there already. One that was
             // never used may have been accepted just now: its request is on the road.
             idle_rank: spoken

@@ -25,15 +25,23 @@ impl Deadline {
     }
 
     /// The deadline is now `at`; `None` for none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set(&mut self, ctx: &mut Ctx<'_>, at: Option<u64>) {
         let before = std::mem::replace(&mut self.at, at.unwrap_or(NEVER));
+        if self.entry.is_none() || self.at < before {
+            self.move_entry(ctx);
+        }
+    }
+
+    /// The entry is to stand where the deadline is.
+    #[cold]
+    fn move_entry(&mut self, ctx: &mut Ctx<'_>) {
         match self.entry {
-            Some(entry) if self.at < before => {
+            Some(entry) => {
                 ctx.move_timer_tick(entry, self.at);
             }
             None if self.at != NEVER => self.file(ctx),
-            _ => {}
+            None => {}
         }
     }
 
@@ -42,9 +50,10 @@ impl Deadline {
         (self.at != NEVER).then_some(self.at)
     }
 
-    /// The entry has fired: has the deadline come? If it was moved, the entry goes back in.
-    pub(super) fn has_come(&mut self, ctx: &mut Ctx<'_>) -> bool {
+    /// The entry has fired: has the deadline come, which is now `at`? If it was moved, the entry goes back in.
+    pub(super) fn has_come(&mut self, ctx: &mut Ctx<'_>, at: Option<u64>) -> bool {
         self.entry = None;
+        self.at = at.unwrap_or(NEVER);
         if self.at == NEVER {
             return false;
         }

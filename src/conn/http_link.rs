@@ -204,7 +204,7 @@ impl Protocol for HttpLink {
         }
     }
 
-    fn patience(&self, ctx: &Ctx<'_>, phase: Phase, _: u32) -> Option<u64> {
+    fn patience(&mut self, ctx: &Ctx<'_>, phase: Phase, _: u32) -> Option<u64> {
         match (&self.state, phase) {
             (State::Busy(http), Phase::Handler) => http.handler_timeout(&self.shared).map(ticks),
             (State::Lingering(lingering), Phase::Linger) => {

@@ -15,7 +15,7 @@ use super::topics::Membership;
 use super::websocket_connection::OnConnection;
 use super::websocket_settings::{OutboxPolicy, WebSocketRules, WhenFull};
 use super::wire::BY_REFERENCE_BYTES;
-use crate::event_loop::{CORK_BYTES, Ctx, Handle, LoopGone, Origin, Remote, Token};
+use crate::event_loop::{CORK_BYTES, Ctx, Handle, LoopGone, Origin, Panicked, Remote, Token};
 use crate::parts::output::Chunk;
 use crate::proto::ws::{self, CloseCode, Message, Writer};
 #[cfg(feature = "deflate")]
@@ -235,6 +235,13 @@ impl Peer<'_> {
     /// Where the route was added that this WebSocket was opened by.
     pub(crate) fn origin(&self) -> Origin {
         self.outlet.rules.origin
+    }
+
+    /// A handler that panicked is done with its peer: 1011.
+    #[cold]
+    pub(super) fn close_after_panic(&mut self, panicked: &Panicked) {
+        self.ctx.report(panicked);
+        self.close(CloseCode::Error, "the handler panicked");
     }
 
     /// The loop.

@@ -7,14 +7,17 @@
 
 use std::hint::cold_path;
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 
-use super::connection::{Connection, Due, Phase, Progress, Protocol, SoFar, Turn, Visit};
+use super::connection::{
+    Connection, Due, Phase, Progress, Protocol, STEPS_MAX, SoFar, Turn, Visit,
+};
 use super::deadline::NEVER;
 use super::http_link::HttpLink;
 use super::server::{Leaving, Shared};
 use super::websocket::WebSocketHandler;
-use super::websocket_link::WebSocketLink;
+use super::websocket_link::{Heard, PONGS_MAX, WebSocketLink};
 use super::websocket_settings::WebSocketRules;
 use super::wire::Wire;
 use crate::event_loop::{Buffers, Ctx, Inspection, Next, Readiness, Source};
@@ -108,41 +111,67 @@ impl<H: WebSocketHandler + ?Sized> Connection<WebSocketLink<H>> {
     fn serve(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Next> {
         let input = self.read(ctx, buffers)?;
         let read = input.len();
+        let receive = &mut buffers.receive[input.clone()];
+        let heard = self.protocol.hear_short(ctx, receive, &mut buffers.cork);
+        if !heard.is_all(read) {
+            return self.hear_on(ctx, buffers, input, heard);
+        }
+        let so_far = SoFar {
+            input: input.end..input.end,
+            progress: Some(Progress::NeedInput),
+            bytes_in: read,
+            bytes_out: 0,
+            steps_left: STEPS_MAX - heard.messages,
+            pongs_left: PONGS_MAX,
+        };
+        self.rest(ctx, buffers, so_far)
+    }
+
+    /// The part of such a visit that is not short messages.
+    #[inline(never)]
+    fn hear_on(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        buffers: &mut Buffers,
+        input: Range<usize>,
+        heard: Heard,
+    ) -> io::Result<Next> {
+        let read = input.len();
         let shared = Rc::clone(self.protocol.server());
         let link = &mut self.protocol;
         let whose = (&self.peer, self.place);
         let mut visit = Visit::new(ctx, &shared, &mut self.wire, whose, buffers, input);
-        let is_calm = link.hear(&mut visit);
-        let progress = match is_calm {
-            true => Progress::NeedInput,
-            false => {
-                cold_path();
-                link.speak(&mut visit)?
-            }
-        };
-        let (input, steps_left, pongs_left) =
-            (visit.input.range(), visit.steps_left, visit.pongs_left);
-        let mut bytes_out = 0;
-        if is_calm && self.phase == Phase::Quiet && self.is_undisturbed() {
-            bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
+        visit.input.use_up(heard.bytes);
+        visit.steps_left -= heard.messages;
+        if link.hear(&mut visit, heard) {
+            let so_far = visit.so_far(Progress::NeedInput, read);
+            return self.rest(ctx, buffers, so_far);
+        }
+        let progress = link.speak(&mut visit)?;
+        let so_far = visit.so_far(progress, read);
+        self.go_on(ctx, buffers, so_far)
+    }
+
+    /// The end of such a visit, when all is calm: what was written leaves, and nothing else is left to do, as nearly
+    /// always.
+    #[inline(always)]
+    fn rest(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        buffers: &mut Buffers,
+        mut so_far: SoFar,
+    ) -> io::Result<Next> {
+        if self.phase == Phase::Quiet && self.is_undisturbed() {
+            so_far.bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
             if !self.wire.is_blocked() {
-                if read > 0 {
-                    let quiet_until = ctx.tick() + self.protocol.ping_after(self.place) + 1;
-                    let at = self.protocol.look_at(quiet_until);
-                    self.deadline.set(ctx, Some(at));
+                if so_far.bytes_in > 0 {
+                    // That moves its deadline, too.
+                    self.protocol.was_heard(ctx);
                 }
                 return Ok(Next::Wait);
             }
         }
         cold_path();
-        let so_far = SoFar {
-            input,
-            progress: Some(progress),
-            bytes_in: read,
-            bytes_out,
-            steps_left,
-            pongs_left,
-        };
         self.go_on(ctx, buffers, so_far)
     }
 
@@ -155,29 +184,16 @@ impl<H: WebSocketHandler + ?Sized> Connection<WebSocketLink<H>> {
         let whose = (&self.peer, self.place);
         let mut visit = Visit::new(ctx, &shared, &mut self.wire, whose, buffers, 0..0);
         let has_left = link.collect_mail(&mut visit)?;
-        let is_calm = has_left && link.is_calm();
-        let progress = match (has_left, is_calm) {
-            (true, true) => Progress::NeedInput,
-            (true, false) => link.speak(&mut visit)?,
-            (false, _) => Progress::Paused,
-        };
-        let (steps_left, pongs_left) = (visit.steps_left, visit.pongs_left);
-        let mut bytes_out = 0;
-        if is_calm && self.phase == Phase::Quiet && self.is_undisturbed() {
-            bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
-            if !self.wire.is_blocked() {
-                return Ok(Next::Wait);
-            }
+        if has_left && link.is_calm() {
+            let so_far = visit.so_far(Progress::NeedInput, 0);
+            return self.rest(ctx, buffers, so_far);
         }
         cold_path();
-        let so_far = SoFar {
-            input: 0..0,
-            progress: Some(progress),
-            bytes_in: 0,
-            bytes_out,
-            steps_left,
-            pongs_left,
+        let progress = match has_left {
+            true => link.speak(&mut visit)?,
+            false => Progress::Paused,
         };
+        let so_far = visit.so_far(progress, 0);
         self.go_on(ctx, buffers, so_far)
     }
 }
@@ -270,9 +286,12 @@ impl<H: WebSocketHandler + ?Sized> Protocol for WebSocketLink<H> {
         self.answered();
     }
 
-    fn patience(&self, _: &Ctx<'_>, phase: Phase, place: u32) -> Option<u64> {
+    fn patience(&mut self, ctx: &Ctx<'_>, phase: Phase, place: u32) -> Option<u64> {
         match phase {
-            Phase::Quiet => Some(self.ping_after(place)),
+            Phase::Quiet => {
+                self.was_heard(ctx);
+                Some(self.ping_after(place))
+            }
             Phase::Pong => Some(self.pong_timeout()),
             _ => None,
         }
@@ -283,8 +302,12 @@ impl<H: WebSocketHandler + ?Sized> Protocol for WebSocketLink<H> {
         (at != NEVER).then_some(at)
     }
 
-    fn look(&mut self, ctx: &Ctx<'_>) -> Due {
-        self.look(ctx)
+    fn looks_at(&self, at: u64, phase: Phase, place: u32) -> u64 {
+        self.looks_at(at, phase == Phase::Quiet, place)
+    }
+
+    fn look(&mut self, ctx: &Ctx<'_>, phase: Phase, place: u32) -> Due {
+        self.look(ctx, phase == Phase::Quiet, place)
     }
 
     fn time_is_up(&mut self, phase: Phase) -> bool {

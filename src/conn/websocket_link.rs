@@ -4,15 +4,15 @@
 use std::io;
 use std::rc::Rc;
 
-use super::connection::{Due, Progress, Turn, Visit};
+use super::connection::{Due, Progress, STEPS_MAX, Turn, Visit};
 use super::deadline::NEVER;
 use super::limits::Hits;
 use super::server::Shared;
 use super::topics;
 use super::websocket::{CloseReason, Collected, Outlet, Peer, Sender, WebSocketHandler};
 use super::websocket_settings::{WebSocketRules, spread};
-use crate::event_loop::{CORK_BYTES, Caught, Ctx, Panicked, Readiness, caught, guarded};
-use crate::proto::ws::{CloseCode, Endpoint, Link, Message, PeerError, Role, Step};
+use crate::event_loop::{CORK_BYTES, Caught, Ctx, Readiness, caught, guarded};
+use crate::proto::ws::{CloseCode, Endpoint, Link, Message, PeerError, Role, Step, short_message};
 
 /// Pings of one visit that are answered each. Of what comes beyond them only the newest is: who sends pings as fast as
 /// may be gets no flood of pongs for it (RFC 6455, 5.5.3). Those that come one by one, or a few together, all have
@@ -34,6 +34,8 @@ pub(super) struct WebSocketLink<H: ?Sized = dyn WebSocketHandler> {
     outlet: Outlet,
     /// What most do not have.
     extra: Option<Box<Extra>>,
+    /// When it last sent something, or began to be silent: the tick's lower half.
+    heard: u32,
     woken: bool,
     probe: Probe,
     /// The peer did not take everything at once, and the socket is to hear when it has.
@@ -42,6 +44,17 @@ pub(super) struct WebSocketLink<H: ?Sized = dyn WebSocketHandler> {
     refused: bool,
     /// Behind all else, in the same piece of memory, whatever its size.
     socket: H,
+}
+
+/// What was heard on the short way.
+#[derive(Default)]
+pub(super) struct Heard {
+    pub(super) bytes: usize,
+    pub(super) messages: u32,
+    /// It is not calm any more.
+    is_disturbed: bool,
+    /// The last message was none.
+    error: Option<PeerError>,
 }
 
 /// What a WebSocket has at times, or by the rules of its route.
@@ -96,6 +109,7 @@ impl<H: WebSocketHandler> WebSocketLink<H> {
             endpoint,
             outlet: Outlet::new(rules),
             extra,
+            heard: ctx.tick() as u32,
             woken: false,
             probe: Probe::None,
             is_behind: false,
@@ -152,53 +166,76 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
         progress
     }
 
-    /// Input that is whole messages to the socket, one after the other, as long as all is calm. Whether that was all,
-    /// and all is calm still; if not, [`WebSocketLink::speak`] goes on.
-    pub(super) fn hear(&mut self, visit: &mut Visit<'_, '_>) -> bool {
+    /// Short messages from the front of `input` to the socket, one after the other, as long as all is calm, which it is
+    /// at the beginning.
+    #[inline(always)]
+    pub(super) fn hear_short(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        input: &mut [u8],
+        cork: &mut Vec<u8>,
+    ) -> Heard {
+        let rules = &*self.outlet.rules;
+        let mut peer = Peer {
+            ctx: ctx.reborrow(),
+            server: &rules.server,
+            outlet: &self.outlet,
+            writer: self.endpoint.writer(),
+            cork,
+        };
+        let mut heard = Heard::default();
+        while heard.bytes < input.len()
+            && heard.messages < STEPS_MAX
+            && peer.cork.len() < CORK_BYTES
+        {
+            let rest = &mut input[heard.bytes..];
+            let Some((used, message)) = short_message(rest, &rules.messages) else {
+                break;
+            };
+            heard.bytes += used;
+            heard.messages += 1;
+            let message = match message {
+                Ok(message) => message,
+                Err(error) => {
+                    heard.error = Some(error);
+                    break;
+                }
+            };
+            if let Some(ages) = Ages::of(&mut self.extra) {
+                ages.last_message = peer.ctx.tick();
+            }
+            peer.ctx.begin_handler(|| rules.origin);
+            let told = hand_over(&mut self.socket, &mut peer, message);
+            peer.ctx.end_handler(|| rules.origin);
+            if let Err(caught) = told {
+                peer.close_after_panic(&caught.blame(rules.origin));
+            }
+            // All that a handler can do to its connection.
+            if !self.outlet.is_calm() || self.socket.is_full() {
+                heard.is_disturbed = true;
+                break;
+            }
+        }
+        heard
+    }
+
+    /// What was not heard `before`, as long as it is whole messages and all is calm. Whether that was all, and all is
+    /// calm still; if not, [`WebSocketLink::speak`] goes on.
+    pub(super) fn hear(&mut self, visit: &mut Visit<'_, '_>, before: Heard) -> bool {
+        if let Some(error) = before.error {
+            self.endpoint.eof();
+            self.refuse(visit, error);
+        }
+        if before.is_disturbed || before.error.is_some() {
+            return false;
+        }
         while !visit.input.is_empty() {
-            if visit.steps_left == 0 || visit.cork.len() >= CORK_BYTES {
+            if visit.steps_left == 0 || visit.cork.len() >= CORK_BYTES || !self.next(visit) {
                 return false;
             }
-            let (reader, writer) = self.endpoint.split();
-            let rules = &*self.outlet.rules;
-            match reader.next_short(visit.input.bytes_mut(), &rules.messages) {
-                Some(Ok((used, message))) => {
-                    if let Some(ages) = Ages::of(&mut self.extra) {
-                        ages.last_message = visit.ctx.tick();
-                    }
-                    visit.ctx.begin_handler(|| rules.origin);
-                    let mut peer = Peer {
-                        ctx: visit.ctx.reborrow(),
-                        server: visit.shared,
-                        outlet: &self.outlet,
-                        writer,
-                        cork: visit.cork,
-                    };
-                    let told = hand_over(&mut self.socket, &mut peer, message);
-                    visit.ctx.end_handler(|| rules.origin);
-                    visit.input.use_up(used);
-                    if let Err(caught) = told {
-                        self.close_after_panic(visit, &caught.blame(rules.origin));
-                    }
-                    visit.steps_left -= 1;
-                    // All that a handler can do to its connection.
-                    if !self.outlet.is_calm() || self.socket.is_full() {
-                        return false;
-                    }
-                }
-                Some(Err(error)) => {
-                    self.refuse(visit, error);
-                    return false;
-                }
-                None => {
-                    if !self.next(visit) {
-                        return false;
-                    }
-                    visit.steps_left -= 1;
-                    if !self.is_calm() || self.socket.is_full() {
-                        return false;
-                    }
-                }
+            visit.steps_left -= 1;
+            if !self.is_calm() || self.socket.is_full() {
+                return false;
             }
         }
         visit.newest_ping.is_none()
@@ -322,11 +359,11 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
             }
             Step::NeedMore => unreachable!("seen to just above"),
         };
-        visit.ctx.end_handler(|| origin);
-        visit.input.use_up(used);
+        peer.ctx.end_handler(|| origin);
         if let Err(caught) = told {
-            self.close_after_panic(visit, &caught.blame(origin));
+            peer.close_after_panic(&caught.blame(origin));
         }
+        visit.input.use_up(used);
         true
     }
 
@@ -346,23 +383,14 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
             cork: visit.cork,
         };
         let socket = &mut self.socket;
-        let told = guarded(self.outlet.rules.origin, || tell(socket, &mut peer));
+        if let Err(panicked) = guarded(self.outlet.rules.origin, || tell(socket, &mut peer)) {
+            peer.close_after_panic(&panicked);
+        }
         if visit.cork.len() > written
             && let Some(ages) = Ages::of(&mut self.extra)
         {
             ages.last_message = visit.ctx.tick();
         }
-        if let Err(panicked) = told {
-            self.close_after_panic(visit, &panicked);
-        }
-    }
-
-    /// A handler that panicked is done with its peer: 1011.
-    #[cold]
-    fn close_after_panic(&self, visit: &mut Visit<'_, '_>, panicked: &Panicked) {
-        visit.ctx.report(panicked);
-        self.sender(visit.ctx)
-            .close(CloseCode::Error, "the handler panicked");
     }
 
     /// Write what others sent. Whether all of it could be.
@@ -500,15 +528,42 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
         deadline.min(ages.end().0)
     }
 
+    /// The peer has sent something, and all is as it was: it may be silent anew. To note that is all that is done while
+    /// messages come and go; what comes of it is seen to when the connection looks.
+    #[inline]
+    pub(super) fn was_heard(&mut self, ctx: &Ctx<'_>) {
+        self.heard = ctx.tick() as u32;
+    }
+
+    /// The end of its silence, which was to be `at` when that was noted last.
+    fn quiet_until(&self, at: u64, place: u32) -> u64 {
+        let began = at.saturating_sub(self.ping_after(place) + 1);
+        at.saturating_add(self.heard.wrapping_sub(began as u32).into())
+    }
+
+    /// When it is to look, which was to be `at`.
+    pub(super) fn looks_at(&self, at: u64, is_quiet: bool, place: u32) -> u64 {
+        let ages = self.extra.as_ref().and_then(|extra| extra.ages.as_ref());
+        match ages {
+            _ if !is_quiet => at,
+            None => self.quiet_until(at, place),
+            Some(ages) => self.quiet_until(ages.deadline, place).min(ages.end().0),
+        }
+    }
+
     /// The connection has come to look, and begins to close if its end is here.
-    pub(super) fn look(&mut self, ctx: &Ctx<'_>) -> Due {
+    pub(super) fn look(&mut self, ctx: &Ctx<'_>, is_quiet: bool, place: u32) -> Due {
         if self.is_closing() {
             return Due::Deadline;
         }
-        let Some(ages) = Ages::of(&mut self.extra) else {
+        let Some(ages) = self.extra.as_ref().and_then(|extra| extra.ages.as_ref()) else {
             return Due::Deadline;
         };
         let now = ctx.tick();
+        let deadline = match is_quiet {
+            true => self.quiet_until(ages.deadline, place),
+            false => ages.deadline,
+        };
         let (end, due) = ages.end();
         if end <= now {
             let why = match due {
@@ -518,10 +573,10 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
             self.sender(ctx).close(CloseCode::Away, why);
             return due;
         }
-        match ages.deadline <= now {
+        match deadline <= now {
             true => Due::Deadline,
             // Messages have moved its end behind where it was.
-            false => Due::Later(ages.deadline.min(end)),
+            false => Due::Later(deadline.min(end)),
         }
     }
 
@@ -630,6 +685,13 @@ fn hand_over<H: WebSocketHandler + ?Sized>(
 ) -> Result<(), Caught> {
     peer.server.traffic.came(message.len());
     caught(|| socket.message(peer, message))
+}
+
+impl Heard {
+    /// That was all of `len` bytes, and all is calm still.
+    pub(super) fn is_all(&self, len: usize) -> bool {
+        self.bytes == len && !self.is_disturbed && self.error.is_none()
+    }
 }
 
 impl Extra {

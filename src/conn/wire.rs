@@ -12,6 +12,8 @@ use crate::parts::output::{Chunk, Output};
 pub(super) const BY_REFERENCE_BYTES: usize = 16 * 1024;
 /// Slices for one call of writev(2): a turn's worth of messages, far from its limit of 1,024.
 const SLICES_MAX: usize = 32;
+/// What says that there may be something to read. With `CLOSING` a short read proves nothing.
+const TO_READ: Readiness = Readiness::READABLE.union(Readiness::CLOSING);
 
 /// What reading came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,13 +38,10 @@ impl Fill {
 
 pub(super) struct Wire {
     socket: Socket,
-    /// There may be something to read.
-    read_ready: bool,
-    /// A short read proves nothing, see [`Readiness::CLOSING`].
-    read_on: bool,
+    /// What the driver saw, until a call finds that it is over.
+    ready: Readiness,
     /// The peer will send no more.
     ended: bool,
-    write_ready: bool,
     /// What the socket would not take. `None` in the life of nearly every connection.
     backlog: Option<Box<Output>>,
 }
@@ -52,10 +51,8 @@ impl Wire {
     pub(super) fn new(socket: Socket) -> Self {
         Self {
             socket,
-            read_ready: true,
-            read_on: false,
+            ready: Readiness::READABLE | Readiness::WRITABLE,
             ended: false,
-            write_ready: true,
             backlog: None,
         }
     }
@@ -66,24 +63,17 @@ impl Wire {
 
     /// Keep what the driver saw.
     pub(super) fn note(&mut self, readiness: Readiness) {
-        if readiness.intersects(Readiness::READABLE | Readiness::CLOSING) {
-            self.read_ready = true;
-        }
-        if readiness.contains(Readiness::CLOSING) {
-            self.read_on = true;
-        }
-        if readiness.contains(Readiness::WRITABLE) {
-            self.write_ready = true;
-        }
+        // What else it says does no harm here.
+        self.ready |= readiness;
     }
 
     pub(super) fn may_read(&self) -> bool {
-        self.read_ready && !self.ended
+        self.ready.intersects(TO_READ) && !self.ended
     }
 
     /// The driver said that something has ended or gone wrong, and it was not read up to that point yet.
     pub(super) fn has_news_of_end(&self) -> bool {
-        self.read_on && self.may_read()
+        self.ready.contains(Readiness::CLOSING) && !self.ended
     }
 
     /// Whether the peer has ended its half.
@@ -115,18 +105,17 @@ impl Wire {
         match ctx.read(self.socket, space) {
             Ok(0) => {
                 self.ended = true;
-                self.read_ready = false;
+                self.ready.remove(TO_READ);
                 Ok(Fill::End)
             }
             Ok(n) => {
-                if n < space.len() && !self.read_on {
-                    self.read_ready = false;
+                if n < space.len() && !self.ready.contains(Readiness::CLOSING) {
+                    self.ready.remove(Readiness::READABLE);
                 }
                 Ok(Fill::Bytes(n))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.read_ready = false;
-                self.read_on = false;
+                self.ready.remove(TO_READ);
                 Ok(Fill::Blocked)
             }
             Err(error) => Err(error),
@@ -184,7 +173,7 @@ impl Wire {
     fn flush_backlog(&mut self, ctx: &mut Ctx<'_>) -> io::Result<usize> {
         let mut written = 0;
         while let Some(backlog) = &mut self.backlog
-            && self.write_ready
+            && self.ready.contains(Readiness::WRITABLE)
         {
             if backlog.is_empty() {
                 self.backlog = None;
@@ -197,7 +186,9 @@ impl Wire {
                     backlog.advance(n);
                     written += n;
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.write_ready = false,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.ready.remove(Readiness::WRITABLE)
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -206,12 +197,12 @@ impl Wire {
 
     #[inline(always)]
     fn write(&mut self, ctx: &mut Ctx<'_>, bytes: &[u8]) -> io::Result<usize> {
-        if !self.write_ready {
+        if !self.ready.contains(Readiness::WRITABLE) {
             return Ok(0);
         }
         match ctx.write(self.socket, bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.write_ready = false;
+                self.ready.remove(Readiness::WRITABLE);
                 Ok(0)
             }
             written => written,

@@ -161,13 +161,24 @@ fn readiness_of(event: &mio::event::Event) -> Readiness {
 }
 
 /// Do `call` again as long as a signal interrupts it.
+#[inline]
 pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
+    match call() {
+        // Apart, for nearly every call is done with the first.
+        Err(error) => call_again(error, call),
+        done => done,
+    }
+}
+
+#[cold]
+fn call_again<T>(mut error: io::Error, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    while error.kind() == io::ErrorKind::Interrupted {
         match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(next) => error = next,
             done => return done,
         }
     }
+    Err(error)
 }
 
 /// The clocks of this machine.
@@ -220,18 +231,16 @@ impl Driver for MioDriver {
             polled => polled?,
         }
         let mut child_ended = false;
-        events.extend(
-            self.events
-                .iter()
-                .filter(|event| {
-                    child_ended |= event.token() == CHILDREN;
-                    event.token() < CHILDREN
-                })
-                .map(|event| Event {
-                    token: Token::new(event.token().0 as u32, (event.token().0 >> 32) as u32),
+        for event in &self.events {
+            match event.token() {
+                WAKER => {}
+                CHILDREN => child_ended = true,
+                mio::Token(token) => events.push(Event {
+                    token: Token::new(token as u32, (token >> 32) as u32),
                     readiness: readiness_of(event),
                 }),
-        );
+            }
+        }
         if child_ended && self.child_signal.as_mut().is_some_and(SignalPipe::take) {
             events.extend(self.children.iter().map(|&token| Event {
                 token,

@@ -443,7 +443,7 @@ impl EventLoop {
         self.behind = events.len() + self.carried.len();
         for event in events.drain(..) {
             self.behind -= 1;
-            if self.listeners.contains(&event.token) {
+            if self.is_listener(event.token) {
                 self.late_events.push(event);
             } else {
                 self.visit(event.token, event.readiness);
@@ -455,7 +455,7 @@ impl EventLoop {
         let mut carried = std::mem::take(&mut self.carried);
         for token in carried.drain(..) {
             self.behind -= 1;
-            if self.listeners.contains(&token) {
+            if self.is_listener(token) {
                 self.late_events.push(Event {
                     token,
                     readiness: Readiness::NONE,
@@ -602,6 +602,7 @@ impl EventLoop {
     // ---- the places where other people's code runs --------------------------------------------------------------
 
     /// Lend the loop to one source, then act on its answer.
+    #[inline(always)]
     fn visit(&mut self, token: Token, readiness: Readiness) {
         if self.is_paced {
             self.before_visit(token, readiness);
@@ -610,6 +611,7 @@ impl EventLoop {
     }
 
     /// The same, wherever the loop may not stop before it.
+    #[inline(always)]
     fn visit_now(&mut self, token: Token, readiness: Readiness) {
         // It may have closed earlier, and events, wakes and timers for it are still about: they find nobody.
         let Some(slot) = self.sources.take(token.into()) else {
@@ -619,7 +621,7 @@ impl EventLoop {
     }
 
     /// The visit itself, to a source that is in hand.
-    #[inline]
+    #[inline(always)]
     fn visit_taken(&mut self, token: Token, mut slot: Slot, readiness: Readiness) {
         self.turn.visits += 1;
         if self.observes {
@@ -845,6 +847,14 @@ impl EventLoop {
             || self.handle.has_dirty()
             || self.handle.is_stopping()
             || self.is_stepping()
+    }
+
+    fn is_listener(&self, token: Token) -> bool {
+        match *self.listeners {
+            // As nearly always.
+            [only] => only == token,
+            _ => self.listeners.contains(&token),
+        }
     }
 
     fn insert(&mut self, make: impl FnOnce(Token) -> Box<dyn Source>, origin: Origin) -> Token {

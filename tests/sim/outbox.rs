@@ -805,6 +805,34 @@ fn ten_thousand_that_were_opened_at_once_are_pinged_one_by_one_after_silence() {
     assert!(most <= 40, "{most} within 10 ms");
 }
 
+/// With and without ends by time, which share its entry in the wheel.
+#[test]
+fn who_speaks_is_not_pinged_and_who_falls_silent_is_pinged_then() {
+    for idle_timeout in [None, Some(Duration::from_secs(10_000))] {
+        let mut scene = Scene::new(WebSocketSettings {
+            ping_after: Some(Duration::from_millis(PING_AFTER)),
+            idle_timeout,
+            ..WebSocketSettings::default()
+        });
+        let client = scene.join("/echo");
+        // Out of step with the entry, which fires where it was.
+        for _ in 0..50 {
+            client.send(frame(0x81, b"hm"));
+            scene.run(PING_AFTER / 4 + 77);
+        }
+        assert_eq!(heard(&client), ["hm"; 50]);
+        scene.run(PING_AFTER / 2 - 200);
+        assert_eq!(
+            scene.hits("ping_after"),
+            0,
+            "silent for less than three quarters"
+        );
+        scene.run(PING_AFTER / 4 + 1_200);
+        assert_eq!(scene.hits("ping_after"), 1, "silent for longer");
+        assert_eq!(heard(&client), ["ping"]);
+    }
+}
+
 /// Milliseconds until a client that does `each_second` is closed, and with what.
 fn life(settings: WebSocketSettings, each_second: impl Fn(&Client)) -> (u64, Vec<String>, Scene) {
     let mut scene = Scene::new(settings);

@@ -47,5 +47,5 @@ pub use handshake::{
 };
 pub use mask_keys::MaskKeys;
 pub use message::{Message, OwnedMessage};
-pub use reader::{Deflated, Reader, Step, deflated_bytes_max};
+pub use reader::{Deflated, Reader, Step, deflated_bytes_max, short_message};
 pub use writer::{REASON_BYTES_MAX, Writer};

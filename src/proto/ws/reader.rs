@@ -191,48 +191,6 @@ impl<'e> Reader<'e> {
         Ok((used, step))
     }
 
-    /// The next thing from the front of `input`, if that is a whole message of a client, of at most 125 bytes, in one
-    /// frame and not compressed; and how many bytes of `input` are used up by it. What may be wrong with other frames
-    /// cannot be wrong with such a one, and it is told by two bytes. `None`, and nothing done, for all else:
-    /// [`Reader::next`] says what it is.
-    ///
-    /// # Errors
-    /// A text that is none.
-    #[inline(always)]
-    pub fn next_short<'a>(
-        mut self,
-        input: &'a mut [u8],
-        limits: &WsLimits,
-    ) -> Option<Result<(usize, Message<'a>), PeerError>> {
-        let is_between_messages = self.incoming.is_none() && !self.hearing.is_done();
-        if !is_between_messages || self.hearing.role != Role::Server {
-            return None;
-        }
-        let (&mut [first, second, ref key @ ..], rest) = input.split_first_chunk_mut::<6>()?;
-        let (key, len) = (*key, short_len(second)?);
-        let is_text = match first {
-            FINAL_TEXT => true,
-            FINAL_BINARY => false,
-            _ => return None,
-        };
-        let payload = rest.get_mut(..len)?;
-        if len > limits.message_bytes_max {
-            return None;
-        }
-        mask(payload, key);
-        let message = match is_text {
-            false => Message::Binary(payload),
-            true => match str::from_utf8(payload) {
-                Ok(text) => Message::Text(text),
-                Err(_) => {
-                    self.stop();
-                    return Some(Err(PeerError::InvalidUtf8));
-                }
-            },
-        };
-        Some(Ok((6 + len, message)))
-    }
-
     /// Read nothing more.
     pub(super) fn stop(&mut self) {
         if !self.hearing.is_done() {
@@ -311,6 +269,42 @@ impl<'e> Reader<'e> {
             used += header.header_len;
         }
     }
+}
+
+/// The message at the front of `input`, if that is a whole one of a client, of at most 125 bytes, in one frame and not
+/// compressed; and how many bytes of `input` it takes. It is unmasked where it lies. What may be wrong with other
+/// frames cannot be wrong with such a one, and it is told by two bytes. `None`, and nothing done, for all else: what
+/// that is, [`Reader::next`] says.
+///
+/// To be called for a server's [`Endpoint`](super::Endpoint) that [is at rest](super::Endpoint::is_at_rest).
+///
+/// # Errors
+/// A text that is none. Nothing more may be read then ([`Endpoint::eof`](super::Endpoint::eof)).
+#[inline(always)]
+pub fn short_message<'a>(
+    input: &'a mut [u8],
+    limits: &WsLimits,
+) -> Option<(usize, Result<Message<'a>, PeerError>)> {
+    let (&mut [first, second, ref key @ ..], rest) = input.split_first_chunk_mut::<6>()?;
+    let (key, len) = (*key, short_len(second)?);
+    let is_text = match first {
+        FINAL_TEXT => true,
+        FINAL_BINARY => false,
+        _ => return None,
+    };
+    let payload = rest.get_mut(..len)?;
+    if len > limits.message_bytes_max {
+        return None;
+    }
+    mask(payload, key);
+    let message = match is_text {
+        false => Ok(Message::Binary(payload)),
+        true => match str::from_utf8(payload) {
+            Ok(text) => Ok(Message::Text(text)),
+            Err(_) => Err(PeerError::InvalidUtf8),
+        },
+    };
+    Some((6 + len, message))
 }
 
 impl Assembly {

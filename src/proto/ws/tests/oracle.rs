@@ -273,8 +273,7 @@ fn oracle(role: Role, message_bytes_max: usize, input: &[u8], piece: usize) -> V
     }
 }
 
-/// What we hear, a fault by its close code.
-/// What we hear, which is the same when short messages are looked for first.
+/// What we hear, a fault by its close code. It is the same when short messages are looked for first.
 fn ours(role: Role, limits: &WsLimits, input: &[u8], piece: usize) -> Vec<String> {
     let events = heard(role, limits, input, piece, false);
     assert_eq!(heard(role, limits, input, piece, true), events);
@@ -296,15 +295,14 @@ fn heard(
         kept.extend_from_slice(piece);
         let mut at = 0;
         loop {
-            let (reader, _) = endpoint.split();
-            let short = match short_first {
-                true => reader.next_short(&mut kept[at..], limits),
+            let short = match short_first && role == Role::Server && endpoint.is_at_rest() {
+                true => short_message(&mut kept[at..], limits),
                 false => None,
             };
-            if let Some(short) = short {
+            if let Some((used, short)) = short {
+                at += used;
                 match short {
-                    Ok((used, message)) => {
-                        at += used;
+                    Ok(message) => {
                         events.push(describe(match message {
                             Message::Text(text) => Step::Text(text),
                             Message::Binary(bytes) => Step::Binary(bytes),

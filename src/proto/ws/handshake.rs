@@ -8,7 +8,7 @@ use std::fmt;
 use base64::Engine;
 use base64::alphabet::STANDARD as STANDARD_ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
-use sha1::{Digest, Sha1};
+use sha1_smol::Sha1;
 
 #[cfg(feature = "deflate")]
 use super::extensions::{Agreement, DeflateOptions};
@@ -31,10 +31,11 @@ const KEY_BASE64: GeneralPurpose = GeneralPurpose::new(
 /// assert_eq!(&accept_key("dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 /// ```
 pub fn accept_key(key: &str) -> [u8; 28] {
-    let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
+    let mut hash = Sha1::from(key);
+    hash.update(GUID.as_bytes());
     let mut accept = [0; 28];
     STANDARD
-        .encode_slice(hash, &mut accept)
+        .encode_slice(hash.digest().bytes(), &mut accept)
         .expect("twenty bytes make twenty-eight characters");
     accept
 }

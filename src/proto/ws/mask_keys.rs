@@ -6,7 +6,7 @@
 //! what follows is SHA-1 over that seed and a count: whoever sees keys learns nothing of the seed, and so of no other
 //! key.
 
-use sha1::{Digest, Sha1};
+use sha1_smol::Sha1;
 
 /// The keys of one connection.
 #[derive(Clone)]
@@ -35,13 +35,10 @@ impl MaskKeys {
     /// The next frame's key.
     pub fn next_key(&mut self) -> [u8; 4] {
         if self.left == 0 {
-            let hash = Sha1::new()
-                .chain_update(self.seed)
-                .chain_update(self.count.to_le_bytes())
-                .finalize();
-            for (key, bytes) in self.keys.iter_mut().zip(hash.chunks_exact(4)) {
-                key.copy_from_slice(bytes);
-            }
+            let mut hash = Sha1::from(self.seed);
+            hash.update(&self.count.to_le_bytes());
+            let bytes = hash.digest().bytes();
+            self.keys.copy_from_slice(bytes.as_chunks().0);
             self.count += 1;
             self.left = KEYS;
         }

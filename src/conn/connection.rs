@@ -469,19 +469,6 @@ impl<P: Protocol + ?Sized> Connection<P> {
         }
     }
 
-    /// Read once. Where in the receive buffer it lies.
-    #[inline(always)]
-    pub(super) fn read(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        buffers: &mut Buffers,
-    ) -> io::Result<Range<usize>> {
-        let space = buffers.read_into();
-        let start = space.start;
-        let read = self.wire.fill(ctx, &mut buffers.receive[space])?.bytes();
-        Ok(start..start + read)
-    }
-
     /// Nothing more is to be read, and nobody wants anything of the connection.
     #[inline]
     pub(super) fn is_undisturbed(&self) -> bool {
@@ -717,11 +704,22 @@ impl<P: Protocol + ?Sized> Connection<P> {
             return Next::Close;
         }
         self.protocol.visited(readiness);
+        let next = self.with_buffers(ctx, P::pump);
+        self.visit_ended(ctx, next)
+    }
+
+    /// Lend it the loop's buffers for what it does.
+    #[inline(always)]
+    pub(super) fn with_buffers(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        go: impl FnOnce(&mut Self, &mut Ctx<'_>, &mut Buffers) -> io::Result<Next>,
+    ) -> io::Result<Next> {
         let mut buffers = ctx.lend_buffers();
-        let next = P::pump(self, ctx, &mut buffers);
+        let next = go(self, ctx, &mut buffers);
         buffers.cork.clear();
         ctx.give_back(buffers);
-        self.visit_ended(ctx, next)
+        next
     }
 
     /// What comes of a visit.

@@ -3,6 +3,7 @@
 
 use std::hint::cold_path;
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::connection::{
@@ -281,6 +282,15 @@ impl Protocol for HttpLink {
 }
 
 impl Connection<HttpLink> {
+    /// Read once. Where in the receive buffer it lies.
+    #[inline(always)]
+    fn read(&mut self, ctx: &mut Ctx<'_>, buffers: &mut Buffers) -> io::Result<Range<usize>> {
+        let space = buffers.read_into();
+        let start = space.start;
+        let read = self.wire.fill(ctx, &mut buffers.receive[space])?.bytes();
+        Ok(start..start + read)
+    }
+
     /// The usual visit of a connection at rest, straight ahead: something is read, it is whole requests, they are
     /// answered on the spot, the answers leave in one write, and the connection is at rest as before but for its
     /// deadline. Whatever turns out otherwise goes on the general way, from where it stands.

@@ -368,11 +368,13 @@ impl Ctx<'_> {
 
     /// The loop's shared buffers, for the time of this visit; give them back with [`Ctx::give_back`]. A second loan
     /// at the same time is served with fresh ones.
+    #[inline]
     pub fn lend_buffers(&mut self) -> Box<Buffers> {
         self.event_loop.lend_buffers()
     }
 
     /// See [`Ctx::lend_buffers`].
+    #[inline]
     pub fn give_back(&mut self, buffers: Box<Buffers>) {
         self.event_loop.buffers = Some(buffers);
     }

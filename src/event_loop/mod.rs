@@ -891,6 +891,7 @@ impl EventLoop {
         }
     }
 
+    #[inline]
     fn lend_buffers(&mut self) -> Box<Buffers> {
         let mut buffers = self.buffers.take().unwrap_or_default();
         buffers.cork.clear();

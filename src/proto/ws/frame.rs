@@ -165,7 +165,6 @@ pub(super) fn encode_deflated(data: Data, key: Option<[u8; 4]>, payload: &[u8], 
 /// Append what follows on a frame's `first` byte, and that before.
 #[inline(always)]
 fn encode_behind(first: u8, key: Option<[u8; 4]>, payload: &[u8], out: &mut Vec<u8>) {
-    out.reserve(HEADER_BYTES_MAX + payload.len());
     let masked = if key.is_some() { MASKED } else { 0 };
     match payload.len() as u64 {
         len @ ..LEN_IN_2_MIN => out.extend_from_slice(&[first, masked | len as u8]),
@@ -196,14 +195,14 @@ fn encode_behind(first: u8, key: Option<[u8; 4]>, payload: &[u8], out: &mut Vec<
 /// assert_eq!(encode_text("Hello"), b"\x81\x05Hello");
 /// ```
 pub fn encode_text(payload: &str) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(HEADER_BYTES_MAX + payload.len());
     encode_text_into(payload, &mut out);
     out
 }
 
 /// A binary message as a server's frame; see [`encode_text`].
 pub fn encode_binary(payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(HEADER_BYTES_MAX + payload.len());
     encode_binary_into(payload, &mut out);
     out
 }

@@ -184,11 +184,22 @@ impl Writer {
 
     #[inline]
     fn frame(&mut self, opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Misuse> {
-        match self.0 {
+        if let Voice::Plain = self.0 {
             // Apart from the others, for it is done often.
-            Voice::Plain => encode(opcode, None, payload, out),
-            _ => encode(opcode, self.take_key()?, payload, out),
+            encode(opcode, None, payload, out);
+            return Ok(());
         }
+        self.frame_with_key(opcode, payload, out)
+    }
+
+    #[inline(never)]
+    fn frame_with_key(
+        &mut self,
+        opcode: OpCode,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Misuse> {
+        encode(opcode, self.take_key()?, payload, out);
         Ok(())
     }
 

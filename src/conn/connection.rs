@@ -472,10 +472,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
     /// Nothing more is to be read, and nobody wants anything of the connection.
     #[inline]
     pub(super) fn is_undisturbed(&self) -> bool {
-        !self.wire.may_read()
-            && !self.wire.has_ended()
-            && !self.holds
-            && !self.protocol.server().is_draining()
+        self.wire.is_at_rest() && !self.holds && !self.protocol.server().is_draining()
     }
 
     /// The general way, from the beginning of a visit or from where another way has ended.
@@ -710,16 +707,16 @@ impl<P: Protocol + ?Sized> Connection<P> {
 
     /// Lend it the loop's buffers for what it does.
     #[inline(always)]
-    pub(super) fn with_buffers(
+    pub(super) fn with_buffers<R>(
         &mut self,
         ctx: &mut Ctx<'_>,
-        go: impl FnOnce(&mut Self, &mut Ctx<'_>, &mut Buffers) -> io::Result<Next>,
-    ) -> io::Result<Next> {
+        go: impl FnOnce(&mut Self, &mut Ctx<'_>, &mut Buffers) -> R,
+    ) -> R {
         let mut buffers = ctx.lend_buffers();
-        let next = go(self, ctx, &mut buffers);
+        let done = go(self, ctx, &mut buffers);
         buffers.cork.clear();
         ctx.give_back(buffers);
-        next
+        done
     }
 
     /// What comes of a visit.

@@ -205,10 +205,12 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
                 ages.last_message = peer.ctx.tick();
             }
             peer.ctx.begin_handler(|| rules.origin);
-            let told = hand_over(&mut self.socket, &mut peer, message);
-            peer.ctx.end_handler(|| rules.origin);
-            if let Err(caught) = told {
-                peer.close_after_panic(&caught.blame(rules.origin));
+            match hand_over(&mut self.socket, &mut peer, message) {
+                Ok(()) => peer.ctx.end_handler(|| rules.origin),
+                Err(caught) => {
+                    peer.ctx.end_handler(|| rules.origin);
+                    peer.close_after_panic(&caught.blame(rules.origin));
+                }
             }
             // All that a handler can do to its connection.
             if !self.outlet.is_calm() || self.socket.is_full() {

@@ -76,6 +76,11 @@ impl Wire {
         self.ready.contains(Readiness::CLOSING) && !self.ended
     }
 
+    /// Nothing is to be read now, and more may come.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.ready.intersects(TO_READ) && !self.ended
+    }
+
     /// Whether the peer has ended its half.
     pub(super) fn has_ended(&self) -> bool {
         self.ended

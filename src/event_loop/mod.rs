@@ -631,34 +631,41 @@ impl EventLoop {
             event_loop: self,
             token: Some(token),
         };
-        let next = caught(|| slot.source.ready(&mut ctx, readiness));
+        let next = match caught(|| slot.source.ready(&mut ctx, readiness)) {
+            Ok(next) => next,
+            Err(panic) => return self.visit_panicked(token, slot, readiness, panic),
+        };
         self.work_ended(slot.origin);
         if self.observes {
             self.visit_ended(token, readiness, &slot);
         }
         match next {
             // As nearly always.
-            Ok(Next::Wait) if self.doomed.is_empty() => self.sources.put_back(token.into(), slot),
+            Next::Wait if self.doomed.is_empty() => self.sources.put_back(token.into(), slot),
             next => self.after_visit(token, slot, next),
         }
     }
 
     /// After a visit: what has become of the source.
     #[cold]
-    fn after_visit(&mut self, token: Token, mut slot: Slot, next: Result<Next, Caught>) {
+    fn after_visit(&mut self, token: Token, mut slot: Slot, next: Next) {
         let next = match next {
-            Ok(Next::Become) => Ok(self.succeed(&mut slot)),
+            Next::Become => self.succeed(&mut slot),
             next => next,
         };
-        let next = match next {
-            Ok(_) if !self.doomed.is_empty() && self.doomed.contains(&token) => Next::Close,
-            Ok(next) => next,
-            Err(panic) => {
-                self.report_caught(panic, slot.work());
-                Next::Close
-            }
-        };
-        self.settle(token, slot, next);
+        let is_doomed = !self.doomed.is_empty() && self.doomed.contains(&token);
+        self.settle(token, slot, if is_doomed { Next::Close } else { next });
+    }
+
+    /// It is the source's last one.
+    #[cold]
+    fn visit_panicked(&mut self, token: Token, slot: Slot, readiness: Readiness, panic: Caught) {
+        self.work_ended(slot.origin);
+        if self.observes {
+            self.visit_ended(token, readiness, &slot);
+        }
+        self.report_caught(panic, slot.work());
+        self.settle(token, slot, Next::Close);
     }
 
     /// What the source wants next.

@@ -208,7 +208,8 @@ impl<T> Slab<T> {
     pub fn put_back(&mut self, key: Key, value: T) {
         let slot = self.in_hand(key);
         slot.state = FULL;
-        slot.value = Some(value);
+        // Nothing is there that would have to be dropped.
+        mem::forget(slot.value.replace(value));
     }
 
     /// Free the slot of a value that is in hand and will not be put back. From here on `key` names nobody.
@@ -290,9 +291,8 @@ impl<T> Slab<T> {
     }
 
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot<T>> {
-        self.slots
-            .get_mut(key.index as usize)
-            .filter(|slot| slot.generation == key.generation)
+        let slot = self.slots.get_mut(key.index as usize)?;
+        (slot.generation == key.generation).then_some(slot)
     }
 
     #[track_caller]

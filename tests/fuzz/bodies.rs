@@ -891,7 +891,7 @@ impl<'l> Caller<'l> {
 // ---- WebSocket
 
 /// A stream of frames, heard by either side: the same messages whatever the cuts, within the limits, nothing changed
-/// that is not used up; and what was heard, said again, is heard again.
+/// that is not used up, also when short messages are looked for first; and what was heard, said again, is heard again.
 pub fn ws_stream(input: &[u8]) {
     let tight = WsLimits {
         message_bytes_max: 40,
@@ -899,9 +899,13 @@ pub fn ws_stream(input: &[u8]) {
     };
     for role in [Role::Server, Role::Client] {
         for limits in [WsLimits::default(), tight.clone()] {
-            let (heard, said) = whatever_the_cuts(input, |ends| hear(role, &limits, input, ends));
+            let (heard, said) = whatever_the_cuts(input, |ends| {
+                let heard = hear(role, &limits, input, ends, false);
+                assert_eq!(hear(role, &limits, input, ends, true), heard);
+                heard
+            });
             let whole = [said.len()];
-            let (heard_again, _) = hear(role, &limits, &said, &whole);
+            let (heard_again, _) = hear(role, &limits, &said, &whole, false);
             let is_fault = |event: &&String| event.starts_with("fault");
             let heard: Vec<_> = heard.iter().take_while(|event| !is_fault(event)).collect();
             assert_eq!(heard_again.iter().collect::<Vec<_>>(), heard);
@@ -909,8 +913,36 @@ pub fn ws_stream(input: &[u8]) {
     }
 }
 
+/// The next thing of `input`, which is looked at on the short way first.
+fn next_short<'a>(
+    endpoint: &'a mut Endpoint,
+    input: &'a mut [u8],
+    limits: &WsLimits,
+) -> Result<(usize, ws::Step<'a>), ws::PeerError> {
+    let is_short =
+        endpoint.is_at_rest() && ws::short_message(&mut input.to_vec(), limits).is_some();
+    if !is_short {
+        return endpoint.next(input, limits);
+    }
+    let (used, message) = ws::short_message(input, limits).unwrap();
+    match message {
+        Ok(ws::Message::Text(text)) => Ok((used, ws::Step::Text(text))),
+        Ok(ws::Message::Binary(bytes)) => Ok((used, ws::Step::Binary(bytes))),
+        Err(error) => {
+            endpoint.eof();
+            Err(error)
+        }
+    }
+}
+
 /// What `role` hears, in words, and the same as its peer would say it.
-fn hear(role: Role, limits: &WsLimits, input: &[u8], ends: &[usize]) -> (Vec<String>, Vec<u8>) {
+fn hear(
+    role: Role,
+    limits: &WsLimits,
+    input: &[u8],
+    ends: &[usize],
+    short_first: bool,
+) -> (Vec<String>, Vec<u8>) {
     let mut endpoint = Endpoint::new(role);
     let mut echo = Endpoint::new(match role {
         Role::Server => Role::Client,
@@ -923,7 +955,12 @@ fn hear(role: Role, limits: &WsLimits, input: &[u8], ends: &[usize]) -> (Vec<Str
         loop {
             echo.mask_with([1, 0xfe, heard.len() as u8, 0x80]);
             let shown = *end - at;
-            match endpoint.next(&mut bytes[at..*end], limits) {
+            let shown_bytes = &mut bytes[at..*end];
+            let next = match short_first && role == Role::Server {
+                true => next_short(&mut endpoint, shown_bytes, limits),
+                false => endpoint.next(shown_bytes, limits),
+            };
+            match next {
                 Ok((used, step)) => {
                     assert!(used <= shown);
                     at += used;

@@ -104,13 +104,14 @@ pub struct WebSocketCounts {
     pub closes: BTreeMap<u16, u64>,
 }
 
-/// The same, as it is counted.
+/// The same, as it is counted. What is counted together does not lie together: two numbers side by side would be added
+/// to by vector instructions, of which it takes three times as many.
 #[derive(Default)]
 pub(super) struct Traffic {
     opened: Cell<u64>,
     messages_in: Cell<u64>,
-    bytes_in: Cell<u64>,
     messages_out: Cell<u64>,
+    bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
     closes: RefCell<BTreeMap<u16, u64>>,
 }

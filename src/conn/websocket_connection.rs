@@ -160,6 +160,7 @@ impl<H: WebSocketHandler + ?Sized> Connection<WebSocketLink<H>> {
         Ok(Some(written))
     }
 
+    /// The same, by what the visit has come to so far; if something is left to do, that too.
     fn rest_or_go_on(
         &mut self,
         ctx: &mut Ctx<'_>,

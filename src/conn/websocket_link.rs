@@ -543,10 +543,13 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
         at.saturating_add(self.heard.wrapping_sub(began as u32).into())
     }
 
+    fn ages(&self) -> Option<&Ages> {
+        self.extra.as_ref()?.ages.as_ref()
+    }
+
     /// When it is to look, which was to be `at`.
     pub(super) fn looks_at(&self, at: u64, is_quiet: bool, place: u32) -> u64 {
-        let ages = self.extra.as_ref().and_then(|extra| extra.ages.as_ref());
-        match ages {
+        match self.ages() {
             _ if !is_quiet => at,
             None => self.quiet_until(at, place),
             Some(ages) => self.quiet_until(ages.deadline, place).min(ages.end().0),
@@ -558,7 +561,7 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
         if self.is_closing() {
             return Due::Deadline;
         }
-        let Some(ages) = self.extra.as_ref().and_then(|extra| extra.ages.as_ref()) else {
+        let Some(ages) = self.ages() else {
             return Due::Deadline;
         };
         let now = ctx.tick();

@@ -122,7 +122,10 @@ impl<'v, 'c> Visit<'v, 'c> {
     pub(super) fn write_peer(&self, address: &mut SocketAddr) {
         match self.peer {
             PeerAddr::V4(peer) => *address = SocketAddr::V4(*peer),
-            PeerAddr::V6(_) => *address = self.peer.get(self.shared),
+            PeerAddr::V6(_) => {
+                cold_path();
+                *address = self.peer.get(self.shared);
+            }
         }
     }
 
@@ -138,7 +141,7 @@ impl<'v, 'c> Visit<'v, 'c> {
 
     #[inline(never)]
     pub(super) fn flush(&mut self) -> io::Result<usize> {
-        self.wire.flush(self.ctx, self.cork)
+        Ok(self.wire.flush(self.ctx, self.cork)?.bytes)
     }
 }
 
@@ -676,6 +679,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
     pub(super) fn ready(&mut self, ctx: &mut Ctx<'_>, readiness: Readiness) -> Next {
         self.wire.note(readiness);
         if readiness.contains(Readiness::TIMER) {
+            cold_path();
             let at = self.deadline_at();
             match self.deadline.has_come(ctx, at) {
                 true if self.time_is_up(ctx) => {}
@@ -714,7 +718,6 @@ impl<P: Protocol + ?Sized> Connection<P> {
     ) -> R {
         let mut buffers = ctx.lend_buffers();
         let done = go(self, ctx, &mut buffers);
-        buffers.cork.clear();
         ctx.give_back(buffers);
         done
     }
@@ -724,6 +727,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
     pub(super) fn visit_ended(&mut self, ctx: &mut Ctx<'_>, next: io::Result<Next>) -> Next {
         // An error of the socket is the end of the connection, and there is no one left to tell but the log.
         let next = next.unwrap_or_else(|error| {
+            cold_path();
             crate::event!(debug, "connection {}: {error}", ctx.token());
             Next::Close
         });

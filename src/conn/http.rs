@@ -92,21 +92,24 @@ impl Http {
 
     /// Input through the machine and the service to output, until there is nothing to do.
     pub(super) fn step(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Progress> {
-        if !matches!(self.outgoing, Outgoing::Nowhere)
-            && let Some(turn) = self.go_on(visit)?
-        {
-            return Ok(Progress::Turn(turn));
+        // (What is cold here is not rare, but lies out of the way of a request without a body, answered at once.)
+        if !matches!(self.outgoing, Outgoing::Nowhere) {
+            cold_path();
+            if let Some(turn) = self.go_on(visit)? {
+                return Ok(Progress::Turn(turn));
+            }
         }
         loop {
             if !visit.make_room()? {
                 return Ok(Progress::Paused);
             }
-            if let Incoming::Stream(sender) = &self.incoming
-                && sender.is_full(visit.ctx.handle(), visit.ctx.token())
-            {
-                self.body_since = None;
-                self.body_bytes = 0;
-                return Ok(Progress::Paused);
+            if let Incoming::Stream(sender) = &self.incoming {
+                cold_path();
+                if sender.is_full(visit.ctx.handle(), visit.ctx.token()) {
+                    self.body_since = None;
+                    self.body_bytes = 0;
+                    return Ok(Progress::Paused);
+                }
             }
             let limits = &visit.shared.limits.head;
             let (used, step) =
@@ -124,16 +127,20 @@ impl Http {
                     visit.write_peer(&mut self.request.peer);
                     self.request.begin(visit.ctx.handle());
                     if visit.shared.meters().is_some() {
+                        cold_path();
                         self.begun = Some(visit.ctx.now());
                     }
                     if let Some(turn) = self.head(visit)? {
+                        cold_path();
                         return Ok(Progress::Turn(turn));
                     }
                     if self.machine.is_reading_body() {
+                        cold_path();
                         continue;
                     }
                 }
                 Step::Data(chunk) => {
+                    cold_path();
                     self.body_bytes += chunk.len() as u64;
                     match &mut self.incoming {
                         Incoming::Whole { bytes_max } => {
@@ -157,6 +164,7 @@ impl Http {
                     continue;
                 }
                 Step::End => {
+                    cold_path();
                     visit.input.use_up(used);
                     match std::mem::replace(&mut self.incoming, Incoming::Done) {
                         Incoming::Whole { .. } => {
@@ -169,6 +177,7 @@ impl Http {
                     }
                 }
                 Step::NeedMore => {
+                    cold_path();
                     visit.input.use_up(used);
                     // All is said, and what is missing of the body is not worth waiting for.
                     if self.is_done_before_its_body() {
@@ -211,6 +220,7 @@ impl Http {
     fn count_exchange(&mut self, visit: &mut Visit<'_, '_>) {
         visit.shared.count_exchange();
         if let Some(begun) = self.begun.take() {
+            cold_path();
             self.measure(visit, begun);
         }
     }
@@ -229,6 +239,7 @@ impl Http {
     #[inline]
     fn head(&mut self, visit: &mut Visit<'_, '_>) -> io::Result<Option<Turn>> {
         if self.request.head.is_https() {
+            cold_path();
             // RFC 9110, 7.4: what is under https must not be had in plain text, and no one has secured it before us.
             return self.body(visit, BodyPlan::Refuse(Response::of_status(421)));
         }
@@ -238,6 +249,7 @@ impl Http {
         if is_whole && !visit.ctx.looks_closely() {
             return self.call_at_once(visit, |service, ctx, request| service.answer(ctx, request));
         }
+        cold_path();
         match caught(|| visit.shared.service.plan(&mut self.request)) {
             Ok(BodyPlan::Refuse(response)) if is_whole => {
                 self.respond(visit, response)?;
@@ -350,21 +362,25 @@ impl Http {
         let (service, route) = (&visit.shared.service, self.request.route());
         visit.ctx.end_handler(|| service.origin(route));
         if let Err(caught) = called {
+            cold_path();
             let panicked = caught.blame(self.origin(visit));
             let response = self.panicked(visit, &panicked);
             self.respond(visit, response)?;
             return Ok(None);
         }
+        let Some(reply) = reply else {
+            return Ok(None);
+        };
+        cold_path();
         match reply {
-            None => {}
-            Some(Reply::Now(response)) => self.respond_with_all(visit, response)?,
-            Some(Reply::Later(later)) => {
+            Reply::Now(response) => self.respond_with_all(visit, response)?,
+            Reply::Later(later) => {
                 let origin = self.origin(visit);
                 self.stays = later.on_disconnect != OnDisconnect::Cancel;
                 let running = Running::new(visit.ctx, later, origin);
                 return self.poll_handler(visit, running);
             }
-            Some(Reply::WebSocket(accept)) => return self.upgrade(visit, accept),
+            Reply::WebSocket(accept) => return self.upgrade(visit, accept),
         }
         Ok(None)
     }

@@ -80,8 +80,11 @@ impl Protocol for HttpLink {
         buffers: &mut Buffers,
     ) -> io::Result<Next> {
         let may_read = connection.wire.may_read() && !connection.wire.is_blocked();
+        if may_read && matches!(connection.protocol.state, State::Rest) {
+            return connection.serve(ctx, buffers);
+        }
+        cold_path();
         let so_far = match &mut connection.protocol.state {
-            State::Rest if may_read => return connection.serve(ctx, buffers),
             State::Busy(http) => SoFar::begin(buffers, &std::mem::take(&mut http.spill)),
             _ => SoFar::begin(buffers, &[]),
         };
@@ -316,14 +319,15 @@ impl Connection<HttpLink> {
         let mut bytes_out = 0;
         if is_at_rest {
             self.protocol.shared.keep_spare(http);
-            bytes_out = self.wire.flush(ctx, &mut buffers.cork)?;
-            if !self.wire.is_blocked() {
+            let flushed = self.wire.flush(ctx, &mut buffers.cork)?;
+            if !flushed.is_blocked {
                 if steps_left < STEPS_MAX {
                     let at = ctx.tick() + self.protocol.shared.keep_alive_ticks() + 1;
                     self.deadline.set(ctx, Some(at));
                 }
                 return Ok(Next::Wait);
             }
+            bytes_out = flushed.bytes;
         } else {
             cold_path();
             self.protocol.state = State::Busy(http);

@@ -1,6 +1,7 @@
 //! A request, as a handler gets it: head, body, and where it came from.
 
 use std::borrow::Cow;
+use std::hint::cold_path;
 use std::net::SocketAddr;
 use std::ops::Range;
 
@@ -135,11 +136,15 @@ impl Request {
         match &mut self.body {
             Body::Empty => {}
             Body::Owned(bytes) if bytes.capacity() <= BODY_BYTES_KEPT => bytes.clear(),
-            body => *body = Body::Empty,
+            body => {
+                cold_path();
+                *body = Body::Empty;
+            }
         }
         self.parameters.truncate(0);
         self.route = None;
         if self.handle.is_none() {
+            cold_path();
             self.handle = Some(handle.clone());
         }
     }

@@ -117,10 +117,10 @@ impl<H: WebSocketHandler + 'static> Connection<WebSocketLink<H>> {
             .protocol
             .hear_short(ctx, &mut receive[..read], &mut buffers.cork);
         let input = start..start + read;
-        if !heard.is_all(read) {
+        if !heard.is_all {
             return any(self).hear_on(ctx, buffers, input, heard).map(Some);
         }
-        let Some(bytes_out) = self.rest(ctx, buffers, read)? else {
+        let Some(bytes_out) = self.rest(ctx, buffers, true)? else {
             return Ok(None);
         };
         let so_far = SoFar {
@@ -136,25 +136,26 @@ impl<H: WebSocketHandler + 'static> Connection<WebSocketLink<H>> {
 }
 
 impl<H: WebSocketHandler + ?Sized> Connection<WebSocketLink<H>> {
-    /// The end of such a visit, when all is calm and `read` bytes came: what was written leaves, and nothing else is
-    /// left to do, as nearly always. If something is: how much was written.
+    /// The end of such a visit, when all is calm; something came, or nothing: what was written leaves, and nothing
+    /// else is left to do, as nearly always. If something is: how much was written.
     #[inline(always)]
     fn rest(
         &mut self,
         ctx: &mut Ctx<'_>,
         buffers: &mut Buffers,
-        read: usize,
+        has_heard: bool,
     ) -> io::Result<Option<usize>> {
         let mut written = 0;
         if self.phase == Phase::Quiet && self.is_undisturbed() {
-            written = self.wire.flush(ctx, &mut buffers.cork)?;
-            if !self.wire.is_blocked() {
-                if read > 0 {
+            let flushed = self.wire.flush(ctx, &mut buffers.cork)?;
+            if !flushed.is_blocked {
+                if has_heard {
                     // That moves its deadline, too.
                     self.protocol.was_heard(ctx);
                 }
                 return Ok(None);
             }
+            written = flushed.bytes;
         }
         cold_path();
         Ok(Some(written))
@@ -167,7 +168,7 @@ impl<H: WebSocketHandler + ?Sized> Connection<WebSocketLink<H>> {
         buffers: &mut Buffers,
         so_far: SoFar,
     ) -> io::Result<Next> {
-        match self.rest(ctx, buffers, so_far.bytes_in)? {
+        match self.rest(ctx, buffers, so_far.bytes_in > 0)? {
             None => Ok(Next::Wait),
             Some(bytes_out) => self.go_on(
                 ctx,

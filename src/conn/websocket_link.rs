@@ -19,14 +19,39 @@ use crate::proto::ws::{CloseCode, Endpoint, Link, Message, PeerError, Role, Step
 /// their pongs; Autobahn's case 2.10 counts on that for ten.
 pub(super) const PONGS_MAX: u32 = 16;
 
-/// Whether the peer was asked if it is there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Probe {
-    None,
-    /// It is to be asked.
-    Due,
+/// What keeps a WebSocket from being calm, each a bit: all are asked for at once on every visit.
+#[derive(Clone, Copy, Default)]
+struct Concerns(u8);
+
+impl Concerns {
+    const WOKEN: u8 = 1;
+    /// The peer did not take everything at once, and the socket is to hear when it has.
+    const BEHIND: u8 = 2;
+    /// The peer did not follow the rules; once our close frame is out, nothing more is said or heard.
+    const REFUSED: u8 = 4;
+    /// The peer is to be asked if it is there.
+    const PING_DUE: u8 = 8;
     /// It was.
-    Sent,
+    const PING_SENT: u8 = 16;
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn has(self, concerns: u8) -> bool {
+        self.0 & concerns != 0
+    }
+
+    fn add(&mut self, concern: u8) {
+        self.0 |= concern;
+    }
+
+    /// Whether any of them was there, which none is any more.
+    fn take(&mut self, concerns: u8) -> bool {
+        let had = self.has(concerns);
+        self.0 &= !concerns;
+        had
+    }
 }
 
 pub(super) struct WebSocketLink<H: ?Sized = dyn WebSocketHandler> {
@@ -36,12 +61,7 @@ pub(super) struct WebSocketLink<H: ?Sized = dyn WebSocketHandler> {
     extra: Option<Box<Extra>>,
     /// When it last sent something, or began to be silent: the tick's lower half.
     heard: u32,
-    woken: bool,
-    probe: Probe,
-    /// The peer did not take everything at once, and the socket is to hear when it has.
-    is_behind: bool,
-    /// The peer did not follow the rules; once our close frame is out, nothing more is said or heard.
-    refused: bool,
+    concerns: Concerns,
     /// Behind all else, in the same piece of memory, whatever its size.
     socket: H,
 }
@@ -51,6 +71,8 @@ pub(super) struct WebSocketLink<H: ?Sized = dyn WebSocketHandler> {
 pub(super) struct Heard {
     pub(super) bytes: usize,
     pub(super) messages: u32,
+    /// There was something, nothing of it is left, and all is calm still.
+    pub(super) is_all: bool,
     /// It is not calm any more.
     is_disturbed: bool,
     /// The last message was none.
@@ -110,10 +132,7 @@ impl<H: WebSocketHandler> WebSocketLink<H> {
             outlet: Outlet::new(rules),
             extra,
             heard: ctx.tick() as u32,
-            woken: false,
-            probe: Probe::None,
-            is_behind: false,
-            refused: false,
+            concerns: Concerns::default(),
             socket,
         }
     }
@@ -131,7 +150,7 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
             if let Some(sender) = self.outlet.sender() {
                 sender.take_posted();
             }
-            self.woken = true;
+            self.concerns.add(Concerns::WOKEN);
         }
     }
 
@@ -149,13 +168,13 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
         if let Some(sender) = self.outlet.sender() {
             sender.set_backlog(0);
         }
-        if std::mem::take(&mut self.woken) {
+        if self.concerns.take(Concerns::WOKEN) {
             self.tell(visit, |socket, peer| socket.woken(peer));
         }
-        if self.probe == Probe::Due {
+        if self.concerns.take(Concerns::PING_DUE) {
             // To one that is closing none is owed.
             let _ = self.endpoint.writer().ping(&[], visit.cork);
-            self.probe = Probe::Sent;
+            self.concerns.add(Concerns::PING_SENT);
         }
         let progress = self.exchange(visit);
         if let Some(ping) = visit.newest_ping.take() {
@@ -183,11 +202,9 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
             writer: self.endpoint.writer(),
             cork,
         };
+        let is_watched = peer.ctx.looks_closely();
         let mut heard = Heard::default();
-        while heard.bytes < input.len()
-            && heard.messages < STEPS_MAX
-            && peer.cork.len() < CORK_BYTES
-        {
+        loop {
             let rest = &mut input[heard.bytes..];
             let Some((used, message)) = short_message(rest, &rules.messages) else {
                 break;
@@ -204,17 +221,26 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
             if let Some(ages) = Ages::of(&mut self.extra) {
                 ages.last_message = peer.ctx.tick();
             }
-            peer.ctx.begin_handler(|| rules.origin);
-            match hand_over(&mut self.socket, &mut peer, message) {
-                Ok(()) => peer.ctx.end_handler(|| rules.origin),
-                Err(caught) => {
-                    peer.ctx.end_handler(|| rules.origin);
-                    peer.close_after_panic(&caught.blame(rules.origin));
-                }
+            if is_watched {
+                peer.ctx.begin_handler(|| rules.origin);
+            }
+            let told = hand_over(&mut self.socket, &mut peer, message);
+            if is_watched {
+                peer.ctx.end_handler(|| rules.origin);
+            }
+            if let Err(caught) = told {
+                peer.close_after_panic(&caught.blame(rules.origin));
             }
             // All that a handler can do to its connection.
             if !self.outlet.is_calm() || self.socket.is_full() {
                 heard.is_disturbed = true;
+                break;
+            }
+            if heard.bytes == input.len() {
+                heard.is_all = true;
+                break;
+            }
+            if heard.messages == STEPS_MAX || peer.cork.len() >= CORK_BYTES {
                 break;
             }
         }
@@ -249,14 +275,13 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
             if !has_left || !visit.make_room()? {
                 return Ok(Progress::Paused);
             }
-            if self.is_behind && !self.catch_up(visit)? {
+            if self.concerns.has(Concerns::BEHIND) && !self.catch_up(visit)? {
                 return Ok(Progress::Paused);
             }
-            if self.refused || self.endpoint.is_over() {
+            let is_refused = self.concerns.has(Concerns::REFUSED);
+            if is_refused || self.endpoint.is_over() {
                 // RFC 6455, 7.1.1: the server is the one to close first. Lingering lets the peer read our close frame.
-                return Ok(Progress::Turn(Turn::Over {
-                    linger: self.refused,
-                }));
+                return Ok(Progress::Turn(Turn::Over { linger: is_refused }));
             }
             if visit.steps_left == 0 {
                 return Ok(Progress::Again);
@@ -400,7 +425,9 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
         let Some(sender) = self.outlet.sender() else {
             return Ok(true);
         };
-        self.is_behind |= sender.take_awaited();
+        if sender.take_awaited() {
+            self.concerns.add(Concerns::BEHIND);
+        }
         if let Some(ages) = Ages::of(&mut self.extra)
             && sender.bytes_waiting() > 0
         {
@@ -433,7 +460,7 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
         if visit.wire.is_blocked() {
             return Ok(false);
         }
-        self.is_behind = false;
+        self.concerns.take(Concerns::BEHIND);
         if let Some(sender) = self.outlet.sender() {
             sender.take_awaited();
         }
@@ -451,18 +478,14 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
         let _ = writer.close(error.close_code(), error.reason(), visit.cork);
         let extra = self.extra.get_or_insert_default();
         extra.reason = Some(CloseReason::Us(error.close_code()));
-        self.refused = true;
+        self.concerns.add(Concerns::REFUSED);
         self.outlet.shut();
     }
 
     /// Without input there is nothing to do.
     pub(super) fn only_reads(&self) -> bool {
-        !self.woken
-            && self.probe != Probe::Due
-            && !self.is_behind
-            && !self.outlet.has_mail()
-            && !self.refused
-            && self.endpoint.is_open()
+        const ALL_BUT_PING_SENT: u8 = !Concerns::PING_SENT;
+        !self.concerns.has(ALL_BUT_PING_SENT) && !self.outlet.has_mail() && self.endpoint.is_open()
     }
 
     /// Nothing is left from the last visit, nobody wants anything, and the peer is believed to be there: there is
@@ -480,8 +503,7 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
 
     #[inline]
     fn has_no_concern(&self) -> bool {
-        let has_concern = self.woken | self.is_behind | self.refused | (self.probe != Probe::None);
-        !has_concern
+        self.concerns.is_empty()
             && self.endpoint.is_at_rest()
             && self.extra.as_ref().is_none_or(|extra| extra.is_calm())
     }
@@ -508,12 +530,14 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
     /// The peer will send no more.
     pub(super) fn end(&mut self) {
         self.endpoint.eof();
-        self.refused = true;
+        self.concerns.add(Concerns::REFUSED);
     }
 
     /// Note what could not be written, at the end of a visit.
     pub(super) fn set_backlog(&mut self, bytes: usize) {
-        self.is_behind |= bytes > 0;
+        if bytes > 0 {
+            self.concerns.add(Concerns::BEHIND);
+        }
         if let Some(sender) = self.outlet.sender() {
             sender.set_backlog(bytes);
         }
@@ -587,13 +611,14 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
 
     /// The peer has been silent for long: ask whether it is there, at the next step.
     pub(super) fn ping(&mut self) {
-        self.probe = Probe::Due;
+        self.concerns.take(Concerns::PING_SENT);
+        self.concerns.add(Concerns::PING_DUE);
         self.outlet.sender().into_iter().for_each(Sender::rest);
     }
 
     /// The peer has said something, whatever it was.
     pub(super) fn answered(&mut self) {
-        self.probe = Probe::None;
+        self.concerns.take(Concerns::PING_DUE | Concerns::PING_SENT);
     }
 
     pub(super) fn route(&self) -> u32 {
@@ -611,7 +636,7 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
     }
 
     pub(super) fn awaits_pong(&self) -> bool {
-        self.probe == Probe::Sent
+        self.concerns.has(Concerns::PING_SENT)
     }
 
     /// The server is shutting down (RFC 6455, 7.4.1: 1001).
@@ -690,13 +715,6 @@ fn hand_over<H: WebSocketHandler + ?Sized>(
 ) -> Result<(), Caught> {
     peer.server.traffic.came(message.len());
     caught(|| socket.message(peer, message))
-}
-
-impl Heard {
-    /// That was all of `len` bytes, and all is calm still.
-    pub(super) fn is_all(&self, len: usize) -> bool {
-        self.bytes == len && !self.is_disturbed && self.error.is_none()
-    }
 }
 
 impl Extra {

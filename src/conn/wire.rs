@@ -3,6 +3,7 @@
 //! The rule of edge-triggered readiness, "go on until `WouldBlock`", is kept in [`Wire::fill`] and [`Wire::flush`] and
 //! nowhere else.
 
+use std::hint::cold_path;
 use std::io::{self, ErrorKind, IoSlice};
 
 use crate::event_loop::{Ctx, Readiness, Socket};
@@ -32,6 +33,24 @@ impl Fill {
         match self {
             Self::Bytes(n) => n,
             Self::Blocked | Self::End => 0,
+        }
+    }
+}
+
+/// What writing came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Flushed {
+    pub(super) bytes: usize,
+    /// The socket takes no more, and something waits.
+    pub(super) is_blocked: bool,
+}
+
+impl Flushed {
+    /// All has gone.
+    fn whole(bytes: usize) -> Self {
+        Self {
+            bytes,
+            is_blocked: false,
         }
     }
 }
@@ -109,6 +128,7 @@ impl Wire {
     pub(super) fn fill(&mut self, ctx: &mut Ctx<'_>, space: &mut [u8]) -> io::Result<Fill> {
         match ctx.read(self.socket, space) {
             Ok(0) => {
+                cold_path();
                 self.ended = true;
                 self.ready.remove(TO_READ);
                 Ok(Fill::End)
@@ -119,7 +139,7 @@ impl Wire {
                 }
                 Ok(Fill::Bytes(n))
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            Err(error) if would_block(&error) => {
                 self.ready.remove(TO_READ);
                 Ok(Fill::Blocked)
             }
@@ -128,20 +148,20 @@ impl Wire {
     }
 
     /// Write what waits, then `cork`, until all is gone or the socket takes no more. Leaves `cork` empty: what did
-    /// not go joins the backlog. Returns how many bytes went.
+    /// not go joins the backlog.
     #[inline(always)]
-    pub(super) fn flush(&mut self, ctx: &mut Ctx<'_>, cork: &mut Vec<u8>) -> io::Result<usize> {
+    pub(super) fn flush(&mut self, ctx: &mut Ctx<'_>, cork: &mut Vec<u8>) -> io::Result<Flushed> {
         if self.backlog.is_none() {
             if cork.is_empty() {
-                return Ok(0);
+                return Ok(Flushed::whole(0));
             }
             // Nearly always the only call: everything at once.
             let written = self.write(ctx, cork)?;
             if written == cork.len() {
                 cork.clear();
-                return Ok(written);
+                return Ok(Flushed::whole(written));
             }
-            return Ok(written + self.flush_rest(ctx, cork, written)?);
+            return self.flush_rest(ctx, cork, written);
         }
         self.flush_rest(ctx, cork, 0)
     }
@@ -153,12 +173,16 @@ impl Wire {
         ctx: &mut Ctx<'_>,
         cork: &mut Vec<u8>,
         written: usize,
-    ) -> io::Result<usize> {
+    ) -> io::Result<Flushed> {
         if written < cork.len() {
             self.backlog.get_or_insert_default().copy(&cork[written..]);
         }
         cork.clear();
-        self.flush_backlog(ctx)
+        let bytes = written + self.flush_backlog(ctx)?;
+        Ok(Flushed {
+            bytes,
+            is_blocked: self.is_blocked(),
+        })
     }
 
     /// As [`Wire::flush`], with `chunk` behind what is in `cork`.
@@ -191,9 +215,7 @@ impl Wire {
                     backlog.advance(n);
                     written += n;
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.ready.remove(Readiness::WRITABLE)
-                }
+                Err(error) if would_block(&error) => self.ready.remove(Readiness::WRITABLE),
                 Err(error) => return Err(error),
             }
         }
@@ -203,14 +225,21 @@ impl Wire {
     #[inline(always)]
     fn write(&mut self, ctx: &mut Ctx<'_>, bytes: &[u8]) -> io::Result<usize> {
         if !self.ready.contains(Readiness::WRITABLE) {
+            cold_path();
             return Ok(0);
         }
         match ctx.write(self.socket, bytes) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            Err(error) if would_block(&error) => {
                 self.ready.remove(Readiness::WRITABLE);
                 Ok(0)
             }
             written => written,
         }
     }
+}
+
+/// Whether that is no error, but all for now.
+#[cold]
+fn would_block(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock
 }

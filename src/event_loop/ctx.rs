@@ -1,5 +1,6 @@
 //! What code that the loop has called may do, now: [`Ctx`] is the loop without its `turn`.
 
+use std::hint::cold_path;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Deref;
@@ -348,6 +349,7 @@ impl Ctx<'_> {
     #[inline]
     pub(crate) fn begin_handler(&mut self, origin: impl FnOnce() -> Origin) {
         if self.event_loop.looks_closely {
+            cold_path();
             self.event_loop.watch(|| Work::handler(origin()));
         }
     }
@@ -356,6 +358,7 @@ impl Ctx<'_> {
     #[inline]
     pub(crate) fn end_handler(&mut self, origin: impl FnOnce() -> Origin) {
         if self.event_loop.looks_closely {
+            cold_path();
             self.event_loop.handler_ended(self.token, origin());
         }
     }

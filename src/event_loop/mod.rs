@@ -161,15 +161,20 @@ pub struct Buffers {
     pub receive: Box<[u8]>,
     /// For what a source writes during its visit, so that it leaves in one call. Empty when lent.
     pub cork: Vec<u8>,
+    /// Where [`Buffers::read_into`] begins.
+    start: usize,
 }
 
 impl Default for Buffers {
     fn default() -> Self {
-        Self {
+        let mut buffers = Self {
             receive: vec![0; RECEIVE_BYTES + PAGE_BYTES].into_boxed_slice(),
             // At once, so that it does not move to where a burst's memory lies. What is not written to costs nothing.
             cork: Vec::with_capacity(CORK_BYTES + CORK_BYTES / 4),
-        }
+            start: 0,
+        };
+        buffers.place();
+        buffers
     }
 }
 
@@ -178,13 +183,23 @@ impl Default for Buffers {
 const PAGE_BYTES: usize = 4096;
 
 impl Buffers {
+    #[cold]
+    fn fresh() -> Box<Self> {
+        Box::default()
+    }
+
     /// Where to read what will be copied into the cork: there the two lie half a page apart. A copy between places that
     /// are alike within their pages is taken for one that overlaps, and took some 15 times as long for 16 KiB. The
     /// length is [`RECEIVE_BYTES`], wherever it is.
+    #[inline]
     pub fn read_into(&self) -> Range<usize> {
+        self.start..self.start + RECEIVE_BYTES
+    }
+
+    /// The cork is where it has not been before, or may be.
+    fn place(&mut self) {
         let (receive, cork) = (self.receive.as_ptr().addr(), self.cork.as_ptr().addr());
-        let start = (cork + PAGE_BYTES / 2).wrapping_sub(receive) % PAGE_BYTES;
-        start..start + RECEIVE_BYTES
+        self.start = (cork + PAGE_BYTES / 2).wrapping_sub(receive) % PAGE_BYTES;
     }
 }
 
@@ -402,6 +417,9 @@ impl EventLoop {
             self.look_for_slow_turn();
         }
         self.incidents.begin_turn();
+        if let Some(buffers) = &mut self.buffers {
+            buffers.place();
+        }
         self.turn = Turn::default();
         self.stats.awake += awake.saturating_sub(std::mem::take(&mut self.paused));
         if self.handle.is_debug() {
@@ -900,7 +918,10 @@ impl EventLoop {
 
     #[inline]
     fn lend_buffers(&mut self) -> Box<Buffers> {
-        let mut buffers = self.buffers.take().unwrap_or_default();
+        let mut buffers = match self.buffers.take() {
+            Some(buffers) => buffers,
+            None => Buffers::fresh(),
+        };
         buffers.cork.clear();
         buffers
     }

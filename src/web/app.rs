@@ -1,6 +1,7 @@
 //! An app: routes, state, limits, and how it is served.
 
 use std::fmt;
+use std::hint::cold_path;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::panic::Location;
@@ -512,7 +513,10 @@ impl<S: 'static> App<S> {
                 Ok(&self.routes[route as usize])
             }
             Match::OtherMethod(allow) => Err(other_method(request, &allow)),
-            Match::Nothing => Err(Response::of_status(404)),
+            Match::Nothing => {
+                cold_path();
+                Err(Response::of_status(404))
+            }
         }
     }
 }

@@ -163,6 +163,7 @@ impl<S: 'static, W: Socket<S>> WebSocketHandler for Called<S, W> {
         self.state.with(|state| self.socket.opened(peer, state));
     }
 
+    #[inline]
     fn message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
         self.state
             .with(|state| self.socket.message(peer, message, state));

@@ -3,6 +3,8 @@
 //! Everything here looks at one finished line, its CRLF taken off, and at [`Seen`], the little that must be remembered
 //! from the lines before it. So a head can be judged line by line as it comes in, each line once.
 
+use std::hint::cold_path;
+
 use super::error::PeerError;
 use super::head::{Method, Span, Version};
 use super::percent::hex_digit;
@@ -41,6 +43,7 @@ impl RequestLine {
         let (method, method_len) = if input.starts_with(b"GET ") {
             (Method::Get, b"GET".len())
         } else {
+            cold_path();
             let name = &input[..front_len(input, &TOKEN)];
             (Method::from_bytes(name), name.len())
         };
@@ -51,17 +54,22 @@ impl RequestLine {
         // should have encoded (`|`, `"`, braces) come from real browsers and mean nothing to framing.
         let path_len = front_len(behind, &PATH);
         let target_len = match behind.get(path_len)? {
-            b'?' => path_len + front_len(&behind[path_len..], &TARGET),
+            b'?' => {
+                cold_path();
+                path_len + front_len(&behind[path_len..], &TARGET)
+            }
             _ => path_len,
         };
         let (target, behind) = behind.split_at(target_len);
         let (ending, _) = behind.split_first_chunk()?;
         let version = if ending == b" HTTP/1.1\r\n" {
             Version::Http11
-        } else if ending == b" HTTP/1.0\r\n" {
-            Version::Http10
         } else {
-            return None;
+            cold_path();
+            match ending {
+                b" HTTP/1.0\r\n" => Version::Http10,
+                _ => return None,
+            }
         };
         if method_len == 0 {
             return None;
@@ -526,6 +534,7 @@ fn front_len(text: &[u8], kind: &[bool; 256]) -> usize {
             None => len += 8,
         }
     }
+    cold_path();
     let place = text[len..].iter().position(is_other);
     place.map_or(text.len(), |place| len + place)
 }

@@ -176,9 +176,18 @@ impl Server {
                 Ok((used, false)) => Ok((used, Step::NeedMore)),
                 Err(error) => Err(error),
             },
-            Reading::Body(framing) => framing.next(input, limits),
-            Reading::Done | Reading::Closed => return Ok((0, Step::Paused)),
-            Reading::Broken(error) => return Err(*error),
+            Reading::Body(framing) => {
+                cold_path();
+                framing.next(input, limits)
+            }
+            Reading::Done | Reading::Closed => {
+                cold_path();
+                return Ok((0, Step::Paused));
+            }
+            Reading::Broken(error) => {
+                cold_path();
+                return Err(*error);
+            }
         };
         match result {
             Ok((_, Step::End)) => self.reading = Reading::Done,

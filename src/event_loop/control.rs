@@ -491,6 +491,7 @@ impl EventLoop {
     /// was ordered meanwhile, and wait if it is to wait.
     #[cold]
     pub(super) fn before_turn(&mut self) {
+        self.has_run_on = true;
         self.turn = Turn::default();
         let shared = self
             .control
@@ -691,12 +692,12 @@ impl EventLoop {
             .control
             .as_mut()
             .and_then(|control| control.standing.take());
-        self.stamp = self.handle.time();
+        self.stamp = self.handle.moment();
         // Within a turn: before one there is nothing that it would have to be told from.
         if stood.is_some_and(|stood| stood.next.is_some()) {
-            self.handle.recorder().paused(since, self.stamp);
+            self.handle.recorder().paused(since, self.stamp.at);
         }
-        let waited = self.stamp.saturating_duration_since(since);
+        let waited = self.stamp.at.saturating_duration_since(since);
         self.paused += waited;
         self.stats.paused += waited;
     }
@@ -738,7 +739,7 @@ impl EventLoop {
 
     /// For how long the last turn was awake, up to its last piece of work.
     pub(super) fn awake_in_last_turn(&self) -> Duration {
-        let awake = self.stamp.saturating_duration_since(self.handle.now());
+        let awake = self.stamp.since(self.woke);
         awake.saturating_sub(self.paused)
     }
 

@@ -344,7 +344,7 @@ impl EventLoop {
 
     /// Who waits, at the end of a piece of work.
     fn victims(&self, visited: Option<Token>) -> Victims {
-        let now = self.stamp;
+        let now = self.stamp.at;
         let (ready, ready_since) = self.handle.waiting_jobs(visited);
         let (timers, due_since) = self.handle.overdue_timers(now);
         let visits = self.behind + self.late_events.len() + self.carry.len() + self.handle.dirty();

@@ -571,14 +571,18 @@ impl Handle {
         self.0.origin + Duration::from_millis(tick)
     }
 
-    pub(super) fn set_now(&self, now: Instant) {
-        self.0.now.set(now);
-        self.0.tick.set(self.whole_ticks(now));
+    /// Read the clock.
+    #[inline]
+    pub(super) fn moment(&self) -> Moment {
+        let at = self.time();
+        let since = at.saturating_duration_since(self.0.origin);
+        let ns = ns_of(since);
+        Moment { at, ns }
     }
 
-    fn whole_ticks(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.0.origin);
-        since.as_secs() * 1000 + u64::from(since.subsec_millis())
+    pub(super) fn set_now(&self, now: Moment) {
+        self.0.now.set(now.at);
+        self.0.tick.set(now.ns / NS_PER_TICK);
     }
 
     pub(super) fn set_running(&self, running: bool) -> bool {
@@ -722,7 +726,7 @@ impl Handle {
 
     /// How many timers are due at `now` and still in the wheel, and when the first of them was. Takes a pass over all.
     pub(super) fn overdue_timers(&self, now: Instant) -> (usize, Option<Instant>) {
-        let now = self.whole_ticks(now);
+        let now = ns_of(now.saturating_duration_since(self.0.origin)) / NS_PER_TICK;
         let wheel = self.0.wheel.borrow();
         let due = wheel
             .iter()
@@ -854,10 +858,17 @@ impl Handle {
         std::mem::swap(&mut *self.0.dirty.borrow_mut(), list);
     }
 
-    /// Say that this loop turns on this thread, until the guard is dropped.
-    pub(super) fn enter(&self) -> Turning {
-        let outer = TURNING.with(|turning| turning.borrow_mut().replace(self.clone()));
-        Turning { outer }
+    /// Say that this loop turns on this thread, until the guard is dropped. `None` when that is known.
+    pub(super) fn enter(&self) -> Option<Turning> {
+        TURNING.with(|turning| {
+            let mut turning = turning.borrow_mut();
+            let is_known = turning
+                .as_ref()
+                .is_some_and(|known| Rc::ptr_eq(&known.0, &self.0));
+            (!is_known).then(|| Turning {
+                outer: turning.replace(self.clone()),
+            })
+        })
     }
 }
 
@@ -878,6 +889,32 @@ impl fmt::Debug for Handle {
             .finish_non_exhaustive()
     }
 }
+
+/// A reading of the clock.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) at: Instant,
+    /// How long after the loop was made, in nanoseconds: the loop reckons with numbers, for it does so all the time.
+    pub(super) ns: u64,
+}
+
+impl Moment {
+    /// How long it is after `earlier`.
+    #[inline]
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.ns.saturating_sub(earlier.ns))
+    }
+}
+
+/// In nanoseconds, of which 64 bits are enough for 584 years.
+#[inline]
+fn ns_of(span: Duration) -> u64 {
+    let ns = span.as_secs().saturating_mul(1_000_000_000);
+    ns.saturating_add(span.subsec_nanos().into())
+}
+
+/// A tick of the timer wheel.
+pub(super) const NS_PER_TICK: u64 = 1_000_000;
 
 /// See [`Handle::enter`].
 pub(super) struct Turning {
@@ -1116,9 +1153,9 @@ impl Inbox {
     /// From here on a message rings. `false` when there are messages already, or somebody has rung without one: so the
     /// loop must not sleep.
     pub(super) fn park(&self) -> bool {
-        self.bell.state.store(PARKED, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        self.receiver.is_empty() && !self.bell.rung.load(Ordering::Relaxed)
+        // As in `wake_up`, without a fence: the mark, and the looks behind it, are in the one order that all see.
+        self.bell.state.swap(PARKED, Ordering::SeqCst);
+        self.receiver.is_empty() && !self.bell.rung.load(Ordering::SeqCst)
     }
 
     /// Who has rung is heard.
@@ -1149,6 +1186,10 @@ impl Inbox {
     }
 
     pub(super) fn take(&self) -> Option<Message> {
+        // To look costs less than to try, and nearly every turn finds nothing.
+        if self.receiver.is_empty() {
+            return None;
+        }
         let message = self.receiver.try_recv().ok();
         if matches!(message, Some(Message::Stop)) {
             self.bell.asked_to_stop.store(false, Ordering::Release);

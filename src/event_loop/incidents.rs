@@ -201,7 +201,7 @@ impl Ctx<'_> {
     /// blame.
     pub(crate) fn suspect(&mut self, now: Instant, origin: Origin) {
         let event_loop = &mut *self.event_loop;
-        if now.saturating_duration_since(event_loop.stamp) >= SLOW {
+        if now.saturating_duration_since(event_loop.stamp.at) >= SLOW {
             event_loop.incidents.culprit.get_or_insert(origin);
         }
     }

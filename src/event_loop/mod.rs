@@ -106,7 +106,7 @@ use crate::parts::slab::{Key, Slab};
 use control::Controlled;
 use debug::Debugging;
 use flight::Flights;
-use handle::{Inbox, Job, Message};
+use handle::{Inbox, Job, Message, Moment, NS_PER_TICK};
 use incidents::Incidents;
 use watchdog::Watchdog;
 
@@ -281,7 +281,11 @@ pub struct EventLoop {
     /// The turn that is going on.
     turn: Turn,
     /// When the last piece of work ended, so that one reading of the clock times each.
-    stamp: Instant,
+    stamp: Moment,
+    /// When the loop woke up in this turn.
+    woke: Moment,
+    /// Something has run since the stamp that is nobody's piece of work.
+    has_run_on: bool,
     /// How long that piece took.
     took: Duration,
     /// Visits since then, and how many of them are timed together.
@@ -312,7 +316,7 @@ impl EventLoop {
         let (inbox, remote) = Inbox::new(driver.notifier());
         let entropy = driver.entropy();
         let handle = Handle::new(driver.clock(), driver.executor(), remote, entropy);
-        let stamp = handle.now();
+        let stamp = handle.moment();
         Self {
             driver,
             sources: Slab::new(),
@@ -344,6 +348,8 @@ impl EventLoop {
             stats: Stats::default(),
             turn: Turn::default(),
             stamp,
+            woke: stamp,
+            has_run_on: true,
             took: Duration::ZERO,
             untimed: 0,
             timed_together: 1,
@@ -361,6 +367,7 @@ impl EventLoop {
     /// # Errors
     /// When waiting for events fails, which it does not on a healthy machine.
     pub fn run(&mut self) -> io::Result<()> {
+        let _turning = self.handle.enter();
         while !self.handle.take_stopping() {
             self.turn(TurnBudget::default())?;
         }
@@ -378,6 +385,8 @@ impl EventLoop {
     /// As [`EventLoop::run`].
     pub fn turn(&mut self, budget: TurnBudget) -> io::Result<Turn> {
         let turning = self.handle.enter();
+        // Outside of `run`, anything may have been done since the last turn.
+        self.has_run_on |= turning.is_some();
         let was_running = self.handle.set_running(true);
         if self.control.is_some() {
             self.before_turn();
@@ -392,6 +401,7 @@ impl EventLoop {
         self.close_finished(); //               8: what has ended is closed, and its slot is free again
 
         if self.handle.has_findings() {
+            self.has_run_on = true;
             self.tell_findings();
         }
         self.handle.set_running(was_running);
@@ -409,10 +419,14 @@ impl EventLoop {
             false => Duration::MAX,
         };
         self.looks_closely = self.handle.is_debug() || self.watchdog.is_some();
-        let before = self.handle.time();
-        self.records = self.handle.recorder().begin_turn(before);
+        // As a rule nothing has run since the last piece of work was timed.
+        let before = match self.has_run_on || self.observes || self.looks_closely {
+            true => self.handle.moment(),
+            false => self.stamp,
+        };
+        self.records = self.handle.recorder().begin_turn(before.at);
         self.observes = self.looks_closely || self.records;
-        let awake = before.saturating_duration_since(self.handle.now());
+        let awake = before.since(self.woke);
         if awake >= self.handle.slow_threshold() {
             self.look_for_slow_turn();
         }
@@ -423,7 +437,7 @@ impl EventLoop {
         self.turn = Turn::default();
         self.stats.awake += awake.saturating_sub(std::mem::take(&mut self.paused));
         if self.handle.is_debug() {
-            self.look_for_lost(before);
+            self.look_for_lost(before.at);
         }
         let mut nap = self.time_until_work(before);
         if let Some(wait_max) = wait_max {
@@ -435,10 +449,12 @@ impl EventLoop {
         let polled = self.driver.poll(&mut self.events, nap);
         self.inbox.unpark();
         // The only reading of the clock that decides anything in this turn.
-        let now = self.handle.time();
+        let now = self.handle.moment();
         self.handle.set_now(now);
+        self.woke = now;
         self.stamp = now;
-        self.turn.asleep = now.saturating_duration_since(before);
+        self.has_run_on = false;
+        self.turn.asleep = now.since(before);
         // At once, so that whoever looks in the middle of a turn sees all of the time.
         self.stats.asleep += self.turn.asleep;
         self.turn.events = self.events.len() as u32;
@@ -447,7 +463,7 @@ impl EventLoop {
         }
         if self.records {
             let recorder = self.handle.recorder();
-            recorder.polled(now, nap, self.events.len());
+            recorder.polled(now.at, nap, self.events.len());
         }
         self.end_phase(Phase::Park);
         polled
@@ -515,6 +531,7 @@ impl EventLoop {
         let now = self.handle.now();
         let (fired, earliest, panics) = self.handle.fire_timers(self.handle.tick());
         self.turn.timers = fired;
+        self.has_run_on |= fired > 0;
         if let Some(tick) = earliest {
             self.turn.lag = now.saturating_duration_since(self.handle.instant_of(tick));
         }
@@ -552,6 +569,9 @@ impl EventLoop {
     }
 
     fn flush_dirty(&mut self) {
+        if !self.handle.has_dirty() {
+            return self.end_phase(Phase::Flush);
+        }
         let mut flushing = std::mem::take(&mut self.flushing);
         self.handle.swap_dirty(&mut flushing);
         self.begin_timing(flushing.len());
@@ -567,6 +587,7 @@ impl EventLoop {
 
     fn close_finished(&mut self) {
         while let Some((token, mut slot)) = self.closing.pop() {
+            self.has_run_on = true;
             self.listeners.retain(|listener| *listener != token);
             let work = self.looks_closely.then(|| slot.work());
             if let Some(work) = &work {
@@ -706,6 +727,7 @@ impl EventLoop {
             return Next::Close;
         };
         let before = std::mem::replace(&mut slot.source, source);
+        self.has_run_on = true;
         if let Err(panic) = caught(|| drop(before)) {
             self.report_caught(panic, slot.work());
         }
@@ -802,9 +824,10 @@ impl EventLoop {
 
     /// Blame the time since the last stamp on `origin`.
     fn blame(&mut self, origin: Origin) {
-        let now = self.handle.time();
-        let took = now.saturating_duration_since(self.stamp);
+        let now = self.handle.moment();
+        let took = now.since(self.stamp);
         self.stamp = now;
+        self.has_run_on = false;
         self.took = took;
         let visits = std::mem::take(&mut self.untimed).max(1);
         self.suspicious = self.suspicious.saturating_sub(visits);
@@ -848,11 +871,15 @@ impl EventLoop {
     }
 
     /// How long nothing is to be done, as far as the loop itself knows: `None` when only the outside can bring work.
-    fn time_until_work(&self, now: Instant) -> Option<Duration> {
+    fn time_until_work(&self, now: Moment) -> Option<Duration> {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
-        Some(self.next_alarm()?.saturating_duration_since(now))
+        if self.handle.is_debug() {
+            return Some(self.next_alarm()?.saturating_duration_since(now.at));
+        }
+        let due_ns = self.handle.next_timer_tick()?.saturating_mul(NS_PER_TICK);
+        Some(Duration::from_nanos(due_ns.saturating_sub(now.ns)))
     }
 
     /// When time alone brings work.

@@ -1058,7 +1058,7 @@ impl EventLoop {
         kind: impl FnOnce() -> &'static str,
     ) {
         let recorder = self.handle.recorder();
-        recorder.end_work(self.stamp, |took_ns| What::Visit {
+        recorder.end_work(self.stamp.at, |took_ns| What::Visit {
             token,
             readiness,
             name: recorder.name_of(origin, kind),
@@ -1070,7 +1070,7 @@ impl EventLoop {
     #[cold]
     pub(super) fn callback_ended(&mut self, key: CallKey, origin: Origin) {
         let recorder = self.handle.recorder();
-        recorder.end_work(self.stamp, |took_ns| What::Callback {
+        recorder.end_work(self.stamp.at, |took_ns| What::Callback {
             call: key.to_bits(),
             name: recorder.callback_name(origin),
             took_ns,

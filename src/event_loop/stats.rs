@@ -115,15 +115,11 @@ impl Stats {
             self.lag = turn.lag;
             self.lag_max = self.lag_max.max(turn.lag);
         }
-        self.longest = longer(self.longest, turn.longest);
-    }
-}
-
-/// The longer of two, the earlier when they are equal.
-fn longer(a: Option<Longest>, b: Option<Longest>) -> Option<Longest> {
-    match (a, b) {
-        (Some(a), Some(b)) if b.took > a.took => Some(b),
-        (Some(a), _) => Some(a),
-        (None, b) => b,
+        // As a rule it is not: so nothing is copied.
+        if let Some(longest) = turn.longest
+            && self.longest.is_none_or(|before| longest.took > before.took)
+        {
+            self.longest = turn.longest;
+        }
     }
 }

@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::panic::Location;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use super::manual::manual;
+use super::manual::{Outside, manual};
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);
@@ -225,8 +227,8 @@ fn a_panic_in_closed_or_in_a_destructor_is_caught_too() {
 #[test]
 fn a_panic_of_a_foreign_waker_in_the_timers_step_is_caught_and_the_timers_behind_it_fire() {
     struct Bomb;
-    impl std::task::Wake for Bomb {
-        fn wake(self: std::sync::Arc<Self>) {
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
             fail("woken")
         }
     }
@@ -277,4 +279,49 @@ fn the_loop_counts_what_it_does_and_who_held_it_longest() {
     assert!((stats.utilisation() - 0.35).abs() < 1e-9);
     assert_eq!((stats.lag_max, stats.sources), (4 * MS, 1));
     assert_eq!(stats.longest, counted.longest);
+}
+
+#[test]
+fn time_that_is_nobodys_piece_of_work_is_awake_all_the_same() {
+    thread_local! {
+        static CLOCK: RefCell<Option<Rc<Outside>>> = const { RefCell::new(None) };
+    }
+    fn pass(time: Duration) {
+        CLOCK.with_borrow(|clock| clock.as_ref().unwrap().pass(time));
+    }
+
+    struct SlowWaker;
+    impl Wake for SlowWaker {
+        fn wake(self: Arc<Self>) {
+            pass(10 * MS);
+        }
+    }
+
+    struct SlowEnd;
+    impl Source for SlowEnd {
+        fn ready(&mut self, ctx: &mut Ctx<'_>, _: Readiness) -> Next {
+            ctx.become_source(Visited::by(|_, _| Next::Wait), Next::Wait)
+        }
+        fn closed(&mut self, _: &mut Ctx<'_>) {
+            pass(20 * MS);
+        }
+    }
+    impl Drop for SlowEnd {
+        fn drop(&mut self) {
+            pass(40 * MS);
+        }
+    }
+
+    let (mut event_loop, outside) = manual();
+    CLOCK.set(Some(Rc::clone(&outside)));
+    let succeeded = event_loop.ctx().add_source(|_| Box::new(SlowEnd));
+    let closed = event_loop.ctx().add_source(|_| Box::new(SlowEnd));
+    outside.events(&[(succeeded, Readiness::READABLE)]);
+    let waker = Waker::from(Arc::new(SlowWaker));
+    event_loop.wake_at(event_loop.now() + 500 * MS, &waker);
+    event_loop.call_later(700 * MS, move |ctx| ctx.close(closed));
+    event_loop.call_later(1000 * MS, |ctx| ctx.stop());
+    event_loop.run().unwrap();
+    let stats = event_loop.stats();
+    assert_eq!((stats.awake, stats.asleep), (110 * MS, 890 * MS));
 }

@@ -149,11 +149,33 @@ impl<S: Stream> TlsStream<S> {
                 stream: &mut self.stream,
                 context: &mut context,
             };
-            if ready!(as_poll(self.connection.write_tls(&mut stream)))? == 0 {
-                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            match ready!(as_poll(self.connection.write_tls(&mut stream))) {
+                Ok(0) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(error) => {
+                    self.hear_last_words(&error);
+                    self.check_alive()?;
+                    return Poll::Ready(Err(error));
+                }
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// The peer takes no more. It may have said why before it closed, which tells more than `error` does: TLS 1.3 has a
+    /// client write before it hears that its certificate was refused.
+    #[cold]
+    fn hear_last_words(&mut self, error: &io::Error) {
+        let waker = self.senders_waker.clone();
+        let context = &mut Context::from_waker(&waker);
+        let has_closed = matches!(
+            error.kind(),
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+        );
+        while has_closed
+            && self.failed.is_none()
+            && matches!(self.poll_receive(context), Poll::Ready(Ok(1..)))
+        {}
     }
 
     /// Take ciphertext from the stream below, and make plaintext of it where a record is complete. Ready with the

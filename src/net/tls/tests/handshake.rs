@@ -146,3 +146,34 @@ fn a_handshake_that_waits_says_so() {
         .collect();
     assert_eq!(waits, ["tls handshake"]);
 }
+
+#[test]
+fn who_cannot_write_any_more_hears_why_if_the_peer_has_said_so() {
+    /// The other end has closed behind its last words.
+    struct Closed(&'static [u8]);
+
+    impl Stream for Closed {
+        fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(self.0.read(buffer))
+        }
+        fn poll_write(&mut self, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(ErrorKind::BrokenPipe.into()))
+        }
+        fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    // RFC 8446, 6: a fatal alert, handshake_failure.
+    const REFUSAL: &[u8] = &[21, 3, 3, 0, 2, 2, 40];
+    let (connector, _) = ordinary();
+    run(vec![Box::pin(async {
+        let refused = connector.connect("server.test", Closed(REFUSAL)).await;
+        assert_eq!(tls_error(refused), TlsError::Refused(40));
+        let silent = connector.connect("server.test", Closed(&[])).await;
+        assert_eq!(silent.err().unwrap().kind(), ErrorKind::BrokenPipe);
+    })]);
+}

@@ -698,11 +698,13 @@ impl<P: Protocol + ?Sized> Connection<P> {
                 false => return Next::Wait,
             }
         }
-        if readiness.contains(Readiness::WOKEN)
-            && self.protocol.server().take_condemned(self.place)
-            && !self.protocol.give_up(self.wire.is_blocked())
-        {
-            return Next::Close;
+        if readiness.contains(Readiness::WOKEN) {
+            cold_path();
+            if self.protocol.server().take_condemned(self.place)
+                && !self.protocol.give_up(self.wire.is_blocked())
+            {
+                return Next::Close;
+            }
         }
         self.protocol.visited(readiness);
         let next = self.with_buffers(ctx, P::pump);

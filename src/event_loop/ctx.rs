@@ -379,7 +379,10 @@ impl Ctx<'_> {
     /// See [`Ctx::lend_buffers`].
     #[inline]
     pub fn give_back(&mut self, buffers: Box<Buffers>) {
-        self.event_loop.buffers = Some(buffers);
+        if let Some(others) = self.event_loop.buffers.replace(buffers) {
+            cold_path();
+            drop(others);
+        }
     }
 
     /// Every source, described. Costs a pass over all of them.

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::hint::cold_path;
 use std::io;
 use std::num::NonZeroU32;
 use std::panic::Location;
@@ -72,7 +73,7 @@ pub(super) enum Described {
 const NOBODY: Token = Token::new(u32::MAX, 0);
 
 /// Whom a timer in the wheel is for. By numbers of four bytes: so the entry of a timer is 32.
-enum Due {
+pub(super) enum Due {
     Call(CallKey),
     /// The key of its token.
     Source(Key),
@@ -627,13 +628,13 @@ impl Handle {
         calls.remove(key.0).map(|call| (call.run, call.origin))
     }
 
-    /// Move what is due at `tick` to the ready queue, in the order (tick, sequence). Returns how many, and the first
-    /// one's tick; and the panics of those who were woken.
-    pub(super) fn fire_timers(&self, tick: u64) -> (u32, Option<u64>, Vec<Caught>) {
-        let (mut fired, mut earliest, mut panics) = (0, None, Vec::new());
-        while let Some((due_tick, due)) = self.next_due(tick) {
+    /// Move what is due to the ready queue, in the order (tick, sequence), `first` first. Returns how many, and the
+    /// panics of those who were woken.
+    pub(super) fn fire_timers(&self, first: (u64, Due)) -> (u32, Vec<Caught>) {
+        let (mut fired, mut panics) = (0, Vec::new());
+        let mut next = Some(first);
+        while let Some((due_tick, due)) = next {
             fired += 1;
-            earliest.get_or_insert(due_tick);
             let since = || self.instant_of(due_tick);
             let push = |job| self.push_since(job, since);
             match due {
@@ -652,14 +653,18 @@ impl Handle {
                     }
                 }
             }
+            next = self.next_due();
         }
-        (fired, earliest, panics)
+        (fired, panics)
     }
 
-    fn next_due(&self, tick: u64) -> Option<(u64, Due)> {
+    /// The wheel's next, and when it was due, if that is at this turn's tick or before.
+    #[inline]
+    pub(super) fn next_due(&self) -> Option<(u64, Due)> {
         let mut wheel = self.0.wheel.borrow_mut();
-        let popped = wheel.pop_due_named(tick);
+        let popped = wheel.pop_due_named(self.tick());
         if self.0.recorder.is_on() {
+            cold_path();
             let fired = popped
                 .as_ref()
                 .map(|(id, due_tick, _)| (id.to_bits(), *due_tick));
@@ -1186,10 +1191,6 @@ impl Inbox {
     }
 
     pub(super) fn take(&self) -> Option<Message> {
-        // To look costs less than to try, and nearly every turn finds nothing.
-        if self.receiver.is_empty() {
-            return None;
-        }
         let message = self.receiver.try_recv().ok();
         if matches!(message, Some(Message::Stop)) {
             self.bell.asked_to_stop.store(false, Ordering::Release);

@@ -53,6 +53,7 @@ mod watchdog;
 mod tests;
 
 use std::fmt;
+use std::hint::cold_path;
 use std::io;
 use std::ops::{Deref, Range};
 use std::panic::Location;
@@ -106,7 +107,7 @@ use crate::parts::slab::{Key, Slab};
 use control::Controlled;
 use debug::Debugging;
 use flight::Flights;
-use handle::{Inbox, Job, Message, Moment, NS_PER_TICK};
+use handle::{Due, Inbox, Job, Message, Moment, NS_PER_TICK};
 use incidents::Incidents;
 use watchdog::Watchdog;
 
@@ -437,10 +438,12 @@ impl EventLoop {
         self.turn = Turn::default();
         self.stats.awake += awake.saturating_sub(std::mem::take(&mut self.paused));
         if self.handle.is_debug() {
+            cold_path();
             self.look_for_lost(before.at);
         }
         let mut nap = self.time_until_work(before);
         if let Some(wait_max) = wait_max {
+            cold_path();
             nap = Some(nap.map_or(wait_max, |nap| nap.min(wait_max)));
         }
         if nap != Some(Duration::ZERO) && !self.inbox.park() {
@@ -459,9 +462,11 @@ impl EventLoop {
         self.stats.asleep += self.turn.asleep;
         self.turn.events = self.events.len() as u32;
         if let Some(control) = &mut self.control {
+            cold_path();
             control.note_events(&self.events);
         }
         if self.records {
+            cold_path();
             let recorder = self.handle.recorder();
             recorder.polled(now.at, nap, self.events.len());
         }
@@ -486,6 +491,19 @@ impl EventLoop {
         self.events = events;
         self.end_timing();
 
+        if !self.carried.is_empty() {
+            self.visit_carried();
+        }
+        if !self.late_events.is_empty() {
+            self.visit_late();
+        }
+        self.end_phase(Phase::Visit);
+    }
+
+    // What most turns have none of stands apart from here on: a turn that has little to do is to be a short way.
+
+    #[inline(never)]
+    fn visit_carried(&mut self) {
         let mut carried = std::mem::take(&mut self.carried);
         for token in carried.drain(..) {
             self.behind -= 1;
@@ -495,22 +513,33 @@ impl EventLoop {
                     readiness: Readiness::NONE,
                 });
             } else {
-                self.visit(token, Readiness::NONE);
+                self.visit_apart(token, Readiness::NONE);
             }
         }
         self.carried = carried;
+    }
 
+    #[inline(never)]
+    fn visit_late(&mut self) {
         let mut late = std::mem::take(&mut self.late_events);
         self.behind = late.len();
         for event in late.drain(..) {
             self.behind -= 1;
-            self.visit(event.token, event.readiness);
+            self.visit_apart(event.token, event.readiness);
         }
         self.late_events = late;
-        self.end_phase(Phase::Visit);
     }
 
     fn take_messages(&mut self) {
+        // To look costs less than to try, and nearly every turn finds nothing.
+        if !self.inbox.is_empty() {
+            self.take_each();
+        }
+        self.end_phase(Phase::Messages);
+    }
+
+    #[inline(never)]
+    fn take_each(&mut self) {
         for _ in 0..MESSAGES_MAX {
             let Some(message) = self.inbox.take() else {
                 break;
@@ -524,28 +553,41 @@ impl EventLoop {
                 Message::Stop => self.handle.stop(),
             }
         }
-        self.end_phase(Phase::Messages);
     }
 
     fn fire_timers(&mut self) {
-        let now = self.handle.now();
-        let (fired, earliest, panics) = self.handle.fire_timers(self.handle.tick());
-        self.turn.timers = fired;
-        self.has_run_on |= fired > 0;
-        if let Some(tick) = earliest {
-            self.turn.lag = now.saturating_duration_since(self.handle.instant_of(tick));
+        if let Some(first) = self.handle.next_due() {
+            self.fire_each(first);
         }
+        self.end_phase(Phase::Timers);
+    }
+
+    #[inline(never)]
+    fn fire_each(&mut self, first: (u64, Due)) {
+        self.has_run_on = true;
+        let (tick, _) = first;
+        let due_at = self.handle.instant_of(tick);
+        self.turn.lag = self.handle.now().saturating_duration_since(due_at);
+        let (fired, panics) = self.handle.fire_timers(first);
+        self.turn.timers = fired;
         for panic in panics {
             // Who made it is not known: the place says where the loop woke it.
             self.report_caught(panic, Work::new("waker", Location::caller()));
         }
-        self.end_phase(Phase::Timers);
     }
 
     fn run_ready(&mut self, callbacks_max: usize) {
         let callbacks_max = callbacks_max.min(self.callbacks_max);
         // Counted before the first one runs: a callback added by a callback waits a turn.
         let jobs = self.handle.ready_jobs().min(callbacks_max);
+        if jobs > 0 {
+            self.run_jobs(jobs);
+        }
+        self.end_phase(Phase::Ready);
+    }
+
+    #[inline(never)]
+    fn run_jobs(&mut self, jobs: usize) {
         self.begin_timing(jobs);
         for done in 0..jobs {
             if self.is_paced {
@@ -565,13 +607,17 @@ impl EventLoop {
             }
         }
         self.end_timing();
-        self.end_phase(Phase::Ready);
     }
 
     fn flush_dirty(&mut self) {
-        if !self.handle.has_dirty() {
-            return self.end_phase(Phase::Flush);
+        if self.handle.has_dirty() {
+            self.flush_each();
         }
+        self.end_phase(Phase::Flush);
+    }
+
+    #[inline(never)]
+    fn flush_each(&mut self) {
         let mut flushing = std::mem::take(&mut self.flushing);
         self.handle.swap_dirty(&mut flushing);
         self.begin_timing(flushing.len());
@@ -582,10 +628,26 @@ impl EventLoop {
         }
         self.flushing = flushing;
         self.end_timing();
-        self.end_phase(Phase::Flush);
     }
 
     fn close_finished(&mut self) {
+        if !self.closing.is_empty() {
+            self.close_each();
+        }
+        self.doomed.clear();
+        for list in [&mut self.carry, &mut self.carried, &mut self.flushing] {
+            give_back_list(list);
+        }
+        give_back_list(&mut self.closing);
+        self.handle.give_back();
+        if self.burst.ebbs(self.sources.len()) {
+            self.end_burst();
+        }
+        self.end_phase(Phase::Close);
+    }
+
+    #[inline(never)]
+    fn close_each(&mut self) {
         while let Some((token, mut slot)) = self.closing.pop() {
             self.has_run_on = true;
             self.listeners.retain(|listener| *listener != token);
@@ -614,16 +676,6 @@ impl EventLoop {
                 self.report_caught(panic, Work::new("source", slot.origin));
             }
         }
-        self.doomed.clear();
-        for list in [&mut self.carry, &mut self.carried, &mut self.flushing] {
-            give_back_list(list);
-        }
-        give_back_list(&mut self.closing);
-        self.handle.give_back();
-        if self.burst.ebbs(self.sources.len()) {
-            self.end_burst();
-        }
-        self.end_phase(Phase::Close);
     }
 
     /// Most sources have closed, and there were many: nothing is kept of that time.
@@ -647,6 +699,12 @@ impl EventLoop {
             self.before_visit(token, readiness);
         }
         self.visit_now(token, readiness);
+    }
+
+    /// The same, where few visits are made.
+    #[inline(never)]
+    fn visit_apart(&mut self, token: Token, readiness: Readiness) {
+        self.visit(token, readiness);
     }
 
     /// The same, wherever the loop may not stop before it.
@@ -876,6 +934,7 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         if self.handle.is_debug() {
+            cold_path();
             return Some(self.next_alarm()?.saturating_duration_since(now.at));
         }
         let due_ns = self.handle.next_timer_tick()?.saturating_mul(NS_PER_TICK);

@@ -1104,9 +1104,14 @@ impl EventLoop {
     #[inline]
     pub(super) fn end_phase(&self, phase: Phase) {
         if self.records {
-            let handle = &self.handle;
-            handle.recorder().end_phase(phase, || handle.time());
+            self.record_phase(phase);
         }
+    }
+
+    #[cold]
+    fn record_phase(&self, phase: Phase) {
+        let handle = &self.handle;
+        handle.recorder().end_phase(phase, || handle.time());
     }
 
     /// The turn has ended.

@@ -1,7 +1,7 @@
 //! When to give memory back: after a burst, and not at every ebb.
 
 use std::collections::{BinaryHeap, VecDeque};
-use std::hint::black_box;
+use std::hint::{black_box, cold_path};
 
 /// So many places a table keeps in any case. A turn of the loop fills and empties as many
 /// (`EVENTS_MAX`, `CALLBACKS_MAX`), and the next one
@@ -152,6 +152,7 @@ const APART_BYTES: usize = 32 * 1024 * 1024;
 #[inline]
 pub fn give_back_list<T>(list: &mut Vec<T>) {
     if list.capacity() > PLACES_KEPT && list.is_empty() {
+        cold_path();
         *list = Vec::new();
     }
 }
@@ -160,6 +161,7 @@ pub fn give_back_list<T>(list: &mut Vec<T>) {
 #[inline]
 pub fn give_back_queue<T>(queue: &mut VecDeque<T>) {
     if queue.capacity() > PLACES_KEPT && queue.is_empty() {
+        cold_path();
         *queue = VecDeque::new();
     }
 }

@@ -267,6 +267,19 @@ impl<T> Wheel<T> {
     /// As [`pop_due`](Self::pop_due), with the id that the timer had.
     pub fn pop_due_named(&mut self, to: u64) -> Option<(TimerId, u64, T)> {
         self.now = self.now.max(to.min(u64::MAX - 1));
+        match self.next_slot() {
+            Some((_, first_tick)) if first_tick <= self.now => self.pop(),
+            // As nearly always.
+            _ => {
+                self.hand = self.now;
+                None
+            }
+        }
+    }
+
+    /// Take out the first timer that is due now, if there is one.
+    #[inline(never)]
+    fn pop(&mut self) -> Option<(TimerId, u64, T)> {
         while let Some((place, first_tick)) = self.next_slot() {
             if first_tick > self.now {
                 break;

@@ -563,6 +563,7 @@ impl<S: 'static> Route<S> {
     }
 
     /// A request for a WebSocket: what the route says of it comes before what its handler says.
+    #[inline(never)]
     fn open(&self, open: &Open<S>, request: &mut Request, state: &Shared<S>) -> Reply {
         let (origins, subprotocols) = match &self.websocket {
             Some(settings) => (&settings.origins, settings.subprotocols.as_slice()),

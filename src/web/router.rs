@@ -28,8 +28,12 @@ impl MethodName {
 
     #[inline]
     fn is_of(&self, head: &RequestHead) -> bool {
-        self.known == head.method()
-            && (self.known != Method::Other || self.name == head.method_str())
+        self.known == head.method() && (self.known != Method::Other || self.is_named_in(head))
+    }
+
+    #[cold]
+    fn is_named_in(&self, head: &RequestHead) -> bool {
+        self.name == head.method_str()
     }
 }
 

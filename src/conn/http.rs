@@ -140,7 +140,6 @@ impl Http {
                     }
                 }
                 Step::Data(chunk) => {
-                    cold_path();
                     self.body_bytes += chunk.len() as u64;
                     match &mut self.incoming {
                         Incoming::Whole { bytes_max } => {
@@ -164,7 +163,6 @@ impl Http {
                     continue;
                 }
                 Step::End => {
-                    cold_path();
                     visit.input.use_up(used);
                     match std::mem::replace(&mut self.incoming, Incoming::Done) {
                         Incoming::Whole { .. } => {

@@ -176,10 +176,7 @@ impl Server {
                 Ok((used, false)) => Ok((used, Step::NeedMore)),
                 Err(error) => Err(error),
             },
-            Reading::Body(framing) => {
-                cold_path();
-                framing.next(input, limits)
-            }
+            Reading::Body(framing) => framing.next(input, limits),
             Reading::Done | Reading::Closed => {
                 cold_path();
                 return Ok((0, Step::Paused));

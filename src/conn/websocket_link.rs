@@ -202,6 +202,7 @@ impl<H: WebSocketHandler + ?Sized> WebSocketLink<H> {
             writer: self.endpoint.writer(),
             cork,
         };
+        // Asked once for all.
         let is_watched = peer.ctx.looks_closely();
         let mut heard = Heard::default();
         loop {

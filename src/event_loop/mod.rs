@@ -681,6 +681,7 @@ impl EventLoop {
     /// Most sources have closed, and there were many: nothing is kept of that time.
     #[cold]
     fn end_burst(&mut self) {
+        self.has_run_on = true;
         for list in [&mut self.carry, &mut self.carried, &mut self.flushing] {
             list.shrink_to_fit();
         }
@@ -917,6 +918,7 @@ impl EventLoop {
     }
 
     fn report(&mut self, panicked: &Panicked) {
+        self.has_run_on = true;
         self.stats.panics += 1;
         let turn = self.turn_number();
         if let Some(control) = &mut self.control {

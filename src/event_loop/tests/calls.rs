@@ -320,8 +320,10 @@ fn time_that_is_nobodys_piece_of_work_is_awake_all_the_same() {
     let waker = Waker::from(Arc::new(SlowWaker));
     event_loop.wake_at(event_loop.now() + 500 * MS, &waker);
     event_loop.call_later(700 * MS, move |ctx| ctx.close(closed));
+    event_loop.on_panic(|_| pass(5 * MS));
+    event_loop.call_later(900 * MS, |_| fail("for the hook"));
     event_loop.call_later(1000 * MS, |ctx| ctx.stop());
     event_loop.run().unwrap();
     let stats = event_loop.stats();
-    assert_eq!((stats.awake, stats.asleep), (110 * MS, 890 * MS));
+    assert_eq!((stats.awake, stats.asleep), (115 * MS, 885 * MS));
 }

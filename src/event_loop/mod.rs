@@ -283,12 +283,12 @@ pub struct EventLoop {
     turn: Turn,
     /// When the last piece of work ended, so that one reading of the clock times each.
     stamp: Moment,
+    /// How long that piece took.
+    took: Duration,
     /// When the loop woke up in this turn.
     woke: Moment,
     /// Something has run since the stamp that is nobody's piece of work.
     has_run_on: bool,
-    /// How long that piece took.
-    took: Duration,
     /// Visits since then, and how many of them are timed together.
     untimed: u32,
     timed_together: u32,

@@ -225,11 +225,11 @@ impl Known {
     pub(super) fn by_name(name: &[u8]) -> Option<Self> {
         Some(match name.len() {
             4 if is_name(name, b"host") => Self::Host,
-            6 if name.eq_ignore_ascii_case(b"expect") => Self::Expect,
-            7 if name.eq_ignore_ascii_case(b"upgrade") => Self::Upgrade,
-            10 if name.eq_ignore_ascii_case(b"connection") => Self::Connection,
-            14 if name.eq_ignore_ascii_case(b"content-length") => Self::ContentLength,
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => Self::TransferEncoding,
+            6 if is_name(name, b"expect") => Self::Expect,
+            7 if is_name(name, b"upgrade") => Self::Upgrade,
+            10 if is_name(name, b"connection") => Self::Connection,
+            14 if is_name(name, b"content-length") => Self::ContentLength,
+            17 if is_name(name, b"transfer-encoding") => Self::TransferEncoding,
             _ => return None,
         })
     }
@@ -340,7 +340,7 @@ impl Seen {
             return Err(PeerError::LengthAndChunked);
         }
         // RFC 9110, 8.6 allows a list of equal lengths to be mended; whoever sends one has been attacked or attacks.
-        if self.length || value.contains(&b',') {
+        if self.length {
             return Err(PeerError::TwoLengths);
         }
         self.length = true;
@@ -351,6 +351,7 @@ impl Seen {
         };
         match value.iter().try_fold(0, digit) {
             Some(length) if !value.is_empty() => Ok(Meaning::Length(length)),
+            _ if value.contains(&b',') => Err(PeerError::TwoLengths),
             _ => Err(PeerError::BadLength),
         }
     }
@@ -503,13 +504,32 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// Whether the token `name` is `lower` in any case: in letters the bit 0x20 is the case, and no other character of a
-/// token becomes a letter by it.
-#[inline]
-fn is_name(name: &[u8], lower: &[u8; 4]) -> bool {
-    let all_lower = |four: &[u8; 4]| u32::from_ne_bytes(*four) | 0x2020_2020;
-    name.as_array()
-        .is_some_and(|name| all_lower(name) == u32::from_ne_bytes(*lower))
+/// Whether the token `name` is `lower`, of letters and hyphens, in any case: in letters the bit 0x20 is the case, and
+/// no other character of a token becomes a letter or a hyphen by it.
+#[inline(always)]
+fn is_name<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    const { assert!(N >= 4 && N <= 24) };
+    let Some(name) = name.as_array::<N>() else {
+        return false;
+    };
+    // A few words, of which the last overlaps the one before it: so there is no rest.
+    let fours = |at: usize| {
+        let word = |of: &[u8; N]| of[at..].first_chunk().map(|four| u32::from_ne_bytes(*four));
+        word(name).map(|word| word | 0x2020_2020) == word(lower)
+    };
+    let eights = |at: usize| {
+        let word = |of: &[u8; N]| {
+            of[at..]
+                .first_chunk()
+                .map(|eight| u64::from_ne_bytes(*eight))
+        };
+        word(name).map(|word| word | 0x2020_2020_2020_2020) == word(lower)
+    };
+    match N {
+        ..8 => fours(0) && fours(N - 4),
+        ..=16 => eights(0) && eights(N - 8),
+        _ => eights(0) && eights(8) && eights(N - 8),
+    }
 }
 
 /// Whether `text` is a token (RFC 9110, 5.6.2): one or more characters of names.
@@ -561,4 +581,35 @@ const fn letters_and(others: &[u8]) -> [bool; 256] {
         index += 1;
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_name_is_known_in_any_case_and_nothing_else_is_taken_for_it() {
+        let names = [
+            "host",
+            "expect",
+            "upgrade",
+            "connection",
+            "content-length",
+            "transfer-encoding",
+        ];
+        let is_known = |name: &[u8]| Known::by_name(name).is_some();
+        for name in names {
+            assert!(is_known(name.as_bytes()) && is_known(name.to_uppercase().as_bytes()));
+            let (shorter, longer) = (&name[1..], format!("{name}s"));
+            assert!(!is_known(shorter.as_bytes()) && !is_known(longer.as_bytes()));
+            for place in 0..name.len() {
+                for byte in (0..=255).filter(|byte| is_token_byte(*byte)) {
+                    let mut other = name.as_bytes().to_vec();
+                    other[place] = byte;
+                    let is_same = other.eq_ignore_ascii_case(name.as_bytes());
+                    assert_eq!(is_known(&other), is_same, "{}", other.escape_ascii());
+                }
+            }
+        }
+    }
 }

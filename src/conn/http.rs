@@ -254,12 +254,32 @@ impl Http {
                 Ok(None)
             }
             Ok(_) if is_whole => self.call(visit),
+            // As nearly always when there is a body and it is small. (Who waits for leave to send it is given that.)
+            Ok(BodyPlan::Whole { bytes_max })
+                if !self.request.head.expects_continue() && self.takes_body(visit, bytes_max) =>
+            {
+                self.call(visit)
+            }
+            // What is all here already need not be streamed.
+            Ok(BodyPlan::Stream) if self.takes_body(visit, usize::MAX) => self.call(visit),
             Ok(plan) => self.body(visit, plan),
             Err(caught) => {
                 let response = self.panicked(visit, &caught.blame(visit.shared.origin()));
                 self.body(visit, BodyPlan::Refuse(response))
             }
         }
+    }
+
+    /// Take a body that is all here, of a length that is known and allowed. Whether it was one.
+    #[inline]
+    fn takes_body(&mut self, visit: &mut Visit<'_, '_>, bytes_max: usize) -> bool {
+        let Some(bytes) = self.machine.take_body(visit.input.bytes(), bytes_max) else {
+            return false;
+        };
+        owned(&mut self.request.body).extend_from_slice(bytes);
+        let used = bytes.len();
+        visit.input.use_up(used);
+        true
     }
 
     /// A body is to come, or the answer is known without it.
@@ -292,11 +312,6 @@ impl Http {
                 self.machine.continue_100(visit.cork);
                 Ok(None)
             }
-            // What is all here already need not be streamed.
-            BodyPlan::Stream if is_all_here => {
-                self.incoming = Incoming::Whole { bytes_max: here };
-                Ok(None)
-            }
             BodyPlan::Stream => {
                 let (sender, reader) = body_channel(visit.shared.limits.pipe_bytes_max);
                 self.request.body = Body::Stream {
@@ -309,23 +324,14 @@ impl Http {
             }
             BodyPlan::Refuse(response) => {
                 self.incoming = Incoming::Discard;
-                if is_all_here {
-                    self.skip_body(visit);
+                // To throw away what is all here costs less than the connection.
+                if let Some(bytes) = self.machine.take_body(visit.input.bytes(), usize::MAX) {
+                    let used = bytes.len();
+                    visit.input.use_up(used);
                 }
                 self.respond(visit, response)?;
                 Ok(None)
             }
-        }
-    }
-
-    /// Throw away a body of known length that is all here: that costs less than the connection.
-    fn skip_body(&mut self, visit: &mut Visit<'_, '_>) {
-        let limits = &visit.shared.limits.head;
-        let next = self
-            .machine
-            .next(visit.input.bytes(), &mut self.request.head, limits);
-        if let Ok((used, Step::Data(_))) = next {
-            visit.input.use_up(used);
         }
     }
 

@@ -207,6 +207,36 @@ impl Server {
         is_end
     }
 
+    /// Take the body of a request whose head says how long it is, up to `bytes_max`, if all of it stands at the front
+    /// of `input`: [`Step::Data`] and [`Step::End`] in one. These bytes are used up then. `None` when it is another
+    /// body, or there is none.
+    ///
+    /// ```
+    /// use tourbillon::proto::http1::{HeadLimits, RequestHead, Server, Step};
+    ///
+    /// let (mut server, mut head) = (Server::new(), RequestHead::new());
+    /// let input = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi!";
+    /// let (used, step) = server.next(input, &mut head, &HeadLimits::default())?;
+    /// assert!(matches!(step, Step::Head));
+    /// assert_eq!(server.take_body(&input[used..used + 1], 10), None, "not all of it is here");
+    /// assert_eq!(server.take_body(&input[used..], 1), None, "it is too long");
+    /// assert_eq!(server.take_body(&input[used..], 10), Some(&b"hi"[..]));
+    /// assert!(!server.is_reading_body());
+    /// # Ok::<(), tourbillon::proto::http1::PeerError>(())
+    /// ```
+    #[inline]
+    pub fn take_body<'i>(&mut self, input: &'i [u8], bytes_max: usize) -> Option<&'i [u8]> {
+        let Reading::Body(Framing::Length(left @ 1..)) = self.reading else {
+            return None;
+        };
+        let len = usize::try_from(left).ok()?;
+        let body = input.get(..len).filter(|_| len <= bytes_max)?;
+        self.reading = Reading::Done;
+        // A peer that sends its body does not wait for leave to send it.
+        self.exchange.owes_continue = false;
+        Some(body)
+    }
+
     #[cold]
     fn fault(&mut self, input: &[u8], error: PeerError) {
         // RFC 9110, 9.3.2: an answer to HEAD has no content, also if a later line of its head is at fault.

@@ -30,10 +30,12 @@ struct Run {
     heads: Vec<RequestHead>,
     data: Vec<u8>,
     is_over: bool,
+    /// Bodies are taken in one, if they can be.
+    takes_bodies: bool,
 }
 
 impl Run {
-    fn new(limits: &HeadLimits) -> Self {
+    fn new(limits: &HeadLimits, takes_bodies: bool) -> Self {
         Self {
             server: Server::new(),
             head: RequestHead::new(),
@@ -43,6 +45,7 @@ impl Run {
             heads: Vec::new(),
             data: Vec::new(),
             is_over: false,
+            takes_bodies,
         }
     }
 
@@ -53,7 +56,7 @@ impl Run {
                 Ok(next) => next,
                 Err(error) => return self.fault(error),
             };
-            let is_waiting = step == Step::NeedMore;
+            let (is_waiting, is_head) = (step == Step::NeedMore, step == Step::Head);
             match step {
                 Step::Head => {
                     self.events.push(format!(
@@ -64,11 +67,7 @@ impl Run {
                     self.heads.push(self.head.clone());
                 }
                 Step::Data(data) => self.data.extend_from_slice(data),
-                Step::End => {
-                    self.flush_data();
-                    self.events.push("end".into());
-                    self.answer();
-                }
+                Step::End => self.end(),
                 Step::NeedMore => {}
                 Step::Paused => panic!("every request is answered at its end"),
             }
@@ -76,7 +75,21 @@ impl Run {
             if is_waiting {
                 return;
             }
+            if is_head
+                && self.takes_bodies
+                && let Some(body) = self.server.take_body(&self.input, usize::MAX)
+            {
+                let used = body.len();
+                self.data.extend(self.input.drain(..used));
+                self.end();
+            }
         }
+    }
+
+    fn end(&mut self) {
+        self.flush_data();
+        self.events.push("end".into());
+        self.answer();
     }
 
     fn answer(&mut self) {
@@ -139,12 +152,17 @@ fn run<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     limits: &HeadLimits,
 ) -> (String, Vec<RequestHead>) {
-    let mut run = Run::new(limits);
-    for piece in pieces {
-        run.feed(piece);
-    }
-    run.eof();
-    (run.events.join(", "), run.heads)
+    let pieces: Vec<&[u8]> = pieces.into_iter().collect();
+    let [by_steps, at_once] = [false, true].map(|takes_bodies| {
+        let mut run = Run::new(limits, takes_bodies);
+        for piece in &pieces {
+            run.feed(piece);
+        }
+        run.eof();
+        (run.events.join(", "), run.heads)
+    });
+    assert_eq!(at_once, by_steps, "with bodies taken in one");
+    by_steps
 }
 
 #[track_caller]

@@ -30,7 +30,7 @@ fn fields_keep_their_order_and_their_spelling() {
 #[test]
 fn a_value_may_hold_bytes_that_are_no_text() {
     check_field(b"X: caf\xe9 \xff", "head GET /, end, eof");
-    let mut run = Run::new(&HeadLimits::default());
+    let mut run = Run::new(&HeadLimits::default(), false);
     run.feed(b"GET / HTTP/1.1\r\nHost: h\r\nX: \xe9\r\n\r\n");
     assert_eq!(
         (run.head.header("x"), run.head.header_bytes("x")),

@@ -13,6 +13,7 @@ use super::http::Http;
 use super::limits::Hits;
 use super::server::{Leaving, Shared};
 use super::websocket_connection::Opening;
+use super::websocket_link::PONGS_MAX;
 use super::wire::Wire;
 use crate::event_loop::{Buffers, Ctx, Inspection, Next, Readiness, Source};
 
@@ -309,8 +310,7 @@ impl Connection<HttpLink> {
             0 => Ok(Progress::NeedInput),
             _ => http.step(&mut visit),
         };
-        let (input, steps_left, pongs_left) =
-            (visit.input.range(), visit.steps_left, visit.pongs_left);
+        let (input, steps_left) = (visit.input.range(), visit.steps_left);
         let is_at_rest = matches!(progress, Ok(Progress::NeedInput))
             && input.is_empty()
             && http.is_between_requests()
@@ -338,7 +338,7 @@ impl Connection<HttpLink> {
             bytes_in: read,
             bytes_out,
             steps_left,
-            pongs_left,
+            pongs_left: PONGS_MAX,
         };
         self.go_on(ctx, buffers, so_far)
     }

@@ -98,7 +98,7 @@ pub(super) fn phases() -> Vec<PhaseLines> {
 
 /// Where the turn stands.
 pub(super) fn turn() -> Option<TurnLines> {
-    let (from, to) = lines_of("turn")?;
+    let (from, to) = lines_of("take_steps")?;
     let calls = PHASES.iter().filter_map(|(_, function, _)| {
         let call = format!("self.{function}(");
         let line = LOOP.lines().skip(from).position(|it| it.contains(&call))?;
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn the_phases_of_the_page_are_the_functions_of_the_loop() {
         let turn = turn().expect("the turn is there");
-        assert!(line(turn.from).starts_with("pub fn turn("));
+        assert!(line(turn.from).starts_with("fn take_steps("));
         assert_eq!(line(turn.to), "}");
         assert!(turn.calls.is_sorted() && turn.calls.len() == PHASES.len());
         for ((phase, (expected, function, _)), call) in phases().iter().zip(PHASES).zip(&turn.calls)

@@ -20,7 +20,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::debug::{Finding, Work};
 use super::driver::{Clock, Event, Readiness, Token};
-use super::handle::{Described, LoopGone, Remote};
+use super::handle::{Described, LoopGone, Remote, ns_of};
 use super::mio_driver::MachineClock;
 use super::panic::{Panicked, caught};
 use super::recorder::Phase;
@@ -698,7 +698,7 @@ impl EventLoop {
             self.handle.recorder().paused(since, self.stamp.at);
         }
         let waited = self.stamp.at.saturating_duration_since(since);
-        self.paused += waited;
+        self.paused_ns += ns_of(waited);
         self.stats.paused += waited;
     }
 
@@ -739,8 +739,8 @@ impl EventLoop {
 
     /// For how long the last turn was awake, up to its last piece of work.
     pub(super) fn awake_in_last_turn(&self) -> Duration {
-        let awake = self.stamp.since(self.woke);
-        awake.saturating_sub(self.paused)
+        let awake_ns = self.stamp.ns_since(self.woke);
+        Duration::from_nanos(awake_ns.saturating_sub(self.paused_ns))
     }
 
     fn timers_fired(&self) -> u64 {

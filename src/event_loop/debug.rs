@@ -314,8 +314,8 @@ impl EventLoop {
     /// What has begun last has ended and was timed: tell of it if it was slow.
     #[cold]
     pub(super) fn tell_if_slow(&mut self, work: impl FnOnce() -> Work, token: Option<Token>) {
-        if self.took >= self.slow_from {
-            self.tell_slow(work(), token, self.took);
+        if self.took_ns >= self.slow_from_ns {
+            self.tell_slow(work(), token, Duration::from_nanos(self.took_ns));
         }
         if let Some(watchdog) = &self.watchdog {
             watchdog.end();

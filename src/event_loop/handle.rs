@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -31,7 +31,7 @@ use super::source::Source;
 use super::stats::Origin;
 use super::task::NewTask;
 use super::waker::SourceWaker;
-use crate::parts::high_water::{give_back_list, give_back_queue};
+use crate::parts::high_water::give_back_queue;
 use crate::parts::slab::{Key, Slab};
 use crate::parts::wheel::{TimerId, Wheel};
 
@@ -106,7 +106,7 @@ pub(super) struct Core {
     polled: Cell<Option<Token>>,
     stopping: Cell<bool>,
     debug: Cell<bool>,
-    slow_threshold: Cell<Duration>,
+    slow_threshold_ns: Cell<u64>,
     findings: RefCell<Vec<Finding>>,
     random: Cell<u64>,
     recorder: Recorder,
@@ -179,7 +179,7 @@ impl Handle {
             polled: Cell::new(None),
             stopping: Cell::new(false),
             debug: Cell::new(false),
-            slow_threshold: Cell::new(SLOW_THRESHOLD),
+            slow_threshold_ns: Cell::new(ns_of(SLOW_THRESHOLD)),
             findings: RefCell::default(),
             random: Cell::new(entropy),
             recorder: Recorder::new(now),
@@ -417,12 +417,16 @@ impl Handle {
 
     /// How long a visit or a callback may take before debug mode reports it as slow; [`SLOW_THRESHOLD`] unless set.
     pub fn set_slow_threshold(&self, threshold: Duration) {
-        self.0.slow_threshold.set(threshold);
+        self.0.slow_threshold_ns.set(ns_of(threshold));
     }
 
     /// See [`Handle::set_slow_threshold`].
     pub fn slow_threshold(&self) -> Duration {
-        self.0.slow_threshold.get()
+        Duration::from_nanos(self.slow_threshold_ns())
+    }
+
+    pub(super) fn slow_threshold_ns(&self) -> u64 {
+        self.0.slow_threshold_ns.get()
     }
 
     /// Have the loop tell of `finding` at the end of the turn.
@@ -572,8 +576,9 @@ impl Handle {
         self.0.origin + Duration::from_millis(tick)
     }
 
-    /// Read the clock.
-    #[inline]
+    /// Read the clock. In a place of its own: there are three who do, in each turn, and code that lies there once is
+    /// sooner at hand.
+    #[inline(never)]
     pub(super) fn moment(&self) -> Moment {
         let at = self.time();
         let since = at.saturating_duration_since(self.0.origin);
@@ -658,8 +663,13 @@ impl Handle {
         (fired, panics)
     }
 
-    /// The wheel's next, and when it was due, if that is at this turn's tick or before.
+    /// Whether the wheel has something to do by this turn's tick: a timer that is due, or some to file anew.
     #[inline]
+    pub(super) fn has_due(&self) -> bool {
+        self.0.wheel.borrow_mut().come_to(self.tick())
+    }
+
+    /// The wheel's next, and when it was due, if that is at this turn's tick or before.
     pub(super) fn next_due(&self) -> Option<(u64, Due)> {
         let mut wheel = self.0.wheel.borrow_mut();
         let popped = wheel.pop_due_named(self.tick());
@@ -822,10 +832,9 @@ impl Handle {
         drop((ready, calls, wheel, sleepers));
     }
 
-    /// Keep no more memory for the queues than they need from day to day.
+    /// Keep no more memory for the ready queue than it needs from day to day.
     pub(super) fn give_back(&self) {
         give_back_queue(&mut self.0.ready.borrow_mut().jobs);
-        give_back_list(&mut self.0.dirty.borrow_mut());
     }
 
     /// Keep no more for them than they need now.
@@ -904,18 +913,17 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// How long it is after `earlier`.
+    /// How long it is after `earlier`, in nanoseconds.
     #[inline]
-    pub(super) fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.ns.saturating_sub(earlier.ns))
+    pub(super) fn ns_since(self, earlier: Self) -> u64 {
+        self.ns.saturating_sub(earlier.ns)
     }
 }
 
 /// In nanoseconds, of which 64 bits are enough for 584 years.
 #[inline]
-fn ns_of(span: Duration) -> u64 {
-    let ns = span.as_secs().saturating_mul(1_000_000_000);
-    ns.saturating_add(span.subsec_nanos().into())
+pub(super) fn ns_of(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A tick of the timer wheel.
@@ -993,16 +1001,25 @@ pub(super) enum Message {
     Stop,
 }
 
-const AWAKE: u8 = 0;
-const PARKED: u8 = 1;
-const NOTIFIED: u8 = 2;
+/// What the loop and the other threads tell each other, as bits of one word: so there is one order of it, for all.
+struct News;
+
+impl News {
+    /// The loop sleeps, or is about to: who has news for it wakes it.
+    const PARKED: u8 = 1;
+    /// Messages were sent since the loop last began to take them.
+    const MAIL: u8 = 1 << 1;
+    /// Somebody wants the loop to look up who has no message for it.
+    const RUNG: u8 = 1 << 2;
+    /// Either is a reason not to sleep.
+    const ANY: u8 = Self::MAIL | Self::RUNG;
+}
 
 struct Doorbell {
     sender: Sender<Message>,
-    state: AtomicU8,
+    /// See [`News`].
+    news: AtomicU8,
     closed: AtomicBool,
-    /// Somebody wants the loop to look up who has no message for it.
-    rung: AtomicBool,
     /// There is a [`Message::Stop`] among the messages.
     asked_to_stop: AtomicBool,
 }
@@ -1092,31 +1109,26 @@ impl Remote {
         if self.is_gone() || self.bell.sender.send(message).is_err() {
             return Err(LoopGone);
         }
-        self.wake_up();
+        self.tell(News::MAIL);
         Ok(())
     }
 
     /// Wake the loop, if it sleeps, without a message: it is to look up.
     pub(super) fn ring(&self) {
-        self.bell.rung.store(true, Ordering::Relaxed);
-        self.wake_up();
+        self.tell(News::RUNG);
     }
 
     /// Whether the loop waits in its driver.
     pub(super) fn is_parked(&self) -> bool {
-        self.bell.state.load(Ordering::Relaxed) == PARKED
+        self.bell.news.load(Ordering::Relaxed) & News::PARKED != 0
     }
 
-    fn wake_up(&self) {
-        // The push before this comes before the look at the mark below; the loop sets the mark before its last look at
-        // the queue. One of the two sees the other.
-        fence(Ordering::SeqCst);
-        let state = &self.bell.state;
-        if state.load(Ordering::Relaxed) == PARKED
-            && state
-                .compare_exchange(PARKED, NOTIFIED, Ordering::SeqCst, Ordering::Relaxed)
-                .is_ok()
-        {
+    /// The message, if it is that, is in the queue. The loop marks itself as parked in the same word before it sleeps:
+    /// either it sees the news then, or the mark is seen here.
+    fn tell(&self, news: u8) {
+        let before = self.bell.news.fetch_or(news, Ordering::AcqRel);
+        // Behind other news the loop is awake already, or being woken.
+        if before & News::PARKED != 0 && before & News::ANY == 0 {
             self.notifier.notify();
         }
     }
@@ -1141,9 +1153,8 @@ impl Inbox {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let bell = Arc::new(Doorbell {
             sender,
-            state: AtomicU8::new(AWAKE),
+            news: AtomicU8::new(0),
             closed: AtomicBool::new(false),
-            rung: AtomicBool::new(false),
             asked_to_stop: AtomicBool::new(false),
         });
         (
@@ -1155,22 +1166,28 @@ impl Inbox {
         )
     }
 
-    /// From here on a message rings. `false` when there are messages already, or somebody has rung without one: so the
-    /// loop must not sleep.
+    /// From here on news wakes the loop. `false` when there is some already, so that the loop must not sleep.
     pub(super) fn park(&self) -> bool {
-        // As in `wake_up`, without a fence: the mark, and the looks behind it, are in the one order that all see.
-        self.bell.state.swap(PARKED, Ordering::SeqCst);
-        self.receiver.is_empty() && !self.bell.rung.load(Ordering::SeqCst)
+        let before = self.bell.news.fetch_or(News::PARKED, Ordering::AcqRel);
+        before & News::ANY == 0
+    }
+
+    /// The loop does not sleep any more.
+    pub(super) fn unpark(&self) {
+        // Nobody else sets the mark: a turn that did not park does not pay for it.
+        if self.bell.news.load(Ordering::Relaxed) & News::PARKED != 0 {
+            self.bell.news.fetch_and(!News::PARKED, Ordering::AcqRel);
+        }
     }
 
     /// Who has rung is heard.
     pub(super) fn answer_ring(&self) {
-        self.bell.rung.store(false, Ordering::Relaxed);
+        self.bell.news.fetch_and(!News::RUNG, Ordering::AcqRel);
     }
 
     /// As if somebody had rung.
     pub(super) fn do_not_sleep(&self) {
-        self.bell.rung.store(true, Ordering::Relaxed);
+        self.bell.news.fetch_or(News::RUNG, Ordering::AcqRel);
     }
 
     /// Whether a [`Message::Stop`] waits.
@@ -1178,8 +1195,21 @@ impl Inbox {
         self.bell.asked_to_stop.load(Ordering::Acquire)
     }
 
-    pub(super) fn unpark(&self) {
-        self.bell.state.store(AWAKE, Ordering::Relaxed);
+    /// Whether messages may be there. Costs a look at one number.
+    #[inline]
+    pub(super) fn has_mail(&self) -> bool {
+        self.bell.news.load(Ordering::Relaxed) & News::MAIL != 0
+    }
+
+    /// The messages that are there are about to be taken: what is sent from here on is mail again. Each message that
+    /// was told of before this is seen by [`Inbox::take`].
+    pub(super) fn open(&self) {
+        self.bell.news.fetch_and(!News::MAIL, Ordering::AcqRel);
+    }
+
+    /// Not all messages were taken.
+    pub(super) fn leave_mail(&self) {
+        self.bell.news.fetch_or(News::MAIL, Ordering::AcqRel);
     }
 
     pub(super) fn is_empty(&self) -> bool {

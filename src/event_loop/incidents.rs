@@ -9,9 +9,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::debug::{Finding, Span};
+use super::handle::ns_of;
 use super::panic::Panicked;
 use super::stats::{Longest, Origin, Turn};
-use super::{Ctx, EventLoop, SLOW};
+use super::{Ctx, EventLoop, SLOW_NS};
 
 /// How many incidents a loop keeps.
 pub const INCIDENTS_MAX: usize = 64;
@@ -201,7 +202,7 @@ impl Ctx<'_> {
     /// blame.
     pub(crate) fn suspect(&mut self, now: Instant, origin: Origin) {
         let event_loop = &mut *self.event_loop;
-        if now.saturating_duration_since(event_loop.stamp.at) >= SLOW {
+        if ns_of(now.saturating_duration_since(event_loop.stamp.at)) >= SLOW_NS {
             event_loop.incidents.culprit.get_or_insert(origin);
         }
     }

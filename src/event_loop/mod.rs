@@ -107,7 +107,7 @@ use crate::parts::slab::{Key, Slab};
 use control::Controlled;
 use debug::Debugging;
 use flight::Flights;
-use handle::{Due, Inbox, Job, Message, Moment, NS_PER_TICK};
+use handle::{Inbox, Job, Message, Moment, NS_PER_TICK};
 use incidents::Incidents;
 use watchdog::Watchdog;
 
@@ -210,7 +210,7 @@ pub const RECEIVE_BYTES: usize = 64 * 1024;
 pub const CORK_BYTES: usize = 64 * 1024;
 
 /// A group of visits that took so long has one among them that should be known.
-const SLOW: Duration = Duration::from_millis(1);
+const SLOW_NS: u64 = 1_000_000;
 
 /// A source and where it was created.
 struct Slot {
@@ -264,10 +264,10 @@ pub struct EventLoop {
     /// Jobs of step 6 that are still to come, in a loop that is paced.
     jobs_left: usize,
     /// Waited for a control since the loop was last parked: nobody's work.
-    paused: Duration,
-    /// In this turn each piece of work is timed alone, and one that took so long is reported. Never, unless in debug
-    /// mode.
-    slow_from: Duration,
+    paused_ns: u64,
+    /// In this turn each piece of work is timed alone, and one that took so long is reported. [`u64::MAX`], unless in
+    /// debug mode.
+    slow_from_ns: u64,
     /// In this turn what runs is named before it does, for the watchdog and for debug mode.
     looks_closely: bool,
     /// In this turn what happens is recorded.
@@ -279,12 +279,17 @@ pub struct EventLoop {
     /// Whatever a turn's budget says.
     callbacks_max: usize,
     stats: Stats,
+    /// Time not parked, and parked, in all turns.
+    awake_ns: u64,
+    asleep_ns: u64,
     /// The turn that is going on.
     turn: Turn,
     /// When the last piece of work ended, so that one reading of the clock times each.
     stamp: Moment,
     /// How long that piece took.
-    took: Duration,
+    took_ns: u64,
+    /// How long the longest of this turn has.
+    longest_ns: u64,
     /// When the loop woke up in this turn.
     woke: Moment,
     /// Something has run since the stamp that is nobody's piece of work.
@@ -339,19 +344,22 @@ impl EventLoop {
             control: None,
             is_paced: false,
             jobs_left: 0,
-            paused: Duration::ZERO,
-            slow_from: Duration::MAX,
+            paused_ns: 0,
+            slow_from_ns: u64::MAX,
             looks_closely: false,
             records: false,
             observes: false,
             behind: 0,
             callbacks_max: CALLBACKS_MAX,
             stats: Stats::default(),
+            awake_ns: 0,
+            asleep_ns: 0,
             turn: Turn::default(),
             stamp,
             woke: stamp,
             has_run_on: true,
-            took: Duration::ZERO,
+            took_ns: 0,
+            longest_ns: 0,
             untimed: 0,
             timed_together: 1,
             last_visited: Location::caller(),
@@ -369,8 +377,9 @@ impl EventLoop {
     /// When waiting for events fails, which it does not on a healthy machine.
     pub fn run(&mut self) -> io::Result<()> {
         let _turning = self.handle.enter();
+        self.has_run_on = true;
         while !self.handle.take_stopping() {
-            self.turn(TurnBudget::default())?;
+            self.take_steps(TurnBudget::default())?;
         }
         Ok(())
     }
@@ -385,9 +394,15 @@ impl EventLoop {
     /// # Errors
     /// As [`EventLoop::run`].
     pub fn turn(&mut self, budget: TurnBudget) -> io::Result<Turn> {
-        let turning = self.handle.enter();
-        // Outside of `run`, anything may have been done since the last turn.
-        self.has_run_on |= turning.is_some();
+        let _turning = self.handle.enter();
+        // Anything may have been done since the last turn.
+        self.has_run_on = true;
+        self.take_steps(budget)?;
+        Ok(self.turn)
+    }
+
+    /// The eight steps of a turn, on the loop that turns on this thread.
+    fn take_steps(&mut self, budget: TurnBudget) -> io::Result<()> {
         let was_running = self.handle.set_running(true);
         if self.control.is_some() {
             self.before_turn();
@@ -406,18 +421,17 @@ impl EventLoop {
             self.tell_findings();
         }
         self.handle.set_running(was_running);
-        drop(turning);
         self.stats.add(&self.turn);
         self.end_turn();
-        parked.map(|()| self.turn)
+        parked
     }
 
     // ---- the steps --------------------------------------------------------------------------------------------
 
     fn park(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
-        self.slow_from = match self.handle.is_debug() {
-            true => self.handle.slow_threshold(),
-            false => Duration::MAX,
+        self.slow_from_ns = match self.handle.is_debug() {
+            true => self.handle.slow_threshold_ns(),
+            false => u64::MAX,
         };
         self.looks_closely = self.handle.is_debug() || self.watchdog.is_some();
         // As a rule nothing has run since the last piece of work was timed.
@@ -427,8 +441,8 @@ impl EventLoop {
         };
         self.records = self.handle.recorder().begin_turn(before.at);
         self.observes = self.looks_closely || self.records;
-        let awake = before.since(self.woke);
-        if awake >= self.handle.slow_threshold() {
+        let awake_ns = before.ns_since(self.woke);
+        if awake_ns >= self.handle.slow_threshold_ns() {
             self.look_for_slow_turn();
         }
         self.incidents.begin_turn();
@@ -436,7 +450,8 @@ impl EventLoop {
             buffers.place();
         }
         self.turn = Turn::default();
-        self.stats.awake += awake.saturating_sub(std::mem::take(&mut self.paused));
+        self.longest_ns = 0;
+        self.awake_ns += awake_ns.saturating_sub(std::mem::take(&mut self.paused_ns));
         if self.handle.is_debug() {
             cold_path();
             self.look_for_lost(before.at);
@@ -457,9 +472,10 @@ impl EventLoop {
         self.woke = now;
         self.stamp = now;
         self.has_run_on = false;
-        self.turn.asleep = now.since(before);
+        let asleep_ns = now.ns_since(before);
+        self.turn.asleep = Duration::from_nanos(asleep_ns);
         // At once, so that whoever looks in the middle of a turn sees all of the time.
-        self.stats.asleep += self.turn.asleep;
+        self.asleep_ns += asleep_ns;
         self.turn.events = self.events.len() as u32;
         if let Some(control) = &mut self.control {
             cold_path();
@@ -476,11 +492,15 @@ impl EventLoop {
 
     fn visit_sources(&mut self) {
         // Sources that were carried over come after the events, so that an event for one of them is part of its visit.
-        std::mem::swap(&mut self.carry, &mut self.carried);
-        let mut events = std::mem::take(&mut self.events);
-        self.begin_timing(events.len());
-        self.behind = events.len() + self.carried.len();
-        for event in events.drain(..) {
+        if !self.carry.is_empty() {
+            cold_path();
+            std::mem::swap(&mut self.carry, &mut self.carried);
+        }
+        let named = self.events.len();
+        self.begin_timing(named);
+        self.behind = named + self.carried.len();
+        for place in 0..named {
+            let event = self.events[place];
             self.behind -= 1;
             if self.is_listener(event.token) {
                 self.late_events.push(event);
@@ -488,7 +508,7 @@ impl EventLoop {
                 self.visit(event.token, event.readiness);
             }
         }
-        self.events = events;
+        self.events.clear();
         self.end_timing();
 
         if !self.carried.is_empty() {
@@ -516,6 +536,7 @@ impl EventLoop {
                 self.visit_apart(token, Readiness::NONE);
             }
         }
+        give_back_list(&mut carried);
         self.carried = carried;
     }
 
@@ -531,8 +552,8 @@ impl EventLoop {
     }
 
     fn take_messages(&mut self) {
-        // To look costs less than to try, and nearly every turn finds nothing.
-        if !self.inbox.is_empty() {
+        // Nearly every turn finds nothing.
+        if self.inbox.has_mail() {
             self.take_each();
         }
         self.end_phase(Phase::Messages);
@@ -540,9 +561,10 @@ impl EventLoop {
 
     #[inline(never)]
     fn take_each(&mut self) {
+        self.inbox.open();
         for _ in 0..MESSAGES_MAX {
             let Some(message) = self.inbox.take() else {
-                break;
+                return;
             };
             self.turn.messages += 1;
             self.handle.recorder().push(What::Message);
@@ -553,17 +575,21 @@ impl EventLoop {
                 Message::Stop => self.handle.stop(),
             }
         }
+        self.inbox.leave_mail();
     }
 
     fn fire_timers(&mut self) {
-        if let Some(first) = self.handle.next_due() {
-            self.fire_each(first);
+        if self.handle.has_due() {
+            self.fire_each();
         }
         self.end_phase(Phase::Timers);
     }
 
     #[inline(never)]
-    fn fire_each(&mut self, first: (u64, Due)) {
+    fn fire_each(&mut self) {
+        let Some(first) = self.handle.next_due() else {
+            return;
+        };
         self.has_run_on = true;
         let (tick, _) = first;
         let due_at = self.handle.instant_of(tick);
@@ -606,6 +632,7 @@ impl EventLoop {
                 None => break,
             }
         }
+        self.handle.give_back();
         self.end_timing();
     }
 
@@ -626,6 +653,7 @@ impl EventLoop {
             self.behind -= 1;
             self.visit(token, Readiness::FLUSH);
         }
+        give_back_list(&mut flushing);
         self.flushing = flushing;
         self.end_timing();
     }
@@ -635,19 +663,12 @@ impl EventLoop {
             self.close_each();
         }
         self.doomed.clear();
-        for list in [&mut self.carry, &mut self.carried, &mut self.flushing] {
-            give_back_list(list);
-        }
-        give_back_list(&mut self.closing);
-        self.handle.give_back();
-        if self.burst.ebbs(self.sources.len()) {
-            self.end_burst();
-        }
         self.end_phase(Phase::Close);
     }
 
     #[inline(never)]
     fn close_each(&mut self) {
+        self.burst.rose_to(self.sources.len());
         while let Some((token, mut slot)) = self.closing.pop() {
             self.has_run_on = true;
             self.listeners.retain(|listener| *listener != token);
@@ -675,6 +696,10 @@ impl EventLoop {
             if let Err(panic) = dropped {
                 self.report_caught(panic, Work::new("source", slot.origin));
             }
+        }
+        give_back_list(&mut self.closing);
+        if self.burst.fell_to(self.sources.len()) {
+            self.end_burst();
         }
     }
 
@@ -859,7 +884,7 @@ impl EventLoop {
 
     /// So many pieces of work follow: many are timed in groups, see [`TIMED_TOGETHER`].
     fn begin_timing(&mut self, pieces: usize) {
-        let is_timed_alone = self.suspicious > 0 || self.records || self.slow_from < Duration::MAX;
+        let is_timed_alone = self.suspicious > 0 || self.records || self.slow_from_ns < u64::MAX;
         if pieces > TIMED_TOGETHER as usize && !is_timed_alone {
             self.timed_together = TIMED_TOGETHER;
         }
@@ -884,28 +909,26 @@ impl EventLoop {
     /// Blame the time since the last stamp on `origin`.
     fn blame(&mut self, origin: Origin) {
         let now = self.handle.moment();
-        let took = now.since(self.stamp);
+        let took_ns = now.ns_since(self.stamp);
         self.stamp = now;
         self.has_run_on = false;
-        self.took = took;
+        self.took_ns = took_ns;
         let visits = std::mem::take(&mut self.untimed).max(1);
         self.suspicious = self.suspicious.saturating_sub(visits);
-        let mut origin = origin;
-        if took >= SLOW {
-            origin = self.incidents.culprit(origin);
-            self.incidents.add_piece(Longest {
-                took,
-                origin,
-                visits,
-            });
+        let mut piece = Longest {
+            took: Duration::from_nanos(took_ns),
+            origin,
+            visits,
+        };
+        let is_slow = took_ns >= SLOW_NS;
+        if is_slow {
+            piece.origin = self.incidents.culprit(origin);
+            self.incidents.add_piece(piece);
         }
-        if self.turn.longest.is_none_or(|longest| took > longest.took) {
-            self.turn.longest = Some(Longest {
-                took,
-                origin,
-                visits,
-            });
-            if visits > 1 && took >= SLOW {
+        if took_ns > self.longest_ns || self.turn.longest.is_none() {
+            self.longest_ns = took_ns;
+            self.turn.longest = Some(piece);
+            if is_slow && visits > 1 {
                 self.suspicious = TIMED_ALONE;
             }
         }
@@ -1126,6 +1149,8 @@ impl EventLoop {
             sources: self.sources.len(),
             ready: self.handle.ready_jobs(),
             timers_set: self.handle.timers_set(),
+            awake: Duration::from_nanos(self.awake_ns),
+            asleep: Duration::from_nanos(self.asleep_ns),
             ..self.stats
         }
     }

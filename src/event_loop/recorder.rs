@@ -1140,7 +1140,8 @@ impl EventLoop {
         let took = recorder.end_turn(self.stats.turns);
         if let Some(mut flights) = self.flights.take() {
             // Waiting for a control is nobody's work either.
-            let awake = took.saturating_sub(self.turn.asleep + self.paused);
+            let awake =
+                took.saturating_sub(self.turn.asleep + Duration::from_nanos(self.paused_ns));
             (flights.watch_turn)(self, awake);
             self.flights.get_or_insert(flights);
         }

@@ -46,7 +46,7 @@ impl HighWater {
     }
 }
 
-/// When a burst is over, by how many of something are in use at the end of each turn.
+/// When a burst is over, by how many of something are in use.
 ///
 /// More than 1,024 at once are a burst. It ends by and by: each time three quarters of what was left have gone, and
 /// with 16 left each time one has, since any of the last may hold the memory of all.
@@ -55,10 +55,12 @@ impl HighWater {
 /// use tourbillon::parts::high_water::Burst;
 ///
 /// let mut burst = Burst::default();
-/// assert!(!burst.ebbs(1000) && !burst.ebbs(0), "this was none");
-/// assert!(!burst.ebbs(4000) && !burst.ebbs(1001) && burst.ebbs(1000));
-/// assert!(!burst.ebbs(251) && burst.ebbs(9) && !burst.ebbs(9) && burst.ebbs(1));
-/// assert!(!burst.ebbs(0), "it is over");
+/// burst.rose_to(1000);
+/// assert!(!burst.fell_to(0), "this was none");
+/// burst.rose_to(4000);
+/// assert!(!burst.fell_to(1001) && burst.fell_to(1000));
+/// assert!(!burst.fell_to(251) && burst.fell_to(9) && !burst.fell_to(9) && burst.fell_to(1));
+/// assert!(!burst.fell_to(0), "it is over");
 /// ```
 #[derive(Debug, Default)]
 pub struct Burst {
@@ -70,12 +72,17 @@ pub struct Burst {
 const REST: usize = 16;
 
 impl Burst {
-    /// So many are in use. Whether it is time to give back what was in use, again.
+    /// So many are in use, before some of them go.
     #[inline]
-    pub fn ebbs(&mut self, used: usize) -> bool {
+    pub fn rose_to(&mut self, used: usize) {
         if used > PLACES_KEPT {
             self.due_at = self.due_at.max(used / 4);
         }
+    }
+
+    /// Some have gone, and so many are left. Whether it is time to give back what was in use, again.
+    #[inline]
+    pub fn fell_to(&mut self, used: usize) -> bool {
         let is_due = used <= self.due_at && self.due_at > 0;
         if is_due {
             self.due_at = (used / 4).max(REST.min(used.saturating_sub(1)));

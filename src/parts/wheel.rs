@@ -55,6 +55,7 @@
 //! last one first; after a burst the vector shrinks. An entry is 32 bytes with values of 8, or with an enum of 12,
 //! whose tag has room to say that the entry is free; 40 with values of 16.
 
+use std::cell::Cell;
 use std::mem;
 use std::num::NonZeroU32;
 
@@ -66,6 +67,10 @@ const SLOTS: usize = 64;
 const DIGIT: u32 = 6;
 /// The index of no entry.
 const NIL: u32 = u32::MAX;
+/// The tick to which time does not come.
+const NEVER: u64 = u64::MAX;
+/// The tick at which nothing is due, since it has passed before anything is set.
+const UNKNOWN: u64 = 0;
 
 /// Timers, each a value with a deadline in ticks.
 ///
@@ -92,6 +97,9 @@ pub struct Wheel<T> {
     now: u64,
     /// How far the rings have been walked. Behind `now` while due timers are being popped, equal to it after that.
     hand: u64,
+    /// What [`Wheel::next_slot`] has found last, or [`UNKNOWN`] when a slot has since become empty or occupied: asked
+    /// twice in each turn of a loop, it is looked for only then.
+    next_tick: Cell<u64>,
     rings: [Ring; RINGS],
     entries: Vec<Entry<T>>,
     /// The entry freed last, the head of a list through `Entry::Free`.
@@ -145,6 +153,7 @@ impl<T> Wheel<T> {
         Self {
             now: 0,
             hand: 0,
+            next_tick: Cell::new(NEVER),
             rings: [Ring::EMPTY; RINGS],
             entries: Vec::new(),
             free: NIL,
@@ -251,7 +260,26 @@ impl<T> Wheel<T> {
     /// slot asks to be woken at its cascade, at most five times before a timer fires, and once more each 2^36 ticks.
     /// After `pop_due` has answered `None` it is always later than now.
     pub fn next_expiry(&self) -> Option<u64> {
-        self.next_slot().map(|(_place, first_tick)| first_tick)
+        match self.len {
+            0 => None,
+            _ => Some(self.next_tick()),
+        }
+    }
+
+    /// The first tick of the slot that the hand comes to next, or [`NEVER`].
+    #[inline]
+    fn next_tick(&self) -> u64 {
+        match self.next_tick.get() {
+            UNKNOWN => self.look_for_next(),
+            known => known,
+        }
+    }
+
+    #[cold]
+    fn look_for_next(&self) -> u64 {
+        let next = self.next_slot().map_or(NEVER, |(_place, tick)| tick);
+        self.next_tick.set(next);
+        next
     }
 
     /// Say that time has come to the tick `to`, and take out the first timer that is due by then, with its deadline.
@@ -266,20 +294,28 @@ impl<T> Wheel<T> {
 
     /// As [`pop_due`](Self::pop_due), with the id that the timer had.
     pub fn pop_due_named(&mut self, to: u64) -> Option<(TimerId, u64, T)> {
-        self.now = self.now.max(to.min(u64::MAX - 1));
-        match self.next_slot() {
-            Some((_, first_tick)) if first_tick <= self.now => self.pop(),
-            // As nearly always.
-            _ => {
-                self.hand = self.now;
-                None
-            }
+        match self.come_to(to) {
+            true => self.pop(),
+            false => None,
         }
+    }
+
+    /// Say that time has come to the tick `to`, as [`pop_due`](Self::pop_due) does. False when that has nothing to give
+    /// and nothing to file anew, as nearly always.
+    #[inline]
+    pub fn come_to(&mut self, to: u64) -> bool {
+        self.now = self.now.max(to.min(NEVER - 1));
+        let is_due = self.next_tick() <= self.now;
+        if !is_due {
+            self.hand = self.now;
+        }
+        is_due
     }
 
     /// Take out the first timer that is due now, if there is one.
     #[inline(never)]
     fn pop(&mut self) -> Option<(TimerId, u64, T)> {
+        self.next_tick.set(UNKNOWN);
         while let Some((place, first_tick)) = self.next_slot() {
             if first_tick > self.now {
                 break;
@@ -407,6 +443,7 @@ impl<T> Wheel<T> {
             NIL => {
                 self.list(place).head = index;
                 self.rings[place.ring].occupied |= 1 << place.slot;
+                self.next_tick.set(UNKNOWN);
             }
             _ => self.links(prev).next = index,
         }
@@ -425,6 +462,7 @@ impl<T> Wheel<T> {
         }
         if prev == NIL && next == NIL {
             self.rings[place.ring].occupied &= !(1 << place.slot);
+            self.next_tick.set(UNKNOWN);
         }
     }
 

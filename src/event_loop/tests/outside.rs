@@ -71,7 +71,9 @@ fn a_sleeping_loop_is_notified_once_for_many_messages() {
     send();
     assert!(!inbox.park(), "there is a message already");
     inbox.unpark();
-    assert!(inbox.take().is_some());
+    assert!(inbox.has_mail());
+    inbox.open();
+    assert!(inbox.take().is_some() && !inbox.has_mail());
     assert!(inbox.park());
     for _ in 0..100 {
         send();

@@ -183,6 +183,8 @@ fn check_lists<T>(wheel: &Wheel<T>) {
         index = next;
         free += 1;
     }
+    let next = wheel.next_slot().map_or(NEVER, |(_, tick)| tick);
+    assert_eq!(wheel.next_tick(), next, "what is kept is what is found");
     assert_eq!(seen, wheel.len());
     assert_eq!(seen + free, wheel.entries.len());
 }

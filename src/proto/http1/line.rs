@@ -527,7 +527,7 @@ fn is_name<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
     };
     match N {
         ..8 => fours(0) && fours(N - 4),
-        ..=16 => eights(0) && eights(N - 8),
+        8..=16 => eights(0) && eights(N - 8),
         _ => eights(0) && eights(8) && eights(N - 8),
     }
 }

@@ -532,6 +532,7 @@ impl<'l> Peer<'l> {
             };
             assert!(used <= shown.len());
             self.at += used;
+            let is_head = step == Step::Head;
             match step {
                 Step::Head => {
                     self.log.push(summary(&self.head));
@@ -540,17 +541,29 @@ impl<'l> Peer<'l> {
                     }
                 }
                 Step::Data(data) => self.data.extend(data),
-                Step::End => {
-                    self.flush_data();
-                    self.log.push(format!("end behind {} bytes", self.at));
-                    if !self.plan().is_early {
-                        self.answer();
-                    }
-                }
+                Step::End => self.end(),
                 Step::NeedMore => return,
                 Step::Paused => panic!("every request has been answered"),
             }
             self.go_on();
+            // Where the cuts leave a body whole, it is taken in one.
+            if is_head
+                && !self.is_over
+                && let Some(body) = self.server.take_body(&input[self.at..], usize::MAX)
+            {
+                self.at += body.len();
+                self.data.extend(body);
+                self.end();
+                self.go_on();
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.flush_data();
+        self.log.push(format!("end behind {} bytes", self.at));
+        if !self.plan().is_early {
+            self.answer();
         }
     }
 

@@ -187,8 +187,11 @@ impl Server {
             }
         };
         match result {
-            Ok((_, Step::End)) => self.reading = Reading::Done,
-            // A peer that sends its body does not wait for leave to send it.
+            // A peer that sends its body does not wait for leave to send it; nor does one that has sent an empty one.
+            Ok((_, Step::End)) => {
+                self.reading = Reading::Done;
+                self.exchange.owes_continue = false;
+            }
             Ok((_, Step::Data(_))) => self.exchange.owes_continue = false,
             Ok(_) => {}
             Err(error) => self.fault(input, error),

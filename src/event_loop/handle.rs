@@ -1002,11 +1002,15 @@ pub(super) enum Message {
 }
 
 /// What the loop and the other threads tell each other, as bits of one word: so there is one order of it, for all.
-struct News;
+struct Mark;
 
-impl News {
-    /// The loop sleeps, or is about to: who has news for it wakes it.
+impl Mark {
+    /// The loop sleeps, or is about to.
     const PARKED: u8 = 1;
+    /// Nobody turns the loop now.
+    const UNTENDED: u8 = 1 << 3;
+    /// In both cases, who has news for the loop wakes its driver.
+    const AWAY: u8 = Self::PARKED | Self::UNTENDED;
     /// Messages were sent since the loop last began to take them.
     const MAIL: u8 = 1 << 1;
     /// Somebody wants the loop to look up who has no message for it.
@@ -1017,8 +1021,8 @@ impl News {
 
 struct Doorbell {
     sender: Sender<Message>,
-    /// See [`News`].
-    news: AtomicU8,
+    /// See [`Mark`].
+    marks: AtomicU8,
     closed: AtomicBool,
     /// There is a [`Message::Stop`] among the messages.
     asked_to_stop: AtomicBool,
@@ -1027,7 +1031,8 @@ struct Doorbell {
 /// A loop, for other threads. Cheap to clone.
 ///
 /// Messages of one thread arrive in the order in which they were sent. A loop that is awake is never signalled, and
-/// one that is parked once, however many messages come: a wake-up costs a system call, a message some nanoseconds.
+/// one that is parked, or that nobody turns now, once, however many messages come: a wake-up costs a system call, a
+/// message some nanoseconds.
 #[derive(Clone)]
 pub struct Remote {
     bell: Arc<Doorbell>,
@@ -1109,26 +1114,26 @@ impl Remote {
         if self.is_gone() || self.bell.sender.send(message).is_err() {
             return Err(LoopGone);
         }
-        self.tell(News::MAIL);
+        self.tell(Mark::MAIL);
         Ok(())
     }
 
     /// Wake the loop, if it sleeps, without a message: it is to look up.
     pub(super) fn ring(&self) {
-        self.tell(News::RUNG);
+        self.tell(Mark::RUNG);
     }
 
     /// Whether the loop waits in its driver.
     pub(super) fn is_parked(&self) -> bool {
-        self.bell.news.load(Ordering::Relaxed) & News::PARKED != 0
+        self.bell.marks.load(Ordering::Relaxed) & Mark::PARKED != 0
     }
 
     /// The message, if it is that, is in the queue. The loop marks itself as parked in the same word before it sleeps:
     /// either it sees the news then, or the mark is seen here.
     fn tell(&self, news: u8) {
-        let before = self.bell.news.fetch_or(news, Ordering::AcqRel);
+        let before = self.bell.marks.fetch_or(news, Ordering::AcqRel);
         // Behind other news the loop is awake already, or being woken.
-        if before & News::PARKED != 0 && before & News::ANY == 0 {
+        if before & Mark::AWAY != 0 && before & Mark::ANY == 0 {
             self.notifier.notify();
         }
     }
@@ -1153,7 +1158,7 @@ impl Inbox {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let bell = Arc::new(Doorbell {
             sender,
-            news: AtomicU8::new(0),
+            marks: AtomicU8::new(Mark::UNTENDED),
             closed: AtomicBool::new(false),
             asked_to_stop: AtomicBool::new(false),
         });
@@ -1166,28 +1171,34 @@ impl Inbox {
         )
     }
 
-    /// From here on news wakes the loop. `false` when there is some already, so that the loop must not sleep.
+    /// From here on news wakes the driver. `false` when there is some already, so that the loop must not sleep.
     pub(super) fn park(&self) -> bool {
-        let before = self.bell.news.fetch_or(News::PARKED, Ordering::AcqRel);
-        before & News::ANY == 0
+        let before = self.bell.marks.fetch_or(Mark::PARKED, Ordering::AcqRel);
+        before & Mark::ANY == 0
     }
 
-    /// The loop does not sleep any more.
+    /// The loop is awake, and turns.
     pub(super) fn unpark(&self) {
-        // Nobody else sets the mark: a turn that did not park does not pay for it.
-        if self.bell.news.load(Ordering::Relaxed) & News::PARKED != 0 {
-            self.bell.news.fetch_and(!News::PARKED, Ordering::AcqRel);
+        // Nobody else sets these marks: a turn that did not park does not pay for it.
+        if self.bell.marks.load(Ordering::Relaxed) & Mark::AWAY != 0 {
+            self.bell.marks.fetch_and(!Mark::AWAY, Ordering::AcqRel);
         }
+    }
+
+    /// Nobody turns the loop from here on, until it is turned again. Whoever does may be another loop, which looks at
+    /// [`super::EventLoop::pollable_descriptor`]: what comes meanwhile is to be seen there.
+    pub(super) fn leave(&self) {
+        self.bell.marks.fetch_or(Mark::UNTENDED, Ordering::AcqRel);
     }
 
     /// Who has rung is heard.
     pub(super) fn answer_ring(&self) {
-        self.bell.news.fetch_and(!News::RUNG, Ordering::AcqRel);
+        self.bell.marks.fetch_and(!Mark::RUNG, Ordering::AcqRel);
     }
 
     /// As if somebody had rung.
     pub(super) fn do_not_sleep(&self) {
-        self.bell.news.fetch_or(News::RUNG, Ordering::AcqRel);
+        self.bell.marks.fetch_or(Mark::RUNG, Ordering::AcqRel);
     }
 
     /// Whether a [`Message::Stop`] waits.
@@ -1198,18 +1209,18 @@ impl Inbox {
     /// Whether messages may be there. Costs a look at one number.
     #[inline]
     pub(super) fn has_mail(&self) -> bool {
-        self.bell.news.load(Ordering::Relaxed) & News::MAIL != 0
+        self.bell.marks.load(Ordering::Relaxed) & Mark::MAIL != 0
     }
 
     /// The messages that are there are about to be taken: what is sent from here on is mail again. Each message that
     /// was told of before this is seen by [`Inbox::take`].
     pub(super) fn open(&self) {
-        self.bell.news.fetch_and(!News::MAIL, Ordering::AcqRel);
+        self.bell.marks.fetch_and(!Mark::MAIL, Ordering::AcqRel);
     }
 
     /// Not all messages were taken.
     pub(super) fn leave_mail(&self) {
-        self.bell.news.fetch_or(News::MAIL, Ordering::AcqRel);
+        self.bell.marks.fetch_or(Mark::MAIL, Ordering::AcqRel);
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -381,6 +381,7 @@ impl EventLoop {
         while !self.handle.take_stopping() {
             self.take_steps(TurnBudget::default())?;
         }
+        self.inbox.leave();
         Ok(())
     }
 
@@ -397,7 +398,9 @@ impl EventLoop {
         let _turning = self.handle.enter();
         // Anything may have been done since the last turn.
         self.has_run_on = true;
-        self.take_steps(budget)?;
+        let taken = self.take_steps(budget);
+        self.inbox.leave();
+        taken?;
         Ok(self.turn)
     }
 

@@ -84,13 +84,23 @@ fn the_loop_sleeps_until_its_first_timer_and_no_longer() {
 fn a_loop_that_is_awake_is_not_notified_and_one_that_has_messages_does_not_sleep() {
     let (mut event_loop, outside) = manual();
     let remote = event_loop.remote();
-    for _ in 0..3 {
-        remote.call_soon_threadsafe(|_| {}).unwrap();
-    }
-    assert_eq!(outside.notified.load(Ordering::SeqCst), 0, "nobody sleeps");
+    let send_three = move || (0..3).for_each(|_| remote.call_soon_threadsafe(|_| {}).unwrap());
+    event_loop.call_soon({
+        let send_three = send_three.clone();
+        move |_| send_three()
+    });
+    let notified = || outside.notified.load(Ordering::SeqCst);
+    assert_eq!(event_loop.turn(TurnBudget::default()).unwrap().callbacks, 1);
+    assert_eq!(notified(), 0, "it is awake");
     assert_eq!(event_loop.next_deadline(), Some(event_loop.handle().time()));
     assert_eq!(event_loop.turn(TurnBudget::default()).unwrap().callbacks, 3);
-    assert_eq!(*outside.timeouts.borrow(), [Some(Duration::ZERO)]);
+    assert_eq!(*outside.timeouts.borrow(), [Some(Duration::ZERO); 2]);
+
+    // Between turns whoever turns it may wait for its descriptor.
+    send_three();
+    assert_eq!(notified(), 1, "once for all");
+    assert_eq!(event_loop.turn(TurnBudget::default()).unwrap().callbacks, 3);
+    assert_eq!(*outside.timeouts.borrow(), [Some(Duration::ZERO); 3]);
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn a_sleeping_loop_is_notified_once_for_many_messages() {
     let driver = MioDriver::new().unwrap();
     let (inbox, remote) = Inbox::new(Arc::new(Counted(driver.notifier(), notified.clone())));
     let send = || remote.call_soon_threadsafe(|_| {}).unwrap();
+    inbox.unpark();
     send();
     assert!(!inbox.park(), "there is a message already");
     inbox.unpark();
@@ -272,4 +273,34 @@ fn a_loop_lives_inside_another_one() {
     drive(&mut inner, &|| log.borrow().len() == 3);
     drop(thread.join().unwrap());
     assert_eq!(*log.borrow(), ["soon", "later", "readable"]);
+}
+
+#[test]
+fn a_message_makes_the_descriptor_of_a_loop_inside_another_one_readable() {
+    let mut outer = mio::Poll::new().unwrap();
+    let mut inner = EventLoop::new().unwrap();
+    let descriptor = inner.pollable_descriptor().unwrap();
+    let mut source = mio::unix::SourceFd(&descriptor);
+    let interest = mio::Interest::READABLE;
+    outer
+        .registry()
+        .register(&mut source, mio::Token(0), interest)
+        .unwrap();
+    let mut events = mio::Events::with_capacity(8);
+    let remote = inner.remote();
+    // Before its first turn, and behind each of its turns.
+    for turns in 0..3 {
+        assert_eq!(inner.next_deadline(), None);
+        remote.call_soon_threadsafe(|_| {}).unwrap();
+        outer.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(!events.is_empty(), "after {turns} turns");
+        inner.turn(TurnBudget::no_wait()).unwrap();
+        assert_eq!(inner.stats().messages, turns + 1);
+    }
+    // And behind a run.
+    inner.call_soon(|ctx| ctx.stop());
+    inner.run().unwrap();
+    remote.call_soon_threadsafe(|_| {}).unwrap();
+    outer.poll(&mut events, Some(Duration::ZERO)).unwrap();
+    assert!(!events.is_empty());
 }

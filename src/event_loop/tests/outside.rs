@@ -221,17 +221,22 @@ fn a_signal_is_a_callback_on_the_loop() {
     assert_eq!(calls.get(), 2);
 }
 
-#[test]
-fn a_loop_lives_inside_another_one() {
-    let mut outer = mio::Poll::new().unwrap();
-    let mut inner = EventLoop::new().unwrap();
+/// A poller that looks at `inner`'s descriptor.
+fn loop_around(inner: &EventLoop) -> mio::Poll {
+    let outer = mio::Poll::new().unwrap();
     let descriptor = inner.pollable_descriptor().unwrap();
     let mut source = mio::unix::SourceFd(&descriptor);
-    let interest = mio::Interest::READABLE;
-    outer
+    let registered = outer
         .registry()
-        .register(&mut source, mio::Token(0), interest)
-        .unwrap();
+        .register(&mut source, mio::Token(0), mio::Interest::READABLE);
+    registered.unwrap();
+    outer
+}
+
+#[test]
+fn a_loop_lives_inside_another_one() {
+    let mut inner = EventLoop::new().unwrap();
+    let mut outer = loop_around(&inner);
     let log = log();
     let mut events = mio::Events::with_capacity(8);
     let mut rounds = 0;
@@ -277,15 +282,8 @@ fn a_loop_lives_inside_another_one() {
 
 #[test]
 fn a_message_makes_the_descriptor_of_a_loop_inside_another_one_readable() {
-    let mut outer = mio::Poll::new().unwrap();
     let mut inner = EventLoop::new().unwrap();
-    let descriptor = inner.pollable_descriptor().unwrap();
-    let mut source = mio::unix::SourceFd(&descriptor);
-    let interest = mio::Interest::READABLE;
-    outer
-        .registry()
-        .register(&mut source, mio::Token(0), interest)
-        .unwrap();
+    let mut outer = loop_around(&inner);
     let mut events = mio::Events::with_capacity(8);
     let remote = inner.remote();
     // Before its first turn, and behind each of its turns.

@@ -285,8 +285,8 @@ impl Http {
     /// A body is to come, or the answer is known without it.
     fn body(&mut self, visit: &mut Visit<'_, '_>, plan: BodyPlan) -> io::Result<Option<Turn>> {
         let announced = self.request.head.content_length();
-        let here = visit.input.bytes().len();
-        let is_all_here = announced.is_some_and(|length| length <= here as u64);
+        let here = visit.input.bytes().len() as u64;
+        let is_all_here = announced.is_some_and(|length| length <= here);
         let plan = match plan {
             BodyPlan::Whole { .. }
                 if self.request.head.has_body()

@@ -416,6 +416,7 @@ impl Handle {
     }
 
     /// How long a visit or a callback may take before debug mode reports it as slow; [`SLOW_THRESHOLD`] unless set.
+    /// Kept in nanoseconds: 584 years at most.
     pub fn set_slow_threshold(&self, threshold: Duration) {
         self.0.slow_threshold_ns.set(ns_of(threshold));
     }
@@ -576,8 +577,7 @@ impl Handle {
         self.0.origin + Duration::from_millis(tick)
     }
 
-    /// Read the clock. In a place of its own: there are three who do, in each turn, and code that lies there once is
-    /// sooner at hand.
+    /// Read the clock. Not inlined: three places of a turn do, and code that they share is sooner at hand.
     #[inline(never)]
     pub(super) fn moment(&self) -> Moment {
         let at = self.time();
@@ -1008,13 +1008,13 @@ impl Mark {
     /// The loop sleeps, or is about to.
     const PARKED: u8 = 1;
     /// Nobody turns the loop now.
-    const UNTENDED: u8 = 1 << 3;
+    const UNTENDED: u8 = 1 << 1;
     /// In both cases, who has news for the loop wakes its driver.
     const AWAY: u8 = Self::PARKED | Self::UNTENDED;
     /// Messages were sent since the loop last began to take them.
-    const MAIL: u8 = 1 << 1;
+    const MAIL: u8 = 1 << 2;
     /// Somebody wants the loop to look up who has no message for it.
-    const RUNG: u8 = 1 << 2;
+    const RUNG: u8 = 1 << 3;
     /// Either is a reason not to sleep.
     const ANY: u8 = Self::MAIL | Self::RUNG;
 }
@@ -1219,7 +1219,7 @@ impl Inbox {
     }
 
     /// Not all messages were taken.
-    pub(super) fn leave_mail(&self) {
+    pub(super) fn keep_mail(&self) {
         self.bell.marks.fetch_or(Mark::MAIL, Ordering::AcqRel);
     }
 

@@ -279,7 +279,7 @@ pub struct EventLoop {
     /// Whatever a turn's budget says.
     callbacks_max: usize,
     stats: Stats,
-    /// Time not parked, and parked, in all turns.
+    /// Time not parked, and parked, in all turns: what `stats` is told of it when somebody asks.
     awake_ns: u64,
     asleep_ns: u64,
     /// The turn that is going on.
@@ -376,13 +376,12 @@ impl EventLoop {
     /// # Errors
     /// When waiting for events fails, which it does not on a healthy machine.
     pub fn run(&mut self) -> io::Result<()> {
-        let _turning = self.handle.enter();
-        self.has_run_on = true;
-        while !self.handle.take_stopping() {
-            self.take_steps(TurnBudget::default())?;
-        }
-        self.inbox.leave();
-        Ok(())
+        self.tended(|this| {
+            while !this.handle.take_stopping() {
+                this.take_steps(TurnBudget::default())?;
+            }
+            Ok(())
+        })
     }
 
     /// Whether [`Handle::stop`] was called since the last time this was asked, for those who turn the loop themselves.
@@ -395,13 +394,18 @@ impl EventLoop {
     /// # Errors
     /// As [`EventLoop::run`].
     pub fn turn(&mut self, budget: TurnBudget) -> io::Result<Turn> {
+        self.tended(|this| this.take_steps(budget))?;
+        Ok(self.turn)
+    }
+
+    /// Have `turns` taken on this thread: what happens before and behind them is not the loop's.
+    fn tended(&mut self, turns: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
         let _turning = self.handle.enter();
         // Anything may have been done since the last turn.
         self.has_run_on = true;
-        let taken = self.take_steps(budget);
+        let taken = turns(self);
         self.inbox.leave();
-        taken?;
-        Ok(self.turn)
+        taken
     }
 
     /// The eight steps of a turn, on the loop that turns on this thread.
@@ -578,7 +582,7 @@ impl EventLoop {
                 Message::Stop => self.handle.stop(),
             }
         }
-        self.inbox.leave_mail();
+        self.inbox.keep_mail();
     }
 
     fn fire_timers(&mut self) {

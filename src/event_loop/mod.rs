@@ -1,9 +1,9 @@
 //! The event loop: park until something happens, visit whom it happened to, run what came due, begin again.
 //!
-//! This is the file to read first. [`EventLoop::turn`] is one turn, step by step; what runs and in which order is
-//! decided there and nowhere else. Code that is not the loop's runs in two places only: a visit to a [`Source`] and a
-//! callback, and each is a function below that does nothing else. (Hooks for those who look at the loop apart; a loop
-//! that is paused obeys its [`Control`] as well.)
+//! This is the file to read first. [`EventLoop::turn`] is one turn, and `take_steps` has its steps; what runs and in
+//! which order is decided there and nowhere else. Code that is not the loop's runs in two places only: a visit to a
+//! [`Source`] and a callback, and each is a function below that does nothing else. (Hooks for those who look at the
+//! loop apart; a loop that is paused obeys its [`Control`] as well.)
 //!
 //! What a program may rely on (the rules R1 to R11; each is a test):
 //!

@@ -103,7 +103,8 @@ impl Decoder {
     /// Decode some of `input` and append what comes of it to `output`, at most [`PIECE_BYTES`].
     ///
     /// # Errors
-    /// Any [`DecodeError`]. What was appended until then is part of the body.
+    /// Any [`DecodeError`]. What was appended until then is part of the body. Of a body that is too large and, further
+    /// on, malformed, either may be told: bytes that come together are looked at together.
     pub fn decode(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<Decoded, DecodeError> {
         let last = self.stages.last().expect("there is a coding");
         // One byte more than is allowed is asked for: it tells a body that is just as long from one that is longer.

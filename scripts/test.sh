@@ -52,6 +52,10 @@ step-clippy-all-features() { cargo clippy --quiet --all-targets --all-features -
 step-doc() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --all-features; }
 
 step-unit() {
+  # What is random is drawn from the commit: each looks at something new, and a run that failed can be repeated.
+  local seed=$((16#$(git rev-parse --short=15 HEAD 2>/dev/null || echo 1)))
+  export FRESH_SEED=$seed PROPTEST_RNG_SEED=$seed
+  echo "random seed: $seed"
   # With the examples, which some tests run.
   if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --all-features --no-fail-fast

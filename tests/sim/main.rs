@@ -77,13 +77,23 @@ fn seeds_from_8750() {
     lives(8_750..10_000);
 }
 
-/// Each run of the tests looks at some lives that nobody has seen before; at more of them if `SEEDS` says so.
+/// Each run of the tests looks at some lives that nobody has seen before; at more of them if `SEEDS` says so. A run in
+/// which `FRESH_SEED` says where they begin can be repeated.
 #[test]
 fn fresh_seeds() {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let first = since.as_nanos() as u64 >> 8;
-    let count =
-        std::env::var("SEEDS").map_or(200, |count| count.parse().expect("SEEDS is a number"));
+    let number = |name| {
+        let text = std::env::var(name).ok()?;
+        Some(
+            text.parse::<u64>()
+                .unwrap_or_else(|_| panic!("{name} is a number")),
+        )
+    };
+    let now = || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        since.as_nanos() as u64
+    };
+    let first = number("FRESH_SEED").unwrap_or_else(now) >> 8;
+    let count = number("SEEDS").unwrap_or(200);
     println!("{count} seeds from {first}");
     lives(first..first + count);
 }

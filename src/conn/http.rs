@@ -193,6 +193,7 @@ impl Http {
                     if visit.input.is_empty() {
                         return Ok(Progress::NeedInput);
                     }
+                    cold_path();
                     if visit.steps_left == 0 {
                         return Ok(Progress::Again);
                     }
@@ -248,6 +249,16 @@ impl Http {
             return self.call_at_once(visit, |service, ctx, request| service.answer(ctx, request));
         }
         cold_path();
+        self.head_by_plan(visit, is_whole)
+    }
+
+    /// The same when there is a body, of which the service says what becomes, or when somebody looks closely.
+    #[inline(never)]
+    fn head_by_plan(
+        &mut self,
+        visit: &mut Visit<'_, '_>,
+        is_whole: bool,
+    ) -> io::Result<Option<Turn>> {
         match caught(|| visit.shared.service.plan(&mut self.request)) {
             Ok(BodyPlan::Refuse(response)) if is_whole => {
                 self.respond(visit, response)?;

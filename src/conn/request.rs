@@ -133,12 +133,11 @@ impl Request {
 
     /// Make it ready for the next request, keeping its allocations.
     pub(super) fn begin(&mut self, handle: &Handle) {
-        match &mut self.body {
-            Body::Empty => {}
-            Body::Owned(bytes) if bytes.capacity() <= BODY_BYTES_KEPT => bytes.clear(),
-            body => {
-                cold_path();
-                *body = Body::Empty;
+        if !matches!(self.body, Body::Empty) {
+            cold_path();
+            match &mut self.body {
+                Body::Owned(bytes) if bytes.capacity() <= BODY_BYTES_KEPT => bytes.clear(),
+                body => *body = Body::Empty,
             }
         }
         self.parameters.truncate(0);
@@ -339,11 +338,11 @@ impl Request {
         self.disconnection.get_or_insert_default().clone()
     }
 
-    /// Look up which of its service's routes the request is for: `find` gets the head, and the parameters to fill.
-    #[inline(always)]
-    pub fn find_route<T>(&mut self, find: impl FnOnce(&RequestHead, &mut Parameters) -> T) -> T {
+    /// To look up which of its service's routes the request is for: the head, and the parameters to fill, none yet.
+    #[inline]
+    pub fn to_route(&mut self) -> (&RequestHead, &mut Parameters) {
         self.parameters.truncate(0);
-        find(&self.head, &mut self.parameters)
+        (&self.head, &mut self.parameters)
     }
 
     /// Note the number of the route that was found.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hint::cold_path;
 
 use super::body::Body;
 use crate::proto::http1::{BadField, Fields, reason};
@@ -168,7 +169,11 @@ impl Response {
     /// Status, content type and body of an answer that has nothing else to it.
     #[inline]
     pub(super) fn as_plain(&self) -> Option<(u16, Option<&str>, &[u8])> {
-        let body = self.body.as_bytes().filter(|_| self.fields.is_empty())?;
+        if !self.fields.is_empty() {
+            cold_path();
+            return None;
+        }
+        let body = self.body.as_bytes()?;
         Some((self.status.0, self.content_type.as_deref(), body))
     }
 

@@ -124,7 +124,7 @@ impl Wire {
     /// On a TCP socket a read that leaves space in the buffer has emptied it, and what comes later raises a new event
     /// (epoll(7), question 9): that saves a call for each request. It proves nothing when the event said that the
     /// peer has ended, or of urgent data: then it is read on.
-    #[inline]
+    #[inline(always)]
     pub(super) fn fill(&mut self, ctx: &mut Ctx<'_>, space: &mut [u8]) -> io::Result<Fill> {
         match ctx.read(self.socket, space) {
             Ok(0) => {
@@ -153,6 +153,7 @@ impl Wire {
     pub(super) fn flush(&mut self, ctx: &mut Ctx<'_>, cork: &mut Vec<u8>) -> io::Result<Flushed> {
         if self.backlog.is_none() {
             if cork.is_empty() {
+                cold_path();
                 return Ok(Flushed::whole(0));
             }
             // Nearly always the only call: everything at once.

@@ -100,6 +100,10 @@ impl Readiness {
     pub(super) const fn to_bits(self) -> u8 {
         self.0
     }
+    /// These bits if `is_so`, or none.
+    pub(super) const fn only_if(self, is_so: bool) -> Self {
+        Self(self.0 * is_so as u8)
+    }
     /// Whether every bit of `other` is set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0

@@ -21,10 +21,11 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::Ctx;
 use super::debug::{Finding, SLOW_THRESHOLD, Work};
-use super::driver::{Clock, Executor, Notify, Readiness, Token};
+use super::driver::{Executor, Notify, Readiness, Token};
 use super::ending::{EndKey, Endings, Listener, TaskResult};
 use super::executor::{self, JobHandle};
 use super::panic::{Caught, caught};
+use super::platform::Time;
 use super::recorder::{Recorder, What};
 use super::snapshot::{TimerFor, TimerView, WheelView};
 use super::source::Source;
@@ -92,7 +93,7 @@ struct FiledCall {
 }
 
 pub(super) struct Core {
-    clock: Rc<dyn Clock>,
+    time: Time,
     executor: Rc<dyn Executor>,
     remote: Remote,
     /// The moment tick 0 of the wheel began.
@@ -161,15 +162,15 @@ pub struct Handle(Rc<Core>);
 
 impl Handle {
     pub(super) fn new(
-        clock: Rc<dyn Clock>,
+        time: Time,
         executor: Rc<dyn Executor>,
         remote: Remote,
         entropy: u64,
     ) -> Self {
-        let now = clock.now();
+        let now = time.now();
         let spare_waker = SourceWaker::new(remote.clone(), NOBODY);
         Self(Rc::new(Core {
-            clock,
+            time,
             executor,
             remote,
             origin: now,
@@ -275,7 +276,7 @@ impl Handle {
 
     /// Monotonic time, read now.
     pub fn time(&self) -> Instant {
-        self.0.clock.now()
+        self.0.time.now()
     }
 
     /// The turn's own time: read once, after parking, and constant until the next turn.
@@ -290,7 +291,7 @@ impl Handle {
 
     /// The time of day, read now.
     pub fn wall_clock(&self) -> SystemTime {
-        self.0.clock.wall_clock()
+        self.0.time.wall_clock()
     }
 
     /// A number that nobody plans on, for jitter and backoff. It follows from the driver's entropy, so under the

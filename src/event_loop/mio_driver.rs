@@ -4,6 +4,7 @@ mod other;
 
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hint::cold_path;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 #[cfg(unix)]
@@ -146,27 +147,23 @@ fn mio_token(token: Token) -> mio::Token {
 }
 
 fn readiness_of(event: &mio::event::Event) -> Readiness {
-    let mut readiness = Readiness::NONE;
-    if event.is_readable() {
-        readiness |= Readiness::READABLE;
-    }
-    if event.is_writable() {
-        readiness |= Readiness::WRITABLE;
-    }
-    if event.is_read_closed() || event.is_write_closed() || event.is_error() || event.is_priority()
-    {
-        readiness |= Readiness::CLOSING;
-    }
-    readiness
+    let is_closing =
+        event.is_read_closed() | event.is_write_closed() | event.is_error() | event.is_priority();
+    Readiness::READABLE.only_if(event.is_readable())
+        | Readiness::WRITABLE.only_if(event.is_writable())
+        | Readiness::CLOSING.only_if(is_closing)
 }
 
 /// Do `call` again as long as a signal interrupts it.
-#[inline]
+#[inline(always)]
 pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match call() {
+        Ok(done) => Ok(done),
         // Apart, for nearly every call is done with the first.
-        Err(error) => call_again(error, call),
-        done => done,
+        Err(error) => {
+            cold_path();
+            call_again(error, call)
+        }
     }
 }
 
@@ -224,6 +221,7 @@ impl Driver for MioDriver {
         entropy()
     }
 
+    #[inline(always)]
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
             // A signal: that is something that happened.
@@ -232,20 +230,25 @@ impl Driver for MioDriver {
         }
         let mut child_ended = false;
         for event in &self.events {
-            match event.token() {
-                WAKER => {}
-                CHILDREN => child_ended = true,
-                mio::Token(token) => events.push(Event {
-                    token: Token::new(token as u32, (token >> 32) as u32),
-                    readiness: readiness_of(event),
-                }),
+            let token = event.token();
+            if token == WAKER || token == CHILDREN {
+                cold_path();
+                child_ended |= token == CHILDREN;
+                continue;
             }
+            events.push(Event {
+                token: Token::new(token.0 as u32, (token.0 >> 32) as u32),
+                readiness: readiness_of(event),
+            });
         }
-        if child_ended && self.child_signal.as_mut().is_some_and(SignalPipe::take) {
-            events.extend(self.children.iter().map(|&token| Event {
-                token,
-                readiness: Readiness::READABLE,
-            }));
+        if child_ended {
+            cold_path();
+            if self.child_signal.as_mut().is_some_and(SignalPipe::take) {
+                events.extend(self.children.iter().map(|&token| Event {
+                    token,
+                    readiness: Readiness::READABLE,
+                }));
+            }
         }
         Ok(())
     }
@@ -399,17 +402,25 @@ impl Driver for MioDriver {
         }
     }
 
+    #[inline(always)]
     fn read(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
         match self.sockets.get_mut(socket.0 as usize) {
             Some(Entry::Stream(stream)) => uninterrupted(|| stream.read(buffer)),
-            _ => self.other(socket)?.read(buffer),
+            _ => {
+                cold_path();
+                self.other(socket)?.read(buffer)
+            }
         }
     }
 
+    #[inline(always)]
     fn write(&mut self, socket: Socket, bytes: &[u8]) -> io::Result<usize> {
         match self.sockets.get_mut(socket.0 as usize) {
             Some(Entry::Stream(stream)) => uninterrupted(|| stream.write(bytes)),
-            _ => self.other(socket)?.write(&[IoSlice::new(bytes)]),
+            _ => {
+                cold_path();
+                self.other(socket)?.write(&[IoSlice::new(bytes)])
+            }
         }
     }
 

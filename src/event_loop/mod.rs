@@ -37,6 +37,7 @@ mod incidents;
 mod listener;
 mod mio_driver;
 mod panic;
+mod platform;
 mod recorder;
 mod snapshot;
 mod source;
@@ -109,6 +110,7 @@ use debug::Debugging;
 use flight::Flights;
 use handle::{Inbox, Job, Message, Moment, NS_PER_TICK};
 use incidents::Incidents;
+use platform::Platform;
 use watchdog::Watchdog;
 
 /// Events taken from the driver in one turn.
@@ -233,7 +235,7 @@ type PanicHook = Box<dyn FnMut(&Panicked)>;
 /// # std::io::Result::Ok(())
 /// ```
 pub struct EventLoop {
-    driver: Box<dyn Driver>,
+    driver: Platform,
     sources: Slab<Slot>,
     handle: Handle,
     inbox: Inbox,
@@ -314,14 +316,18 @@ impl EventLoop {
     /// # Errors
     /// When the operating system refuses a poller: no descriptors or memory left.
     pub fn new() -> io::Result<Self> {
-        Ok(Self::with_driver(Box::new(MioDriver::new()?)))
+        Ok(Self::on(Platform::Machine(MioDriver::new()?)))
     }
 
     /// A loop on another driver.
-    pub fn with_driver(mut driver: Box<dyn Driver>) -> Self {
+    pub fn with_driver(driver: Box<dyn Driver>) -> Self {
+        Self::on(Platform::Other(driver))
+    }
+
+    fn on(mut driver: Platform) -> Self {
         let (inbox, remote) = Inbox::new(driver.notifier());
         let entropy = driver.entropy();
-        let handle = Handle::new(driver.clock(), driver.executor(), remote, entropy);
+        let handle = Handle::new(driver.time(), driver.executor(), remote, entropy);
         let stamp = handle.moment();
         Self {
             driver,

@@ -11,6 +11,7 @@
 //! inside the turns of the simulator.
 
 use std::cell::{Cell, OnceCell};
+use std::hint::cold_path;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -1150,21 +1151,27 @@ impl EventLoop {
 
 impl Ctx<'_> {
     /// [`super::Driver::read`], recorded.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.event_loop.driver.read(socket, buffer);
         match self.event_loop.records {
-            true => self.record_read(read),
+            true => {
+                cold_path();
+                self.record_read(read)
+            }
             false => read,
         }
     }
 
     /// [`super::Driver::write`], recorded.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(&mut self, socket: Socket, bytes: &[u8]) -> io::Result<usize> {
         let wrote = self.event_loop.driver.write(socket, bytes);
         match self.event_loop.records {
-            true => self.record_wrote(wrote),
+            true => {
+                cold_path();
+                self.record_wrote(wrote)
+            }
             false => wrote,
         }
     }
@@ -1178,7 +1185,10 @@ impl Ctx<'_> {
     ) -> io::Result<usize> {
         let wrote = self.event_loop.driver.write_vectored(socket, slices);
         match self.event_loop.records {
-            true => self.record_wrote(wrote),
+            true => {
+                cold_path();
+                self.record_wrote(wrote)
+            }
             false => wrote,
         }
     }

@@ -506,13 +506,16 @@ impl<S: 'static> App<S> {
     /// Look up the request's route, and note it there. Without one: what is to be said instead.
     #[inline(always)]
     fn find_route(&self, request: &mut Request) -> Result<&Route<S>, Response> {
-        let found = request.find_route(|head, parameters| self.router.find(head, parameters));
-        match found {
+        let (head, parameters) = request.to_route();
+        match self.router.find(head, parameters) {
             Match::Route(route) => {
                 request.set_route(route);
                 Ok(&self.routes[route as usize])
             }
-            Match::OtherMethod(allow) => Err(other_method(request, &allow)),
+            Match::OtherMethod(allow) => {
+                cold_path();
+                Err(other_method(request, &allow))
+            }
             Match::Nothing => {
                 cold_path();
                 Err(Response::of_status(404))
@@ -558,7 +561,10 @@ impl<S: 'static> Route<S> {
     fn call(&self, ctx: &mut Ctx<'_>, request: &mut Request, state: &Shared<S>) -> Reply {
         match &self.answer {
             Answer::Handler(handler) => handler.call(ctx, request, state),
-            Answer::WebSocket(open) => self.open(open, request, state),
+            Answer::WebSocket(open) => {
+                cold_path();
+                self.open(open, request, state)
+            }
         }
     }
 

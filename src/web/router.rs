@@ -3,6 +3,7 @@
 
 use std::collections::BinaryHeap;
 use std::fmt;
+use std::hint::cold_path;
 
 use crate::conn::{PARAMETERS_MAX, Parameters};
 use crate::proto::http1::{Method, RequestHead};
@@ -157,7 +158,10 @@ impl Router {
         match literal {
             // Nearly every path has one method, and nearly every request that one.
             Some([(method, route)]) if method.is_of(head) => Match::Route(*route),
-            _ => self.search(literal, head, parameters),
+            _ => {
+                cold_path();
+                self.search(literal, head, parameters)
+            }
         }
     }
 

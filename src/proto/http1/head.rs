@@ -360,7 +360,11 @@ impl RequestHead {
     /// Whether the peer waits for `100 Continue` before it sends the body.
     #[inline]
     pub fn expects_continue(&self) -> bool {
-        self.expects_continue && self.has_body()
+        if !self.expects_continue {
+            return false;
+        }
+        cold_path();
+        self.has_body()
     }
 
     /// Whether the peer wants the connection kept (RFC 9112, 9.3): in HTTP/1.1 unless it says `close`, in HTTP/1.0 only
@@ -375,7 +379,11 @@ impl RequestHead {
     /// body belongs to.
     #[inline]
     pub fn upgrade(&self) -> Option<&str> {
-        self.options.upgrade.then(|| self.listed_upgrade())?
+        if !self.options.upgrade {
+            return None;
+        }
+        cold_path();
+        self.listed_upgrade()
     }
 
     /// The same when `Connection` lists it.
@@ -446,6 +454,7 @@ impl RequestHead {
         let mut at;
         (self.line, at) = RequestLine::read(input)?;
         if at > limits.line_bytes_max {
+            cold_path();
             return None;
         }
         let mut seen = Seen::request_line(self.line.version);
@@ -460,6 +469,8 @@ impl RequestHead {
             self.fields.push(at as u32);
             self.host = Span::new(at, at + host_before.len());
             at += host_before.len();
+        } else {
+            cold_path();
         }
         while !input[at..].starts_with(b"\r\n") {
             let field = FieldLine::read(&input[at..])?;
@@ -476,6 +487,7 @@ impl RequestHead {
         }
         let len = at + 2;
         if len > limits.head_bytes_max || seen.end().is_err() {
+            cold_path();
             return None;
         }
         self.bytes.clear();

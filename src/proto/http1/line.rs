@@ -53,15 +53,16 @@ impl RequestLine {
         // RFC 9112, 3.2: a fragment is never sent. Bytes outside visible ASCII are refused; characters that a URI
         // should have encoded (`|`, `"`, braces) come from real browsers and mean nothing to framing.
         let path_len = front_len(behind, &PATH);
-        let target_len = match behind.get(path_len)? {
-            b'?' => {
-                cold_path();
-                path_len + front_len(&behind[path_len..], &TARGET)
-            }
-            _ => path_len,
-        };
+        let mut target_len = path_len;
+        if behind.get(path_len) == Some(&b'?') {
+            cold_path();
+            target_len += front_len(&behind[path_len..], &TARGET);
+        }
         let (target, behind) = behind.split_at(target_len);
-        let (ending, _) = behind.split_first_chunk()?;
+        let Some((ending, _)) = behind.split_first_chunk() else {
+            cold_path();
+            return None;
+        };
         let version = if ending == b" HTTP/1.1\r\n" {
             Version::Http11
         } else {
@@ -98,10 +99,14 @@ impl RequestLine {
         version: Version,
     ) -> Option<Self> {
         // Where the authority lies in the target; the path begins where it ends.
-        let (start, end) = match target {
-            [b'/', ..] if method != Method::Connect => (0, 0),
-            b"*" if method == Method::Options => (0, 0),
-            _ => authority(method, target, path_len)?,
+        let (start, end) = if target.first() == Some(&b'/') && method != Method::Connect {
+            (0, 0)
+        } else {
+            cold_path();
+            match target {
+                b"*" if method == Method::Options => (0, 0),
+                _ => authority(method, target, path_len)?,
+            }
         };
         let at = method_len + 1;
         Some(Self {

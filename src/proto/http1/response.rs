@@ -1,6 +1,7 @@
 //! The outgoing half: fields that cannot break out of their line, and the head of a response.
 
 use std::fmt;
+use std::hint::cold_path;
 
 use super::date;
 use super::error::Misuse;
@@ -285,10 +286,14 @@ impl Preamble {
     ) -> bool {
         let content_type = content_type.unwrap_or_default();
         let is_at_hand = self.content_type == content_type && !self.text.is_empty();
-        if !is_at_hand && !self.renew(content_type) {
-            return false;
+        if !is_at_hand {
+            cold_path();
+            if !self.renew(content_type) {
+                return false;
+            }
         }
         if self.body_len != body.len() {
+            cold_path();
             self.set_length(body.len());
         }
         out.extend_from_slice(&self.text);

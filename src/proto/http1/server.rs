@@ -206,6 +206,8 @@ impl Server {
         let is_end = matches!(self.reading, Reading::Body(Framing::Length(0)));
         if is_end {
             self.reading = Reading::Done;
+        } else {
+            cold_path();
         }
         is_end
     }
@@ -292,10 +294,13 @@ impl Server {
 
     /// Whether body bytes are outstanding: the body deadline runs.
     pub fn is_reading_body(&self) -> bool {
-        match &self.reading {
-            Reading::Body(Framing::Length(left)) => *left > 0,
-            Reading::Body(Framing::Chunked(_)) => true,
-            _ => false,
+        let Reading::Body(framing) = &self.reading else {
+            return false;
+        };
+        cold_path();
+        match framing {
+            Framing::Length(left) => *left > 0,
+            Framing::Chunked(_) => true,
         }
     }
 
@@ -520,11 +525,13 @@ impl Server {
     /// request has been read, or [`close_after_this`](Self::close_after_this) was called to be rid of it.
     #[inline(always)]
     pub fn after(&mut self) -> After {
-        match (&self.reading, &self.writing, self.persist) {
-            (Reading::Done, Writing::Sent, Persist::KeepAlive) => {
-                *self = Self::new();
-                After::NextExchange
-            }
+        let now = (&self.reading, &self.writing, self.persist);
+        if let (Reading::Done, Writing::Sent, Persist::KeepAlive) = now {
+            *self = Self::new();
+            return After::NextExchange;
+        }
+        cold_path();
+        match now {
             (Reading::Done | Reading::Closed, Writing::Sent, Persist::Upgrade) => After::Upgraded,
             (_, Writing::Sent, Persist::Close) | (Reading::Closed, Writing::Idle, _) => {
                 After::Close
@@ -538,8 +545,17 @@ impl Server {
     #[inline(always)]
     fn begin(&mut self, head: &RequestHead) {
         self.reading = Reading::Body(match head.is_chunked() {
-            true => Framing::Chunked(Chunks::new()),
-            false => Framing::Length(head.content_length().unwrap_or(0)),
+            true => {
+                cold_path();
+                Framing::Chunked(Chunks::new())
+            }
+            false => Framing::Length(match head.content_length() {
+                None => 0,
+                Some(length) => {
+                    cold_path();
+                    length
+                }
+            }),
         });
         self.writing = Writing::Owed;
         self.exchange = Exchange {
@@ -549,6 +565,7 @@ impl Server {
             owes_continue: head.expects_continue(),
         };
         if !head.keep_alive() {
+            cold_path();
             self.close_after_this();
         }
     }

@@ -241,14 +241,11 @@ impl Driver for MioDriver {
                 readiness: readiness_of(event),
             });
         }
-        if child_ended {
-            cold_path();
-            if self.child_signal.as_mut().is_some_and(SignalPipe::take) {
-                events.extend(self.children.iter().map(|&token| Event {
-                    token,
-                    readiness: Readiness::READABLE,
-                }));
-            }
+        if child_ended && self.child_signal.as_mut().is_some_and(SignalPipe::take) {
+            events.extend(self.children.iter().map(|&token| Event {
+                token,
+                readiness: Readiness::READABLE,
+            }));
         }
         Ok(())
     }
